@@ -1,2 +1,80 @@
-//! x
-fn main() {}
+//! `cargo xtask`: set-up, checks, tests and the demonstration run.
+//!
+//! Every task does the set-up that it needs, so that one command works on a fresh machine.
+//! `docs/building.md` tells what is fetched, from where, and which variables reach the tests.
+
+mod check;
+mod corpus;
+mod digest;
+mod layering;
+mod notes;
+mod process;
+mod report;
+mod run;
+mod setup;
+mod test;
+mod tokenizer;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a task says when it can't be done: one message for a person to read.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Set-up, checks, tests and the demonstration run"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Put the LLVM bundle, a Vulkan driver and NVRTC in place; does nothing where they are.
+    Setup,
+    /// Build dpcube, train with and without privacy, and write runs/demo.
+    Run {
+        /// Arguments for `dpcube demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every test on every backend that this machine has.
+    Test {
+        /// Arguments for `cargo test`, such as a filter.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Format, clippy, docs, layering and proof notes.
+    Check,
+    /// Make corpus/wordnet.txt again from Debian's package.
+    Corpus {
+        /// The package, where it has been downloaded already.
+        #[arg(long)]
+        deb: Option<std::path::PathBuf>,
+    },
+    /// Train corpus/tokenizer-4096.json again.
+    Tokenizer,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::everything().map(|_| println!("setup: done")),
+        Task::Run { arguments } => run::run(&arguments),
+        Task::Test { arguments } => test::test(&arguments),
+        Task::Check => check::check(),
+        Task::Corpus { deb } => corpus::make(deb.as_deref()),
+        Task::Tokenizer => tokenizer::make(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
