@@ -1,0 +1,101 @@
+//! The factors themselves, written once for host and kernel.
+
+#[cfg(feature = "cube")]
+use cubecl::prelude::*;
+
+use crate::noise::normal::inverse_square_root;
+use crate::noise::words::select;
+
+/// `min(1, clip / |g|)` of the squared norm `norm_sq = |g|^2`.
+///
+/// Exactly 0 when `norm_sq` is NaN, infinite or negative (sign bit set), and when `clip` is not a
+/// positive finite number. A squared norm overflows f32 at `|g| > 1.8e19`; such a gradient gets 0.
+///
+/// # Privacy
+/// `sqrt(norm_sq) * factor <= clip (1 + 2^-20)`, evaluated in f64, for every f32 `norm_sq`. What it
+/// bounds is the norm that was handed in: the error of `norm_sq` itself is the business of
+/// [`crate::sensitivity`]. A device that flushes subnormals takes a squared norm below 2^-126 for
+/// 0, so there `clip` must be at least [`MIN_CLIP`](super::MIN_CLIP).
+///
+/// # Precision
+/// Add, subtract, multiply and bit operations only: the same on every device but for contraction.
+#[cfg_attr(feature = "cube", cube)]
+pub fn flat_factor(norm_sq: f32, clip: f32) -> f32 {
+    let (norm, inverse) = norm_and_inverse(norm_sq);
+    let factor = clip * inverse;
+    let bounded = select(factor < 1.0f32, factor, 1.0f32);
+    let clipped = select(norm > clip, bounded, 1.0f32);
+    let norm_usable = is_finite_non_negative(norm_sq);
+    let clip_usable = is_finite_positive(clip);
+    select(norm_usable && clip_usable, clipped, 0.0f32)
+}
+
+/// `clip / (|g| + gamma)` of the squared norm `norm_sq = |g|^2`: automatic clipping, AUTO-S.
+///
+/// Every gradient is scaled, small ones too; no norm reaches `clip`. Exactly 0 for a `norm_sq` that
+/// [`flat_factor`] refuses, when `clip` or `gamma` is not a positive finite number, and when the
+/// factor would overflow.
+///
+/// # Privacy
+/// `sqrt(norm_sq) * factor <= clip (1 + 2^-20)`, evaluated in f64, for every f32 `norm_sq`.
+///
+/// # Precision
+/// One division, taken to be within 2.5 units in the last place (what WGSL and Vulkan promise).
+///
+/// # References
+/// Bu, Wang, Zha and Karypis, "Automatic clipping", 2206.07136.
+#[cfg_attr(feature = "cube", cube)]
+pub fn automatic_factor(norm_sq: f32, clip: f32, gamma: f32) -> f32 {
+    let (norm, _inverse) = norm_and_inverse(norm_sq);
+    let factor = clip / (norm + gamma);
+    let norm_usable = is_finite_non_negative(norm_sq);
+    let clip_usable = is_finite_positive(clip);
+    let gamma_usable = is_finite_positive(gamma);
+    let factor_usable = is_finite_non_negative(factor);
+    select(
+        norm_usable && clip_usable && gamma_usable && factor_usable,
+        factor,
+        0.0f32,
+    )
+}
+
+/// `sqrt(x)` and `1 / sqrt(x)` for every finite `x >= 0`, subnormals included.
+///
+/// A tiny `x` is scaled by 2^64 first, a huge one by 2^-64: the iteration stays among normal numbers.
+#[cfg_attr(feature = "cube", cube)]
+fn norm_and_inverse(x: f32) -> (f32, f32) {
+    let tiny = x < 1.0e-18f32;
+    let huge = x > 1.0e18f32;
+    let scale = select(
+        tiny,
+        18_446_744_073_709_551_616.0f32,
+        select(huge, 5.421_011e-20f32, 1.0f32),
+    );
+    let root_scale = select(
+        tiny,
+        4_294_967_296.0f32,
+        select(huge, 2.328_306_4e-10f32, 1.0f32),
+    );
+    let root_unscale = select(
+        tiny,
+        2.328_306_4e-10f32,
+        select(huge, 4_294_967_296.0f32, 1.0f32),
+    );
+    let scaled = x * scale;
+    let inverse = inverse_square_root(scaled);
+    let s = scaled * inverse;
+    let root = s + 0.5f32 * inverse * (scaled - s * s);
+    (root * root_unscale, inverse * root_scale)
+}
+
+/// By the bits, because a shader compiler may assume that NaN and infinity don't occur.
+#[cfg_attr(feature = "cube", cube)]
+fn is_finite_non_negative(x: f32) -> bool {
+    x.to_bits() < 0x7f80_0000u32
+}
+
+#[cfg_attr(feature = "cube", cube)]
+fn is_finite_positive(x: f32) -> bool {
+    let bits = x.to_bits();
+    bits < 0x7f80_0000u32 && bits > 0u32
+}

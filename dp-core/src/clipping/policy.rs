@@ -1,0 +1,97 @@
+//! Which factor, with which clipping norm.
+
+use core::fmt;
+
+use super::{automatic_factor, flat_factor};
+
+/// The smallest clipping norm a policy may have: 2^-20.
+///
+/// Squares below 2^-126 are lost where a device flushes subnormals. With this floor, what 2^40
+/// lost coordinates can hide is below a tenth of a millionth of the clipping norm.
+pub const MIN_CLIP: f32 = 1.0 / 1_048_576.0;
+
+/// The largest clipping norm a policy may have: 2^40, so that sums of clipped gradients stay finite.
+pub const MAX_CLIP: f32 = 1_099_511_627_776.0;
+
+/// How a per-example gradient is scaled to bound its norm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Clipping {
+    /// `min(1, clip / |g|)`.
+    Flat {
+        /// The clipping norm.
+        clip: f32,
+    },
+    /// `clip / (|g| + gamma)`, automatic clipping (AUTO-S).
+    Automatic {
+        /// The clipping norm.
+        clip: f32,
+        /// The stability constant, positive.
+        gamma: f32,
+    },
+}
+
+impl Clipping {
+    /// The clipping norm: the most that one example's scaled gradient can measure, up to
+    /// [`CLIP_SLACK`](super::CLIP_SLACK).
+    pub const fn clip(self) -> f32 {
+        match self {
+            Self::Flat { clip } | Self::Automatic { clip, .. } => clip,
+        }
+    }
+
+    /// The factor of an example with this squared norm; 0 where the norm is unusable or the policy
+    /// is not [valid](Self::validate).
+    pub fn factor(self, norm_sq: f32) -> f32 {
+        match self {
+            Self::Flat { clip } => flat_factor(norm_sq, clip),
+            Self::Automatic { clip, gamma } => automatic_factor(norm_sq, clip, gamma),
+        }
+    }
+
+    /// Checks the policy's numbers. Call it once, before the first step.
+    ///
+    /// # Errors
+    /// [`ClippingError::Clip`] unless `MIN_CLIP <= clip <= MAX_CLIP`, [`ClippingError::Gamma`]
+    /// unless `MIN_CLIP <= gamma <= MAX_CLIP`.
+    pub fn validate(self) -> Result<(), ClippingError> {
+        let range = MIN_CLIP..=MAX_CLIP;
+        let clip = self.clip();
+        if !range.contains(&clip) {
+            return Err(ClippingError::Clip { clip });
+        }
+        match self {
+            Self::Automatic { gamma, .. } if !range.contains(&gamma) => {
+                Err(ClippingError::Gamma { gamma })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A clipping policy whose numbers cannot bound anything.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ClippingError {
+    /// The clipping norm is out of range or not a number.
+    Clip {
+        /// The value given.
+        clip: f32,
+    },
+    /// The stability constant is out of range or not a number.
+    Gamma {
+        /// The value given.
+        gamma: f32,
+    },
+}
+
+impl fmt::Display for ClippingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = match *self {
+            Self::Clip { clip } => ("clipping norm", clip),
+            Self::Gamma { gamma } => ("stability constant gamma", gamma),
+        };
+        write!(f, "{name} {value} is not between {MIN_CLIP} and {MAX_CLIP}")
+    }
+}
+
+impl core::error::Error for ClippingError {}

@@ -1,0 +1,139 @@
+//! Random bits to standard normals: Box-Muller with polynomials of our own.
+//!
+//! The device's `log`, `sin`, `cos` and `sqrt` differ from driver to driver by more than a result
+//! may; here only add, subtract, multiply and integer operations are used, so a kernel computes what
+//! the host computes.
+//!
+//! The angle is reduced to an octant in integers, so `sin` and `cos` keep their relative accuracy
+//! near their zeros. The radius takes 64 bits, so the tails reach sqrt(-2 ln 2^-65) = 9.49, and
+//! a uniform above one half is used through its complement, so small radii keep theirs.
+//!
+//! # Precision
+//! Assumed of a device: 32-bit add, subtract and multiply round to nearest; `u32 as f32` is exact
+//! up to 2^24; `a * b + c` may or may not be contracted to one rounding. Subnormals never
+//! arise in a result. Error against the exact function of the same bits, in units in the last
+//! place (see the tests): below 3.0 for a normal. Contraction moves a normal by at most 3 units and
+//! leaves nine in ten as they were.
+//!
+//! # References
+//! Box and Muller, "A note on the generation of random normal deviates", 1958.
+
+#[cfg(feature = "cube")]
+use cubecl::prelude::*;
+
+use super::words::select;
+
+/// Two independent standard normals `(r cos, r sin)` from 96 uniform bits.
+///
+/// `w0` (high) and `w1` (low) give the radius, `w2` the angle: `u = (2^32 w0 + w1 + 1/2) / 2^64`,
+/// `r = sqrt(-2 ln u)`, `angle = 2 pi (w2 + 1/2) / 2^32`. Never zero, infinite or NaN.
+#[cfg_attr(feature = "cube", cube)]
+pub fn normal_pair(w0: u32, w1: u32, w2: u32) -> (f32, f32) {
+    let r = square_root(2.0f32 * minus_ln_uniform(w0, w1));
+    let (cosine, sine) = cos_sin_turn(w2);
+    (r * cosine, r * sine)
+}
+
+/// `-ln((2^32 high + low + 1/2) / 2^64)`: exponentially distributed, in (2.7e-20, 45.1).
+#[cfg_attr(feature = "cube", cube)]
+pub fn minus_ln_uniform(high: u32, low: u32) -> f32 {
+    // u above one half is replaced by 1 - u, which complements the bits: then t <= 1/2 either way,
+    // and its leading bits are all there.
+    let upper = high >= 0x8000_0000u32;
+    let mask = select(upper, 0xffff_ffffu32, 0u32);
+    let h = high ^ mask;
+    let l = low ^ mask;
+
+    // t = n / 2^65 with n = 2 (2^32 h + l) + 1; shift out its leading zeros.
+    let n_high = (h << 1u32) | (l >> 31u32);
+    let n_low = (l << 1u32) | 1u32;
+    let short = n_high == 0u32;
+    let first = select(short, n_low, n_high);
+    let second = select(short, 0u32, n_low);
+    let zeros = first.leading_zeros();
+    let leading = (first << zeros) | ((second >> 1u32) >> (31u32 - zeros));
+    let shift = zeros + select(short, 33u32, 1u32);
+
+    // t = fraction / 2^shift, fraction in [1/2, 1]. The two halves convert exactly: one rounding.
+    let fraction = ((leading >> 16u32) as f32 * 65536.0f32 + (leading & 0xffffu32) as f32)
+        * 2.328_306_4e-10f32;
+    let t = fraction * f32::from_bits((127u32 - shift) << 23u32);
+
+    // u = (1 + f) / 2^e with 1 + f in [sqrt(1/2), sqrt 2].
+    let small = fraction < 0.707_106_77f32;
+    let f_of_u = select(small, 2.0f32 * fraction - 1.0f32, fraction - 1.0f32);
+    let e_of_u = select(small, shift + 1u32, shift);
+    let near_one = t < 0.292_893_23f32;
+    let f_of_complement = select(near_one, -t, 1.0f32 - 2.0f32 * t);
+    let e_of_complement = select(near_one, 0u32, 1u32);
+    let f = select(upper, f_of_complement, f_of_u);
+    let e = select(upper, e_of_complement, e_of_u) as f32;
+
+    // ln(1 + f) = f - f^2 / 2 + f^3 P(f); ln 2 in two parts, the first exact when multiplied by e.
+    let p = 0.067_466_48f32;
+    let p = p * f - 0.116_756_55f32;
+    let p = p * f + 0.118_881_606f32;
+    let p = p * f - 0.124_055_885f32;
+    let p = p * f + 0.142_195_52f32;
+    let p = p * f - 0.166_679_96f32;
+    let p = p * f + 0.200_021_19f32;
+    let p = p * f - 0.250_000_1f32;
+    let p = p * f + 0.333_333_13f32;
+    let square = f * f;
+    let tail = (f * square) * p - 0.5f32 * square - e * -2.121_944_4e-4f32;
+    e * 0.693_359_4f32 - (f + tail)
+}
+
+/// `(cos, sin)` of the angle `2 pi (w + 1/2) / 2^32`.
+#[cfg_attr(feature = "cube", cube)]
+pub fn cos_sin_turn(w: u32) -> (f32, f32) {
+    // Octant, and the distance y to the nearest multiple of a right angle: odd octants look back.
+    // n = y 2^30 is an odd integer, so y is never 0.
+    let octant = w >> 29u32;
+    let forward = ((w & 0x1fff_ffffu32) << 1u32) | 1u32;
+    let odd = (octant & 1u32) == 1u32;
+    let n = select(odd, 0x4000_0000u32 - forward, forward);
+    let y = ((n >> 15u32) as f32 * 32768.0f32 + (n & 0x7fffu32) as f32) * 9.313_226e-10f32;
+
+    // sin(pi/4 y) and cos(pi/4 y) on [0, 1]; pi/4 in two parts.
+    let s = y * y;
+    let p = -3.597_526_7e-5f32;
+    let p = p * s + 0.002_490_044f32;
+    let p = p * s - 0.080_745_45f32;
+    let small = y * 0.785_398_2f32 + y * (s * p - 2.185_569_4e-8f32);
+    let q = 3.530_338e-6f32;
+    let q = q * s - 3.259_400_8e-4f32;
+    let q = q * s + 0.015_854_327f32;
+    let q = q * s - 0.308_425_13f32;
+    let large = 1.0f32 + s * q;
+
+    let swap = (((octant + 1u32) >> 1u32) & 1u32) == 1u32;
+    let cosine = select(swap, small, large);
+    let sine = select(swap, large, small);
+    let cosine_negative = ((octant + 2u32) & 4u32) != 0u32;
+    let sine_negative = octant >= 4u32;
+    (
+        select(cosine_negative, -cosine, cosine),
+        select(sine_negative, -sine, sine),
+    )
+}
+
+/// The square root of a normal positive `x` (zero gives zero), within 1 unit in the last place.
+#[cfg_attr(feature = "cube", cube)]
+pub fn square_root(x: f32) -> f32 {
+    let inverse = inverse_square_root(x);
+    // Heron's correction: s * s is close to x, so the difference is exact but for s * s itself.
+    let s = x * inverse;
+    s + 0.5f32 * inverse * (x - s * s)
+}
+
+/// `1 / sqrt(x)` of a normal positive `x`, within 4 units in the last place; finite for 0.
+#[cfg_attr(feature = "cube", cube)]
+pub fn inverse_square_root(x: f32) -> f32 {
+    // Halving the exponent in the bits gives 3.5%; each Newton step squares that.
+    let half = 0.5f32 * x;
+    let y = f32::from_bits(0x5f37_59dfu32 - ((x.to_bits() & 0x7fff_ffffu32) >> 1u32));
+    let y = y * (1.5f32 - (half * y) * y);
+    let y = y * (1.5f32 - (half * y) * y);
+    y * (1.5f32 - (half * y) * y)
+}

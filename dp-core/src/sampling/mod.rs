@@ -1,0 +1,6 @@
+//! Who takes part in a step. The sampler and the accountant must agree: each sampler says which
+//! event may account for it.
+
+mod poisson;
+
+pub use poisson::{Inclusions, PoissonSampler, SamplingError};
