@@ -1,6 +1,8 @@
 #![no_std]
 //! x
 
+pub mod accounting;
 pub mod clipping;
+pub mod ledger;
 pub mod noise;
 pub mod sampling;

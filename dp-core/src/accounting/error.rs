@@ -1,0 +1,106 @@
+//! What the accountant answers instead of a number it can't stand behind.
+
+use core::fmt;
+
+/// Why a query has no answer. Every variant carries the value that caused it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AccountingError {
+    /// The noise multiplier is not a finite number in the supported range.
+    InvalidSigma {
+        /// The noise multiplier that was given.
+        sigma: f64,
+        /// Smallest noise multiplier that the engine takes for this event.
+        min: f64,
+        /// Largest noise multiplier that the engine takes for this event.
+        max: f64,
+    },
+    /// The sampling rate is not in (0, 1].
+    InvalidRate {
+        /// The sampling rate that was given.
+        rate: f64,
+    },
+    /// The group size is zero or larger than [`MAX_GROUP`](super::MAX_GROUP).
+    InvalidGroup {
+        /// The group size that was given.
+        group: u32,
+        /// Largest group that the engine takes.
+        max: u32,
+    },
+    /// An event occurs more often than 2^53 times.
+    CountTooLarge {
+        /// The count that was given.
+        count: u64,
+    },
+    /// Epsilon is negative, infinite or not a number (calibration: or zero).
+    InvalidEpsilon {
+        /// The epsilon that was given.
+        epsilon: f64,
+    },
+    /// Delta is not in the open interval (0, 1).
+    InvalidDelta {
+        /// The delta that was given.
+        delta: f64,
+    },
+    /// No noise multiplier up to `max_sigma` reaches the target.
+    Unreachable {
+        /// The epsilon that was asked for.
+        epsilon: f64,
+        /// The epsilon that `max_sigma` still costs.
+        reached: f64,
+        /// The largest noise multiplier that was tried.
+        max_sigma: f64,
+    },
+    /// The contour integral's own error bound stayed too wide for a number worth giving: the law of
+    /// the privacy loss is nearly discrete at this query.
+    NotConverged {
+        /// Epsilon of the query, or where the search for it stood.
+        epsilon: f64,
+        /// Relative error bound on delta that was reached.
+        relative_error: f64,
+    },
+    /// An intermediate quantity left the range of `f64`.
+    OutOfRange {
+        /// The quantity.
+        value: f64,
+    },
+}
+
+impl fmt::Display for AccountingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::InvalidSigma { sigma, min, max } => {
+                write!(f, "noise multiplier {sigma} is not in [{min}, {max}]")
+            }
+            Self::InvalidRate { rate } => write!(f, "sampling rate {rate} is not in (0, 1]"),
+            Self::InvalidGroup { group, max } => {
+                write!(f, "group size {group} is not in 1..={max}")
+            }
+            Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
+            Self::InvalidEpsilon { epsilon } => {
+                write!(f, "epsilon {epsilon} is not a positive finite number")
+            }
+            Self::InvalidDelta { delta } => write!(f, "delta {delta} is not in (0, 1)"),
+            Self::Unreachable {
+                epsilon,
+                reached,
+                max_sigma,
+            } => write!(
+                f,
+                "epsilon {epsilon} is out of reach: noise multiplier {max_sigma} still costs epsilon {reached}"
+            ),
+            Self::NotConverged {
+                epsilon,
+                relative_error,
+            } => write!(
+                f,
+                "the error bound at epsilon {epsilon} stayed at {relative_error} of delta"
+            ),
+            Self::OutOfRange { value } => {
+                write!(f, "an intermediate value left the range of f64 ({value})")
+            }
+        }
+    }
+}
+
+impl core::error::Error for AccountingError {}

@@ -1,0 +1,151 @@
+//! From delta as a function of epsilon to epsilon as a function of delta.
+
+use super::{AccountingError, Bounds};
+
+/// `log delta` at one epsilon, with a bound on the relative error of delta.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    pub ln_delta: f64,
+    pub error: f64,
+}
+
+impl Point {
+    /// Logarithm of a delta that is not below the truth.
+    pub fn ln_upper(&self) -> f64 {
+        self.ln_delta + libm::log1p(self.error)
+    }
+
+    /// Logarithm of a delta that is not above the truth.
+    pub fn ln_lower(&self) -> f64 {
+        if self.error < 1.0 {
+            self.ln_delta + libm::log1p(-self.error)
+        } else {
+            f64::NEG_INFINITY
+        }
+    }
+
+    /// Delta itself, rounded outward.
+    pub fn bounds(&self) -> Bounds {
+        let room = 4e-16 * (1.0 + self.ln_delta.abs());
+        Bounds {
+            lower: libm::exp(self.ln_lower() - room),
+            estimate: libm::exp(self.ln_delta).min(1.0),
+            // Never zero: an underflow is not a proof that nothing leaks.
+            upper: libm::exp(self.ln_upper() + room).clamp(f64::MIN_POSITIVE, 1.0),
+        }
+    }
+}
+
+/// Most evaluations that a search takes.
+const MAX_STEPS: u32 = 400;
+
+/// Epsilon at which a falling `log delta` curve meets `ln_target`, never below zero.
+///
+/// `guess` and `slope` (of log delta by epsilon, negative) need only be roughly right. A guess of
+/// zero has the curve asked at zero first; any other is trusted to be near the answer.
+pub(super) fn invert(
+    mut curve: impl FnMut(f64) -> Result<Point, AccountingError>,
+    ln_target: f64,
+    guess: f64,
+    slope: f64,
+) -> Result<Bounds, AccountingError> {
+    let mut start = guess;
+    if guess == 0.0 {
+        let at_zero = curve(0.0)?;
+        if at_zero.ln_upper() <= ln_target {
+            return Ok(Bounds::ZERO);
+        }
+        start = (ln_target - at_zero.ln_delta) / slope;
+    }
+    let estimate = if start > 0.0 {
+        root(&mut curve, ln_target, start, slope)?
+    } else {
+        0.0
+    };
+    let first = 4.0 * f64::EPSILON * estimate.max(1e-12 / -slope);
+    let mut upper = estimate;
+    let mut step = first;
+    for _ in 0..60 {
+        if upper > estimate && curve(upper)?.ln_upper() <= ln_target {
+            let lower = lower_end(&mut curve, ln_target, estimate, first)?;
+            return Ok(Bounds {
+                lower,
+                estimate,
+                upper: upper * (1.0 + 2.0 * f64::EPSILON),
+            });
+        }
+        upper = estimate + step;
+        step *= 2.0;
+    }
+    Err(AccountingError::NotConverged {
+        epsilon: estimate,
+        relative_error: curve(estimate)?.error,
+    })
+}
+
+fn lower_end(
+    curve: &mut impl FnMut(f64) -> Result<Point, AccountingError>,
+    ln_target: f64,
+    estimate: f64,
+    first: f64,
+) -> Result<f64, AccountingError> {
+    let mut step = first;
+    for _ in 0..60 {
+        let lower = estimate - step;
+        if lower <= 0.0 {
+            return Ok(0.0);
+        }
+        if curve(lower)?.ln_lower() >= ln_target {
+            return Ok(lower * (1.0 - 2.0 * f64::EPSILON));
+        }
+        step *= 2.0;
+    }
+    Ok(0.0)
+}
+
+/// Root by secant steps inside a bracket that only shrinks.
+fn root(
+    curve: &mut impl FnMut(f64) -> Result<Point, AccountingError>,
+    ln_target: f64,
+    guess: f64,
+    slope: f64,
+) -> Result<f64, AccountingError> {
+    let (mut low, mut high) = (0.0f64, f64::INFINITY);
+    let (mut last_x, mut last_g) = (f64::NAN, f64::NAN);
+    let mut x = guess;
+    let mut local = slope;
+    for step in 0..MAX_STEPS {
+        let g = curve(x)?.ln_delta - ln_target;
+        if g.is_nan() {
+            return Err(AccountingError::OutOfRange { value: x });
+        }
+        if g > 0.0 {
+            low = low.max(x);
+        } else {
+            high = high.min(x);
+        }
+        let closed = high.is_finite() && high - low <= 2.0 * f64::EPSILON * high;
+        if g == 0.0 || closed {
+            return Ok(x);
+        }
+        let secant = (g - last_g) / (x - last_x);
+        if secant.is_finite() && secant < 0.0 {
+            local = secant;
+        }
+        (last_x, last_g) = (x, g);
+        let newton = x - g / local;
+        if (newton - x).abs() <= 2.0 * f64::EPSILON * x {
+            return Ok(x);
+        }
+        // Every third step halves the bracket, so that a bad slope can't stall the search.
+        let halve = step % 3 == 2 && step > 8;
+        x = if newton > low && newton < high && !halve {
+            newton
+        } else if high.is_finite() {
+            0.5 * (low + high)
+        } else {
+            2.0 * low.max(-1.0 / slope)
+        };
+    }
+    Ok(x)
+}
