@@ -29,6 +29,11 @@ pub(super) fn install() -> Result<()> {
         return Ok(());
     }
     debian::install(&PACKAGES).map_err(|error| format!("no Vulkan driver: {error}"))?;
+    if !(has_driver() && has_loader()) {
+        let why = "a Vulkan driver is installed, but the loader will not find it: do \
+                   VK_DRIVER_FILES or VK_ICD_FILENAMES name files that are not there?";
+        return Err(why.into());
+    }
     println!("wgpu: installed {}", PACKAGES.join(" and "));
     Ok(())
 }
