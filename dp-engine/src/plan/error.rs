@@ -1,0 +1,113 @@
+use std::fmt;
+
+use dp_core::accounting::AccountingError;
+use serde::{Deserialize, Serialize};
+
+/// Why a private run cannot be planned. Each message names the value and the way out.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// Epsilon is not a finite number above 0.
+    #[error("epsilon is {epsilon:?}: it must be a finite number above 0, for example 8")]
+    Epsilon {
+        /// The value given.
+        epsilon: f64,
+    },
+    /// Delta is outside (0, 1).
+    #[error(
+        "delta is {delta:?}: it must be above 0 and below 1, and should be below 1/N = {:e}",
+        one_over(records)
+    )]
+    Delta {
+        /// The value given.
+        delta: f64,
+        /// Number of records.
+        records: u64,
+    },
+    /// Fewer than two records.
+    #[error(
+        "the data set has {records} record(s): private training needs at least 2, and thousands to learn anything"
+    )]
+    TooFewRecords {
+        /// Number of records.
+        records: u64,
+    },
+    /// Expected batch size 0.
+    #[error("the expected batch size is 0: choose one from 1 to the {records} records")]
+    EmptyBatch {
+        /// Number of records.
+        records: u64,
+    },
+    /// Expected batch size above the number of records.
+    #[error(
+        "the expected batch size {batch} is above the {records} records: choose at most {records}"
+    )]
+    BatchAboveRecords {
+        /// The value given.
+        batch: u64,
+        /// Number of records.
+        records: u64,
+    },
+    /// No steps.
+    #[error("the number of steps is 0: train for at least 1")]
+    NoSteps,
+    /// Clipping norm not a finite number above 0.
+    #[error("the clipping norm is {clip}: it must be a finite number above 0, for example 1")]
+    Clip {
+        /// The value given.
+        clip: f64,
+    },
+    /// Allowance for rounding not a finite number of at least 0.
+    #[error("eta is {eta}: it must be a finite number of at least 0, for example 0.001")]
+    Eta {
+        /// The value given.
+        eta: f64,
+    },
+    /// No noise multiplier meets the target.
+    #[error(
+        "epsilon {epsilon:?} at delta {delta:?} cannot be reached in {steps} steps at sampling rate {rate:?} ({source}): \
+         raise epsilon or delta, take fewer steps, or lower the batch size"
+    )]
+    Unreachable {
+        /// Target epsilon.
+        epsilon: f64,
+        /// Target delta.
+        delta: f64,
+        /// Sampling rate.
+        rate: f64,
+        /// Number of steps.
+        steps: u64,
+        /// What the accountant said.
+        source: AccountingError,
+    },
+}
+
+fn one_over(records: &u64) -> f64 {
+    1.0 / (*records).max(1) as f64
+}
+
+/// What is unwise in a plan, but allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PlanWarning {
+    /// Delta is at least 1/N: publishing one random record in full would satisfy such a guarantee.
+    DeltaNotBelowOneOverN {
+        /// The value given.
+        delta: f64,
+        /// Number of records.
+        records: u64,
+    },
+}
+
+impl fmt::Display for PlanWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeltaNotBelowOneOverN { delta, records } => write!(
+                f,
+                "delta {delta:?} is not below 1/N = {:e} for {records} records: such a guarantee would allow \
+                 publishing a record in full; choose a smaller delta",
+                one_over(records)
+            ),
+        }
+    }
+}

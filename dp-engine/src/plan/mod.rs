@@ -1,0 +1,271 @@
+//! The plan of a private run: from a target to a noise multiplier, checked before anything is read or written.
+
+mod error;
+
+pub use error::{PlanError, PlanWarning};
+
+use dp_core::accounting::{self, AccountingError, Bounds, Event};
+use dp_core::ledger::Charge;
+use serde::{Deserialize, Serialize};
+
+/// Share of the clipping norm allowed for rounding where the caller has no better figure: 2^-10.
+///
+/// # Precision
+/// The noise is scaled to `C * (1 + eta)`, so eta must bound what f32 clipping and summation can add to the
+/// influence of one record, relative to C. The caller that sums knows its order and depth of summation.
+pub const DEFAULT_ETA: f64 = 1.0 / 1024.0;
+
+/// The guarantee asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyTarget {
+    /// Upper bound on epsilon at `delta`, above 0.
+    pub epsilon: f64,
+    /// Failure probability, in (0, 1), and better below 1/N.
+    pub delta: f64,
+}
+
+/// What a person asks of a private run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// The guarantee.
+    pub target: PrivacyTarget,
+    /// Number of records N.
+    pub records: u64,
+    /// Expected batch size; the sampling rate is `batch / records`.
+    pub batch: u64,
+    /// Number of steps.
+    pub steps: u64,
+    /// Clipping norm C: bound on the L2 norm of one record's gradient.
+    pub clip: f64,
+    /// Share of C allowed for rounding; [`DEFAULT_ETA`] if in doubt.
+    pub eta: f64,
+}
+
+/// A checked and calibrated private run.
+///
+/// # Privacy
+/// Holds for add/remove-one-record adjacency, when every step is drawn by Poisson sampling at [`Plan::rate`] from
+/// a secret stream, clipped to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
+/// by [`Plan::divisor`], never by the drawn batch size.
+///
+/// # Example
+/// ```
+/// use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest, PrivacyTarget};
+///
+/// let target = PrivacyTarget { epsilon: 8.0, delta: 1e-5 };
+/// let request =
+///     PlanRequest { target, records: 20_000, batch: 128, steps: 500, clip: 1.0, eta: DEFAULT_ETA };
+/// let plan = Plan::new(&request)?;
+/// assert!(plan.epsilon().upper <= 8.0);
+/// # Ok::<(), dp_engine::plan::PlanError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    request: PlanRequest,
+    rate: f64,
+    sigma: f64,
+    epsilon: Bounds,
+    warnings: Vec<PlanWarning>,
+}
+
+impl Plan {
+    /// Checks a request and calibrates its noise multiplier.
+    ///
+    /// # Errors
+    /// [`PlanError`] for each value that is out of range, and [`PlanError::Unreachable`] where no noise
+    /// multiplier meets the target.
+    pub fn new(request: &PlanRequest) -> Result<Self, PlanError> {
+        check(request)?;
+        let PrivacyTarget { epsilon, delta } = request.target;
+        let rate = request.batch as f64 / request.records as f64;
+        let unreachable = |source| PlanError::Unreachable {
+            epsilon,
+            delta,
+            rate,
+            steps: request.steps,
+            source,
+        };
+        let (sigma, bounds) =
+            calibrate(request.target, rate, request.steps).map_err(unreachable)?;
+        let warnings = if delta * request.records as f64 >= 1.0 {
+            vec![PlanWarning::DeltaNotBelowOneOverN {
+                delta,
+                records: request.records,
+            }]
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            request: *request,
+            rate,
+            sigma,
+            epsilon: bounds,
+            warnings,
+        })
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> &PlanRequest {
+        &self.request
+    }
+
+    /// The guarantee asked for.
+    #[must_use]
+    pub fn target(&self) -> PrivacyTarget {
+        self.request.target
+    }
+
+    /// Sampling rate q, in (0, 1].
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// Number of steps.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.request.steps
+    }
+
+    /// Clipping norm C.
+    #[must_use]
+    pub fn clip(&self) -> f64 {
+        self.request.clip
+    }
+
+    /// Noise multiplier sigma, relative to `C * (1 + eta)`.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        self.sigma
+    }
+
+    /// Standard deviation of the noise on each coordinate of the clipped sum: `sigma * C * (1 + eta)`.
+    #[must_use]
+    pub fn noise_std(&self) -> f64 {
+        self.charge().noise_std()
+    }
+
+    /// What the noised sum is divided by: the expected batch size.
+    ///
+    /// # Privacy
+    /// The drawn batch size is private; dividing by it would release it.
+    #[must_use]
+    pub fn divisor(&self) -> f64 {
+        self.request.batch as f64
+    }
+
+    /// Epsilon of all planned steps at the target's delta; the upper bound is not above the target.
+    #[must_use]
+    pub fn epsilon(&self) -> Bounds {
+        self.epsilon
+    }
+
+    /// What is unwise but not wrong; print it.
+    #[must_use]
+    pub fn warnings(&self) -> &[PlanWarning] {
+        &self.warnings
+    }
+
+    /// The event of one step.
+    #[must_use]
+    pub fn event(&self) -> Event {
+        event(self.rate, self.sigma)
+    }
+
+    /// What one step reserves in the ledger.
+    #[must_use]
+    pub fn charge(&self) -> Charge {
+        Charge {
+            event: self.event(),
+            clip: self.request.clip,
+            eta: self.request.eta,
+            count: 1,
+        }
+    }
+
+    /// Epsilon at the target's delta after `steps` steps of this plan.
+    ///
+    /// # Errors
+    /// Where the accountant gives no answer.
+    pub fn epsilon_after(&self, steps: u64) -> Result<Bounds, AccountingError> {
+        if steps == 0 {
+            return Ok(Bounds {
+                lower: 0.0,
+                estimate: 0.0,
+                upper: 0.0,
+            });
+        }
+        accounting::epsilon(&[(self.event(), steps)], self.request.target.delta)
+    }
+}
+
+fn check(request: &PlanRequest) -> Result<(), PlanError> {
+    let &PlanRequest {
+        target,
+        records,
+        batch,
+        steps,
+        clip,
+        eta,
+    } = request;
+    let positive = |x: f64| x.is_finite() && x > 0.0;
+    if !positive(target.epsilon) {
+        return Err(PlanError::Epsilon {
+            epsilon: target.epsilon,
+        });
+    }
+    if !(positive(target.delta) && target.delta < 1.0) {
+        return Err(PlanError::Delta {
+            delta: target.delta,
+            records,
+        });
+    }
+    if records < 2 {
+        return Err(PlanError::TooFewRecords { records });
+    }
+    if batch == 0 {
+        return Err(PlanError::EmptyBatch { records });
+    }
+    if batch > records {
+        return Err(PlanError::BatchAboveRecords { batch, records });
+    }
+    if steps == 0 {
+        return Err(PlanError::NoSteps);
+    }
+    if !positive(clip) {
+        return Err(PlanError::Clip { clip });
+    }
+    if !(eta.is_finite() && eta >= 0.0) {
+        return Err(PlanError::Eta { eta });
+    }
+    Ok(())
+}
+
+/// Smallest multiplier found whose upper bound meets the target, and its bounds.
+fn calibrate(
+    target: PrivacyTarget,
+    rate: f64,
+    steps: u64,
+) -> Result<(f64, Bounds), AccountingError> {
+    let PrivacyTarget { epsilon, delta } = target;
+    let mut sigma = accounting::calibrate_sigma(epsilon, delta, rate, steps)?;
+    let mut bounds = accounting::epsilon(&[(event(rate, sigma), steps)], delta)?;
+    // Calibration may have judged by delta(epsilon), the cap judges by epsilon(delta): let the last ulps of the
+    // plan be on the cap's side, or its last step would be refused.
+    let mut nudge = 1e-12;
+    while bounds.upper > epsilon && nudge < 1e-2 {
+        sigma *= 1.0 + nudge;
+        nudge *= 2.0;
+        bounds = accounting::epsilon(&[(event(rate, sigma), steps)], delta)?;
+    }
+    Ok((sigma, bounds))
+}
+
+fn event(rate: f64, sigma: f64) -> Event {
+    if rate < 1.0 {
+        Event::PoissonGaussian { rate, sigma }
+    } else {
+        Event::Gaussian { sigma }
+    }
+}

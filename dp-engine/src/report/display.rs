@@ -1,0 +1,135 @@
+use std::fmt;
+
+use super::{GroupStatement, PrivacyStatement, Sampler};
+
+impl fmt::Display for PrivacyStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            delta,
+            records,
+            rate,
+            sigma,
+            clip,
+            ..
+        } = self;
+        writeln!(
+            f,
+            "Guarantee: ({:.4}, {delta:e})-differential privacy for one record (add or remove it).",
+            Up(self.upper)
+        )?;
+        writeln!(
+            f,
+            "  Whatever anybody learns from the model, they would have learnt about as well without that one record."
+        )?;
+        writeln!(
+            f,
+            "Epsilon at delta {delta:e}: {:.6} (true value between {:.6} and {:.6}; target {}).",
+            self.epsilon, self.lower, self.upper, self.target_epsilon
+        )?;
+        writeln!(
+            f,
+            "Steps spent: {} of {} planned{}.",
+            self.steps,
+            self.steps_planned,
+            match self.unconfirmed {
+                0 => String::new(),
+                n => format!(" ({n} reserved without a confirmed release: counted as spent)"),
+            }
+        )?;
+        match self.sampler {
+            Sampler::Poisson => writeln!(
+                f,
+                "Sampler: Poisson; each of {records} records is in a step with probability {rate}, independently, \
+                 drawn from a secret key."
+            )?,
+            Sampler::Full => {
+                writeln!(f, "Sampler: none; all {records} records are in every step.")?
+            }
+        }
+        writeln!(
+            f,
+            "Mechanism: each record's gradient clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
+             {sigma} times {clip} * (1 + {}), the last factor for rounding.",
+            self.eta
+        )?;
+        for event in self
+            .events
+            .iter()
+            .filter(|event| event.sigma != *sigma || event.rate != *rate || event.group != 1)
+        {
+            writeln!(
+                f,
+                "  Also spent: {} times sigma {}, rate {}, group {}.",
+                event.count, event.sigma, event.rate, event.group
+            )?;
+        }
+        writeln!(f, "Accountant: {}.", self.accountant)?;
+        writeln!(f, "Noise generator: {}.", self.rng)?;
+        if self.without_noise.is_empty() {
+            writeln!(f, "Computed from private records without noise: nothing.")?;
+        } else {
+            writeln!(
+                f,
+                "Computed from private records WITHOUT noise, outside the guarantee:"
+            )?;
+            for item in &self.without_noise {
+                writeln!(f, "  - {item}")?;
+            }
+        }
+        for group in &self.groups {
+            writeln!(f, "{group}")?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "Warning: {warning}.")?;
+        }
+        writeln!(f, "Data set: {records} records, SHA-256 {}.", self.dataset)?;
+        write!(
+            f,
+            "Ledger: {} records, head {}.",
+            self.ledger_records, self.ledger_digest
+        )
+    }
+}
+
+impl fmt::Display for GroupStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            records,
+            delta,
+            ..
+        } = self;
+        write!(
+            f,
+            "A {name} with {records} records has a weaker guarantee: "
+        )?;
+        match self.epsilon {
+            Some(epsilon) => write!(f, "epsilon {:.4} at delta {delta:e}", Up(epsilon))?,
+            None => write!(f, "no figure from the accountant at delta {delta:e}")?,
+        }
+        let (epsilon, delta) = (self.generic_epsilon, self.generic_delta);
+        if delta < 1.0 {
+            write!(
+                f,
+                " (the generic bound says epsilon {:.4} at delta {delta:e}).",
+                Up(epsilon)
+            )
+        } else {
+            write!(
+                f,
+                " (the generic bound, {records} times epsilon, promises nothing: its delta is 1)."
+            )
+        }
+    }
+}
+
+/// Shows a number with four decimals, rounded up: a promise must not look better than it is.
+struct Up(f64);
+
+impl fmt::Display for Up {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = f.precision().unwrap_or(4);
+        let scale = 10f64.powi(i32::try_from(digits).unwrap_or(4));
+        write!(f, "{:.*}", digits, (self.0 * scale).ceil() / scale)
+    }
+}

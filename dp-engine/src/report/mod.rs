@@ -1,0 +1,206 @@
+//! The privacy statement of a run: everything that a reviewer needs to judge the guarantee, as data and in words.
+
+mod display;
+mod group;
+
+pub use group::GroupStatement;
+
+use dp_core::accounting::{AccountingError, Bounds, Event};
+use dp_core::ledger::Head;
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Dataset;
+use crate::fingerprint::hex;
+use crate::ledger::LedgerFile;
+use crate::plan::Plan;
+
+/// How records are drawn for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Every record, every step.
+    Full,
+    /// Each record independently with the sampling rate's probability.
+    Poisson,
+}
+
+/// Which data sets the guarantee makes hard to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjacency {
+    /// Two data sets of which one has one unit more.
+    AddRemove,
+}
+
+/// Whose presence is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// One record.
+    Record,
+}
+
+/// An event and how often it was spent, as the report shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpentEvent {
+    /// How records were drawn.
+    pub sampler: Sampler,
+    /// Sampling rate, 1 for the full batch.
+    pub rate: f64,
+    /// Noise multiplier.
+    pub sigma: f64,
+    /// Records of one unit that are added or removed together.
+    pub group: u32,
+    /// How often.
+    pub count: u64,
+}
+
+/// What the run knows and the ledger doesn't.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disclosure {
+    /// The data set.
+    pub dataset: Dataset,
+    /// The noise generator, by name; whoever uses one that is not secure says so here.
+    pub rng: String,
+    /// Everything that was computed from private records without noise, and where it went; empty if nothing.
+    pub without_noise: Vec<String>,
+    /// Groups of records to state a guarantee for: what a group is called, and how many records it has.
+    pub groups: Vec<(String, u32)>,
+}
+
+/// The privacy statement.
+///
+/// # Privacy
+/// The guarantee is [`PrivacyStatement::upper`] at [`PrivacyStatement::delta`]: it covers all that the ledger
+/// holds, reservations without a commit included, whatever was planned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyStatement {
+    /// Epsilon at `delta`, as near to the truth as the accountant comes.
+    pub epsilon: f64,
+    /// The true epsilon is not below this.
+    pub lower: f64,
+    /// The true epsilon is not above this: the figure to promise.
+    pub upper: f64,
+    /// Failure probability.
+    pub delta: f64,
+    /// Noise multiplier: standard deviation of the noise over `clip * (1 + eta)`.
+    pub sigma: f64,
+    /// Sampling rate.
+    pub rate: f64,
+    /// Steps spent: all that were reserved, in all process starts.
+    pub steps: u64,
+    /// Of these, steps whose reservation was never confirmed.
+    pub unconfirmed: u64,
+    /// Steps planned.
+    pub steps_planned: u64,
+    /// Clipping norm of one record's gradient.
+    pub clip: f64,
+    /// Share of the clipping norm added for rounding.
+    pub eta: f64,
+    /// Epsilon asked for.
+    pub target_epsilon: f64,
+    /// Whose presence is hidden.
+    pub unit: Unit,
+    /// Which data sets are hard to tell apart.
+    pub adjacency: Adjacency,
+    /// How records were drawn.
+    pub sampler: Sampler,
+    /// What was spent.
+    pub events: Vec<SpentEvent>,
+    /// How epsilon was computed.
+    pub accountant: String,
+    /// The noise generator.
+    pub rng: String,
+    /// What was computed from private records without noise.
+    pub without_noise: Vec<String>,
+    /// Guarantees for groups of records.
+    pub groups: Vec<GroupStatement>,
+    /// Number of records.
+    pub records: u64,
+    /// SHA-256 of the records, in hexadecimal.
+    pub dataset: String,
+    /// Number of records in the ledger.
+    pub ledger_records: u64,
+    /// Chain value of the ledger's last record, in hexadecimal.
+    pub ledger_digest: String,
+    /// What was unwise in the plan.
+    pub warnings: Vec<String>,
+}
+
+impl PrivacyStatement {
+    /// The statement of a run so far.
+    ///
+    /// # Errors
+    /// Where the accountant gives no answer for what was spent.
+    pub fn new(
+        plan: &Plan,
+        ledger: &LedgerFile,
+        disclosure: Disclosure,
+    ) -> Result<Self, AccountingError> {
+        let delta = plan.target().delta;
+        let Bounds {
+            lower,
+            estimate,
+            upper,
+        } = ledger.epsilon(delta)?;
+        let spent = ledger.spent();
+        let groups = disclosure.groups.into_iter();
+        let groups =
+            groups.map(|(name, size)| GroupStatement::new(name, size, spent, upper, delta));
+        let Head {
+            records: ledger_records,
+            digest,
+        } = ledger.head();
+        Ok(Self {
+            epsilon: estimate,
+            lower,
+            upper,
+            delta,
+            sigma: plan.sigma(),
+            rate: plan.rate(),
+            steps: ledger.state().reservations(),
+            unconfirmed: ledger.state().reservations() - ledger.state().commits(),
+            steps_planned: plan.steps(),
+            clip: plan.clip(),
+            eta: plan.request().eta,
+            target_epsilon: plan.target().epsilon,
+            unit: Unit::Record,
+            adjacency: Adjacency::AddRemove,
+            sampler: SpentEvent::of(plan.event(), 0).sampler,
+            events: spent
+                .iter()
+                .map(|&(event, count)| SpentEvent::of(event, count))
+                .collect(),
+            accountant: String::from(
+                "exact: contour integral of the privacy loss distribution, both directions of add/remove",
+            ),
+            rng: disclosure.rng,
+            without_noise: disclosure.without_noise,
+            groups: groups.collect(),
+            records: disclosure.dataset.records,
+            dataset: hex(&disclosure.dataset.fingerprint),
+            ledger_records,
+            ledger_digest: hex(&digest),
+            warnings: plan.warnings().iter().map(ToString::to_string).collect(),
+        })
+    }
+}
+
+impl SpentEvent {
+    fn of(event: Event, count: u64) -> Self {
+        let (sampler, rate, sigma, group) = match event {
+            Event::Gaussian { sigma } => (Sampler::Full, 1.0, sigma, 1),
+            Event::PoissonGaussian { rate, sigma } => (Sampler::Poisson, rate, sigma, 1),
+            Event::GroupPoissonGaussian { rate, sigma, group } => {
+                (Sampler::Poisson, rate, sigma, group)
+            }
+        };
+        Self {
+            sampler,
+            rate,
+            sigma,
+            group,
+            count,
+        }
+    }
+}
