@@ -1,0 +1,200 @@
+//! The boundary: every launcher reads its arguments through [`Arg`], which checks what the kernels
+//! rely on (shape, type, layout, room in the buffer, 32-bit indices).
+
+use crate::KernelError;
+use cubecl::{
+    client::Client,
+    ir::{ElemType, FloatKind, IntKind, UIntKind, features::TypeUsage},
+    prelude::BufferArg,
+    std::tensor::TensorHandle,
+};
+
+/// The kernels index with 32 bits, and round up to whole cubes and tiles: keep a margin.
+pub(crate) const MAX_ELEMENTS: u64 = (u32::MAX - (1 << 20)) as u64;
+
+/// One argument of one launcher.
+#[derive(Clone, Copy)]
+pub(crate) struct Arg<'a> {
+    op: &'static str,
+    name: &'static str,
+    tensor: &'a TensorHandle,
+}
+
+impl<'a> Arg<'a> {
+    /// Checks the layout and the buffer of `tensor`.
+    pub(crate) fn new(
+        op: &'static str,
+        name: &'static str,
+        tensor: &'a TensorHandle,
+    ) -> Result<Self, KernelError> {
+        let arg = Self { op, name, tensor };
+        if tensor.metadata.is_tiled() || !is_contiguous(tensor.shape(), tensor.strides()) {
+            return Err(KernelError::NotContiguous {
+                op,
+                argument: name,
+                shape: tensor.shape().to_vec(),
+                strides: tensor.strides().to_vec(),
+            });
+        }
+        check_elements(op, name, tensor.shape())?;
+        let needed = (arg.len() * tensor.dtype.size()) as u64;
+        let actual = tensor.handle.size_in_used();
+        if actual < needed {
+            return Err(KernelError::BufferTooSmall {
+                op,
+                argument: name,
+                needed,
+                actual,
+            });
+        }
+        Ok(arg)
+    }
+
+    /// The shape, of exactly `N` axes.
+    pub(crate) fn dims<const N: usize>(&self) -> Result<[usize; N], KernelError> {
+        let shape: &[usize] = self.tensor.shape();
+        shape.try_into().map_err(|_| KernelError::Rank {
+            op: self.op,
+            argument: self.name,
+            expected: N,
+            actual: shape.len(),
+        })
+    }
+
+    /// The shape must be `expected`.
+    pub(crate) fn has_shape(self, expected: &[usize]) -> Result<Self, KernelError> {
+        let actual: &[usize] = self.tensor.shape();
+        if actual == expected {
+            return Ok(self);
+        }
+        Err(KernelError::Shape {
+            op: self.op,
+            argument: self.name,
+            expected: expected.to_vec(),
+            actual: actual.to_vec(),
+        })
+    }
+
+    /// The elements must be f32.
+    pub(crate) fn is_f32(self) -> Result<Self, KernelError> {
+        match self.tensor.dtype {
+            ElemType::Float(FloatKind::F32) => Ok(self),
+            _ => Err(self.wrong_type("f32")),
+        }
+    }
+
+    /// The elements must be f32, f16 or bf16, and the device must compute with them.
+    pub(crate) fn is_float(self, client: &Client) -> Result<Self, KernelError> {
+        match self.tensor.dtype {
+            ElemType::Float(FloatKind::F32 | FloatKind::F16 | FloatKind::BF16) => {}
+            _ => return Err(self.wrong_type("f32, f16 or bf16")),
+        }
+        let usage = client.properties().type_usage(self.tensor.dtype);
+        if usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion) {
+            return Ok(self);
+        }
+        Err(KernelError::UnsupportedType {
+            op: self.op,
+            dtype: self.tensor.dtype,
+        })
+    }
+
+    /// The elements must be i32 or u32.
+    pub(crate) fn is_index(self) -> Result<Self, KernelError> {
+        match self.tensor.dtype {
+            ElemType::Int(IntKind::I32) | ElemType::UInt(UIntKind::U32) => Ok(self),
+            _ => Err(self.wrong_type("i32 or u32")),
+        }
+    }
+
+    /// The elements must have the type of `other`'s.
+    pub(crate) fn same_type(self, other: &Arg<'_>) -> Result<Self, KernelError> {
+        if self.dtype() == other.dtype() {
+            return Ok(self);
+        }
+        Err(self.wrong_type("the type of the other argument"))
+    }
+
+    pub(crate) fn dtype(&self) -> ElemType {
+        self.tensor.dtype
+    }
+
+    /// How many elements.
+    pub(crate) fn len(&self) -> usize {
+        self.tensor.shape().iter().product()
+    }
+
+    /// The widest vector that starts and ends every row of `row` elements, no wider than `most`
+    /// elements, and that the start of the buffer is aligned for.
+    pub(crate) fn vector(&self, row: usize, most: usize) -> usize {
+        let offset = self.tensor.handle.offset_start.unwrap_or(0) as usize / self.dtype().size();
+        let mut width = most.max(1);
+        while row % width != 0 || offset % width != 0 {
+            width /= 2;
+        }
+        width
+    }
+
+    /// The kernel argument, as vectors of `vector` elements.
+    pub(crate) fn buffer(&self, vector: usize) -> BufferArg {
+        // SAFETY: `new` saw that the buffer holds `len` elements.
+        unsafe { BufferArg::from_raw_parts(self.tensor.handle.clone(), self.len() / vector) }
+    }
+
+    fn wrong_type(&self, expected: &'static str) -> KernelError {
+        KernelError::ElementType {
+            op: self.op,
+            argument: self.name,
+            expected,
+            actual: self.tensor.dtype,
+        }
+    }
+}
+
+/// Whether `shape` can be indexed by a kernel; how many elements it has.
+pub(crate) fn check_elements(
+    op: &'static str,
+    argument: &'static str,
+    shape: &[usize],
+) -> Result<usize, KernelError> {
+    let elements = shape
+        .iter()
+        .try_fold(1u64, |n, &d| n.checked_mul(d as u64))
+        .unwrap_or(u64::MAX);
+    if elements > MAX_ELEMENTS {
+        return Err(KernelError::TooLarge {
+            op,
+            argument,
+            elements,
+            limit: MAX_ELEMENTS,
+        });
+    }
+    Ok(elements as usize)
+}
+
+/// An f32 buffer that lives for one launcher: partial results on the device.
+pub(crate) fn scratch(
+    client: &Client,
+    op: &'static str,
+    shape: &[usize],
+) -> Result<TensorHandle, KernelError> {
+    let elements = check_elements(op, "workspace", shape)?;
+    let handle = client.empty((elements * size_of::<f32>()).max(4));
+    Ok(TensorHandle::new_contiguous(
+        shape.to_vec(),
+        handle,
+        ElemType::Float(FloatKind::F32),
+    ))
+}
+
+/// Whether the elements lie row-major without gaps; an axis of one element may have any stride.
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1;
+    for (&extent, &stride) in shape.iter().zip(strides).rev() {
+        if extent != 1 && stride != expected {
+            return extent == 0;
+        }
+        expected *= extent;
+    }
+    true
+}

@@ -1,0 +1,125 @@
+//! What a launcher refuses, with the values that made it refuse.
+
+use cubecl::ir::ElemType;
+
+/// A launch that was refused before anything ran on the device.
+///
+/// Every launcher checks its arguments at the boundary and returns one of these; nothing has been
+/// written when it does. What goes wrong on the device later surfaces when the caller reads a
+/// buffer back, as everywhere in CubeCL.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelError {
+    /// An argument has the wrong number of axes.
+    #[error("{op}: `{argument}` has {actual} axes, expected {expected}")]
+    Rank {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// Axes wanted.
+        expected: usize,
+        /// Axes given.
+        actual: usize,
+    },
+    /// An argument's shape does not agree with the others'.
+    #[error("{op}: `{argument}` has shape {actual:?}, expected {expected:?}")]
+    Shape {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// Shape wanted.
+        expected: Vec<usize>,
+        /// Shape given.
+        actual: Vec<usize>,
+    },
+    /// An argument's element type is none of those that the launcher takes.
+    #[error("{op}: `{argument}` holds {actual}, expected {expected}")]
+    ElementType {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// What is taken, in words.
+        expected: &'static str,
+        /// What was given.
+        actual: ElemType,
+    },
+    /// The device computes with no such type.
+    #[error("{op}: this device has no arithmetic on {dtype}")]
+    UnsupportedType {
+        /// The launcher.
+        op: &'static str,
+        /// The type.
+        dtype: ElemType,
+    },
+    /// An argument is not laid out row-major without gaps.
+    #[error("{op}: `{argument}` of shape {shape:?} is not contiguous, its strides are {strides:?}")]
+    NotContiguous {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its strides, in elements.
+        strides: Vec<usize>,
+    },
+    /// An argument's buffer is smaller than its shape says.
+    #[error("{op}: the buffer of `{argument}` holds {actual} bytes, its shape needs {needed}")]
+    BufferTooSmall {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// Bytes that the shape needs.
+        needed: u64,
+        /// Bytes there.
+        actual: u64,
+    },
+    /// More elements than the kernels can index with 32 bits.
+    #[error("{op}: `{argument}` would have {elements} elements, the kernels index at most {limit}")]
+    TooLarge {
+        /// The launcher.
+        op: &'static str,
+        /// The argument, or the workspace.
+        argument: &'static str,
+        /// Elements wanted.
+        elements: u64,
+        /// The most that can be indexed.
+        limit: u64,
+    },
+    /// The clipping policy cannot bound anything.
+    #[error("{op}: {source}")]
+    Clipping {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::clipping::ClippingError,
+    },
+    /// The request for noise was refused.
+    #[error("{op}: {source}")]
+    Noise {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::noise::NoiseError,
+    },
+    /// The matrix product's routine can't run this problem on this device.
+    #[error("{op}: no product [{m}, {k}] x [{k}, {n}] by {routine}: {reason}")]
+    Matmul {
+        /// The launcher.
+        op: &'static str,
+        /// Rows of the result.
+        m: usize,
+        /// Columns of the result.
+        n: usize,
+        /// The axis summed over.
+        k: usize,
+        /// The routine.
+        routine: &'static str,
+        /// The library's answer.
+        reason: String,
+    },
+}

@@ -1,0 +1,197 @@
+//! Matrix products by cubek, with the routine chosen on purpose.
+
+use crate::KernelError;
+use crate::check::check_elements;
+use cubecl::{client::Client, std::tensor::TensorHandle};
+use cubek::matmul::{
+    definition::{MatmulElems, MatmulGlobalElems},
+    launch::launch_ref,
+    multi_level,
+    routine::BlueprintStrategy,
+    strategy::Strategy,
+    tiled,
+};
+use cubek::std::InputBinding;
+
+/// Which operands are read transposed: their last two axes swapped, by strides, nothing copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transposes {
+    /// `lhs [.., k, m]` instead of `[.., m, k]`.
+    pub lhs: bool,
+    /// `rhs [.., n, k]` instead of `[.., k, n]`.
+    pub rhs: bool,
+}
+
+impl Transposes {
+    /// Neither.
+    pub const NONE: Self = Self {
+        lhs: false,
+        rhs: false,
+    };
+    /// `lhs^T rhs`.
+    pub const LHS: Self = Self {
+        lhs: true,
+        rhs: false,
+    };
+    /// `lhs rhs^T`.
+    pub const RHS: Self = Self {
+        lhs: false,
+        rhs: true,
+    };
+}
+
+/// Which of cubek's routines computes a product.
+///
+/// The library's own choice is a trap on the CPU runtime, where it takes 33 s for a 512^3 product
+/// that [`Routine::CpuGemm`] makes in 1.4 ms (cubek 0.3.1, 2 cores with AVX-512): so there is none here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Routine {
+    /// Register tiles on the processor's vector units, a thread for each part. CPU only.
+    CpuGemm,
+    /// Register tiles on a GPU's ordinary units, f32 products throughout.
+    Units,
+    /// Tensor cores where the device has them for the types, else [`Routine::Units`]. f32 operands
+    /// are then rounded to TF32: not for anything that a norm was taken of.
+    TensorCores,
+    /// One unit for each element of the result. Slow, runs anywhere.
+    Naive,
+}
+
+impl Routine {
+    /// The exact routine for the device behind `client`.
+    #[must_use]
+    pub fn for_client(client: &Client) -> Self {
+        if client.properties().hardware.num_cpu_cores.is_some() {
+            Self::CpuGemm
+        } else {
+            Self::Units
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::CpuGemm => "CpuGemm",
+            Self::Units => "Units",
+            Self::TensorCores => "TensorCores",
+            Self::Naive => "Naive",
+        }
+    }
+
+    fn strategy(self) -> Strategy {
+        match self {
+            Self::CpuGemm => {
+                tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into()
+            }
+            Self::Units => {
+                multi_level::Strategy::SimpleUnit(BlueprintStrategy::Inferred(Default::default()))
+                    .into()
+            }
+            Self::TensorCores => Strategy::Auto,
+            Self::Naive => multi_level::Strategy::Naive.into(),
+        }
+    }
+}
+
+/// `out = lhs rhs`, overwritten; all leading axes are a batch.
+///
+/// `lhs [.., m, k]`, `rhs [.., k, n]` (as read, after `transposes`), `out [.., m, n]`. All three have the
+/// same leading axes. Types as the routine takes them; f32 with every one. Strides may be any with
+/// one of the last two axes contiguous.
+///
+/// # Errors
+/// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`]
+/// when the routine refuses types, strides or device.
+///
+/// # Precision
+/// f32 sums over `k`, in an order that is the routine's.
+pub fn matmul(
+    client: &Client,
+    lhs: &TensorHandle,
+    rhs: &TensorHandle,
+    out: &TensorHandle,
+    transposes: Transposes,
+    routine: Routine,
+) -> Result<(), KernelError> {
+    let op = "matmul";
+    let rank = out.shape().len();
+    for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
+        check_elements(op, argument, tensor.shape())?;
+        let actual = tensor.shape().len();
+        if actual != rank || actual < 2 {
+            let expected = rank.max(2);
+            return Err(KernelError::Rank {
+                op,
+                argument,
+                expected,
+                actual,
+            });
+        }
+    }
+    let batch: Vec<usize> = out.shape()[..rank - 2].to_vec();
+    let (m, n) = (out.shape()[rank - 2], out.shape()[rank - 1]);
+    let k = lhs.shape()[if transposes.lhs { rank - 2 } else { rank - 1 }];
+    let lhs_tail = if transposes.lhs { [k, m] } else { [m, k] };
+    let rhs_tail = if transposes.rhs { [n, k] } else { [k, n] };
+    has_shape(op, "lhs", lhs, &batch, lhs_tail)?;
+    has_shape(op, "rhs", rhs, &batch, rhs_tail)?;
+    if batch.iter().product::<usize>() * m * n == 0 {
+        return Ok(());
+    }
+    let refused = |reason: String| KernelError::Matmul {
+        op,
+        m,
+        n,
+        k,
+        routine: routine.name(),
+        reason,
+    };
+    if k == 0 {
+        return Err(refused("nothing to sum over".into()));
+    }
+    if (routine == Routine::CpuGemm) != client.properties().hardware.num_cpu_cores.is_some() {
+        return Err(refused("not a routine for this device".into()));
+    }
+    let mut left = InputBinding::new(lhs.clone().binding(), lhs.dtype);
+    if transposes.lhs {
+        left.swap_dims(rank - 2, rank - 1);
+    }
+    let mut right = InputBinding::new(rhs.clone().binding(), rhs.dtype);
+    if transposes.rhs {
+        right.swap_dims(rank - 2, rank - 1);
+    }
+    let mut types = MatmulElems::from_globals(&MatmulGlobalElems {
+        lhs: lhs.dtype,
+        rhs: rhs.dtype,
+        out: out.dtype,
+    });
+    launch_ref(
+        &routine.strategy(),
+        client,
+        left,
+        right,
+        out.clone().binding(),
+        &mut types,
+    )
+    .map_err(|error| refused(error.to_string()))
+}
+
+fn has_shape(
+    op: &'static str,
+    argument: &'static str,
+    tensor: &TensorHandle,
+    batch: &[usize],
+    tail: [usize; 2],
+) -> Result<(), KernelError> {
+    let expected = [batch, &tail].concat();
+    let actual: &[usize] = tensor.shape();
+    if actual == expected {
+        return Ok(());
+    }
+    Err(KernelError::Shape {
+        op,
+        argument,
+        expected,
+        actual: actual.to_vec(),
+    })
+}

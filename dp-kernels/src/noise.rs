@@ -1,0 +1,173 @@
+//! Gaussian noise by coordinates: the functions of [`dp_core::noise`], run by the device.
+
+use crate::check::Arg;
+use crate::reduce::row_of;
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32x10_normals};
+
+/// Adds Gaussian noise of standard deviation `std` to every element of `target`.
+///
+/// `target` (f32, any shape) holds elements `first_element..` of tensor number `tensor`; its element
+/// `i` gets `std * normal(key, generator, step, tensor, first_element + i)`. So shards of a tensor
+/// get exactly the noise that the whole tensor would get.
+///
+/// # Errors
+/// A [`KernelError`] when type or layout is wrong, or [`dp_core::noise::check_request`] refuses the
+/// request; nothing is launched then.
+///
+/// # Privacy
+/// Added to a sum of L2 sensitivity `D`, `std = sigma D` makes its release a Gaussian mechanism of
+/// noise multiplier `sigma` (add/remove adjacency), if no (key, step, tensor, element) is used
+/// twice and the key stays secret. The key travels to the device as launch arguments, and lives in
+/// the runtime's argument buffers until they are reused.
+///
+/// # Precision
+/// The bits are those of the host, exactly; the normals within 2 units in the last place of
+/// [`dp_core::noise::fill_gaussian`], then one f32 multiply and one add.
+#[allow(clippy::too_many_arguments)]
+pub fn add_gaussian_noise(
+    client: &Client,
+    target: &TensorHandle,
+    first_element: u64,
+    std: f32,
+    key: &Key,
+    generator: Generator,
+    step: u64,
+    tensor: u32,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "add_gaussian_noise";
+    let target = Arg::new(op, "target", target)?.is_f32()?;
+    let len = target.len();
+    check_request(first_element, len as u64, std, generator, tensor)
+        .map_err(|source| KernelError::Noise { op, source })?;
+    if len == 0 {
+        return Ok(());
+    }
+    let per_block = generator.elements_per_block();
+    let first_block = first_element / per_block;
+    let skip = (first_element % per_block) as u32;
+    let blocks = (skip as usize + len).div_ceil(per_block as usize);
+    let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
+    let (count, dim) = tuning.grid(blocks, 1);
+    let (low, high) = (step as u32, (step >> 32) as u32);
+    match generator {
+        Generator::ChaCha20 => add_chacha20_noise::launch(
+            client,
+            count,
+            dim,
+            target.buffer(1),
+            len as u32,
+            blocks as u32,
+            skip,
+            first_block as u32,
+            tensor,
+            low,
+            high,
+            std,
+            k0,
+            k1,
+            k2,
+            k3,
+            k4,
+            k5,
+            k6,
+            k7,
+        ),
+        Generator::Philox4x32x10NotSecure => add_philox_noise::launch(
+            client,
+            count,
+            dim,
+            target.buffer(1),
+            len as u32,
+            blocks as u32,
+            skip,
+            first_block as u32,
+            tensor,
+            low,
+            high,
+            std,
+            k0,
+            k1,
+        ),
+    }
+    Ok(())
+}
+
+/// One unit makes one block: eight elements, of which the first `skip` of block 0 lie before the target.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn add_chacha20_noise(
+    target: &mut [f32],
+    len: u32,
+    blocks: u32,
+    skip: u32,
+    first_block: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    std: f32,
+    k0: u32,
+    k1: u32,
+    k2: u32,
+    k3: u32,
+    k4: u32,
+    k5: u32,
+    k6: u32,
+    k7: u32,
+) {
+    let block = row_of(1u32);
+    if block < blocks as usize {
+        let counter = first_block + block as u32;
+        let input = (counter, tensor, step_low, step_high);
+        let (low, high) = chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input);
+        let (n0, n1, n2, n3) = low;
+        let (n4, n5, n6, n7) = high;
+        let place = block as u32 * 8u32;
+        add_element(target, place, 0u32, skip, len, std * n0);
+        add_element(target, place, 1u32, skip, len, std * n1);
+        add_element(target, place, 2u32, skip, len, std * n2);
+        add_element(target, place, 3u32, skip, len, std * n3);
+        add_element(target, place, 4u32, skip, len, std * n4);
+        add_element(target, place, 5u32, skip, len, std * n5);
+        add_element(target, place, 6u32, skip, len, std * n6);
+        add_element(target, place, 7u32, skip, len, std * n7);
+    }
+}
+
+/// One unit makes one block: two elements.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn add_philox_noise(
+    target: &mut [f32],
+    len: u32,
+    blocks: u32,
+    skip: u32,
+    first_block: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    std: f32,
+    k0: u32,
+    k1: u32,
+) {
+    let block = row_of(1u32);
+    if block < blocks as usize {
+        let counter = first_block + block as u32;
+        let input = (counter, tensor, step_low, step_high);
+        let (n0, n1) = philox4x32x10_normals(input, k0, k1);
+        let place = block as u32 * 2u32;
+        add_element(target, place, 0u32, skip, len, std * n0);
+        add_element(target, place, 1u32, skip, len, std * n1);
+    }
+}
+
+/// `target[place + lane - skip] += noise`, where that is inside.
+#[cube]
+fn add_element(target: &mut [f32], place: u32, lane: u32, skip: u32, len: u32, noise: f32) {
+    let element = place + lane;
+    if element >= skip && element - skip < len {
+        target[(element - skip) as usize] += noise;
+    }
+}

@@ -1,0 +1,120 @@
+//! Embedding: tokens with one id share a row of the table, so their gradients add before they are squared.
+
+use crate::check::{Arg, scratch};
+use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_lanes, sum_units};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+
+/// Adds the squared norm of each example's embedding gradient,
+/// `sum_{t,t'} [id_t = id_t'] <g_t, g_t'>`, into `norms_sq`.
+///
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Precision
+/// Computed as `sum over distinct ids of |sum of their g|^2`, in f32 and in a fixed order: no
+/// cancellation between squares, unlike the double sum above.
+pub fn embedding_norm_sq(
+    client: &Client,
+    ids: &TensorHandle,
+    g: &TensorHandle,
+    norms_sq: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "embedding_norm_sq";
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    let [b, t, p] = g.dims()?;
+    let ids = Arg::new(op, "ids", ids)?.has_shape(&[b, t])?.is_index()?;
+    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
+        .has_shape(&[b])?
+        .is_f32()?;
+    if b * t * p == 0 {
+        return Ok(());
+    }
+    let partials = scratch(client, op, &[b, t])?;
+    let partials = Arg::new(op, "workspace", &partials)?;
+    let vector = g.vector(p, tuning.lanes(g.dtype().size()));
+    let columns = p / vector;
+    let width = tuning.width(columns);
+    let (count, dim) = tuning.grid(b * t, width);
+    embedding_rows::launch(
+        client,
+        count,
+        dim,
+        vector,
+        ids.buffer(1),
+        g.buffer(vector),
+        partials.buffer(1),
+        (b * t) as u32,
+        t as u32,
+        columns as u32,
+        super::columns::chunk(columns, tuning),
+        width,
+        dim.num_elems(),
+        ids.dtype(),
+        g.dtype(),
+    );
+    launch_add_row_sums(client, &partials, &norms_sq, b, t, tuning);
+    Ok(())
+}
+
+/// `partials[b, t] = |sum of g[b, t'] over t' with t's id|^2` where t is the first with its id,
+/// otherwise 0.
+#[cube(launch)]
+pub(crate) fn embedding_rows<I: Int, F: Float, N: Size>(
+    ids: &[I],
+    g: &[Vector<F, N>],
+    partials: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    columns: u32,
+    #[comptime] chunk: usize,
+    #[comptime] width: u32,
+    #[comptime] units: u32,
+    #[define(I)] _id_type: ElemType,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = row_of(width);
+    let lane = lane_of(width);
+    let mut squares = Vector::<f32, N>::new(0.0f32);
+    if row < rows as usize {
+        let first = row - row % tokens as usize;
+        let id = ids[row];
+        let mut earlier = first;
+        while earlier < row && ids[earlier] != id {
+            earlier += 1;
+        }
+        if earlier == row {
+            let end = first + tokens as usize;
+            let mut column = lane * chunk;
+            while column < columns as usize {
+                let mut sums = Array::<Vector<f32, N>>::new(chunk);
+                #[unroll]
+                for i in 0..chunk {
+                    sums[i] = Vector::<f32, N>::new(0.0f32);
+                }
+                for other in row..end {
+                    if ids[other] == id {
+                        #[unroll]
+                        for i in 0..chunk {
+                            sums[i] += Vector::<f32, N>::cast_from(
+                                g[other * columns as usize + column + i],
+                            );
+                        }
+                    }
+                }
+                #[unroll]
+                for i in 0..chunk {
+                    squares += sums[i] * sums[i];
+                }
+                column += comptime!(width as usize * chunk);
+            }
+        }
+    }
+    let total = sum_units(sum_lanes::<N>(squares), width, units);
+    if row < rows as usize && lane == 0 {
+        partials[row] = total;
+    }
+}

@@ -1,0 +1,323 @@
+//! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
+
+use super::linear::Problem;
+use crate::check::{Arg, scratch};
+use crate::reduce::{row_of, sum_lanes};
+use crate::tile::{self, TILE, TILE_UNITS};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*};
+
+/// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
+///
+/// The rounding error of the double sum is at most about `gamma (sum_t |a_t| |g_t|)^2` with `gamma`
+/// near 1e-6 (f32, up to a few thousand columns in 4 to 16 running sums). 2^-16 lies an order of
+/// magnitude above it, and below what a row of fewer than 65,536 unrelated tokens shows, about
+/// `1 / T`: so a norm that cancellation could have falsified is replaced by a bound on it.
+pub const GRAM_FLOOR: f32 = 1.0 / 65536.0;
+
+/// Tokens of a register tile's side.
+const SIDE: usize = 4;
+
+pub(super) fn launch(
+    client: &Client,
+    problem: &Problem<'_>,
+    norms_sq: &Arg<'_>,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let tiles = if tuning.is_cpu {
+        problem.t.div_ceil(SIDE)
+    } else {
+        let tiles = problem.t.div_ceil(TILE);
+        tiles * (tiles + 1) / 2
+    };
+    let products = scratch(client, problem.op, &[problem.b, tiles])?;
+    let bounds = scratch(client, problem.op, &[problem.b, tiles])?;
+    let products = Arg::new(problem.op, "workspace", &products)?;
+    let bounds = Arg::new(problem.op, "workspace", &bounds)?;
+    if tuning.is_cpu {
+        launch_registers(client, problem, &products, &bounds, tiles, tuning);
+    } else {
+        launch_shared(client, problem, &products, &bounds, tiles, tuning);
+    }
+    let (count, dim) = tuning.grid(problem.b, 1);
+    finish_gram::launch(
+        client,
+        count,
+        dim,
+        products.buffer(1),
+        bounds.buffer(1),
+        norms_sq.buffer(1),
+        problem.b as u32,
+        tiles as u32,
+    );
+    Ok(())
+}
+
+fn launch_registers(
+    client: &Client,
+    problem: &Problem<'_>,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    tiles: usize,
+    tuning: &Tuning,
+) {
+    let Problem {
+        a, g, b, t, d, p, ..
+    } = problem;
+    let most = tuning.lanes(a.dtype().size());
+    let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
+    let (count, dim) = tuning.grid(b * tiles, 1);
+    gram_registers::launch(
+        client,
+        count,
+        dim,
+        a_vector,
+        g_vector,
+        a.buffer(a_vector),
+        g.buffer(g_vector),
+        products.buffer(1),
+        bounds.buffer(1),
+        (b * tiles) as u32,
+        *t as u32,
+        (d / a_vector) as u32,
+        (p / g_vector) as u32,
+        a.dtype(),
+    );
+}
+
+/// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
+#[cube(launch)]
+pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
+    a: &[Vector<F, NA>],
+    g: &[Vector<F, NG>],
+    products: &mut [f32],
+    bounds: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = row_of(1u32);
+    if row < rows as usize {
+        let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+        let first_token = row / tiles * tokens as usize;
+        let i = row % tiles;
+        let mut sum = 0.0f32;
+        for j in i..tiles {
+            let weight = select(j == i, 1.0f32, 2.0f32);
+            let a_tile = dot_tile::<F, NA>(a, first_token, i, j, tokens, a_columns);
+            let g_tile = dot_tile::<F, NG>(g, first_token, i, j, tokens, g_columns);
+            let mut tile_sum = 0.0f32;
+            #[unroll]
+            for u in 0..SIDE {
+                #[unroll]
+                for v in 0..SIDE {
+                    let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
+                    let product = a_tile[u * SIDE + v] * g_tile[u * SIDE + v];
+                    tile_sum += select(inside, product, 0.0f32);
+                }
+            }
+            sum += weight * tile_sum;
+            if j == i {
+                let mut bound = 0.0f32;
+                #[unroll]
+                for u in 0..SIDE {
+                    let inside = i * SIDE + u < tokens as usize;
+                    let square = a_tile[u * SIDE + u] * g_tile[u * SIDE + u];
+                    bound += select(inside, square.sqrt(), 0.0f32);
+                }
+                bounds[row] = bound;
+            }
+        }
+        products[row] = sum;
+    }
+}
+
+/// The dot products of tokens `i*SIDE..` with tokens `j*SIDE..`; places past the last token repeat it.
+#[cube]
+fn dot_tile<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    j: usize,
+    tokens: u32,
+    columns: u32,
+) -> Array<f32> {
+    let last = tokens as usize - 1;
+    let columns = columns as usize;
+    let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
+    #[unroll]
+    for u in 0..SIDE {
+        rows[u] = (first_token + min_index(i * SIDE + u, last)) * columns;
+        rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last)) * columns;
+    }
+    let mut sums = Array::<Vector<f32, N>>::new(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        sums[s] = Vector::<f32, N>::new(0.0f32);
+    }
+    for k in 0..columns {
+        let mut left = Array::<Vector<f32, N>>::new(SIDE);
+        #[unroll]
+        for u in 0..SIDE {
+            left[u] = Vector::<f32, N>::cast_from(x[rows[u] + k]);
+        }
+        #[unroll]
+        for v in 0..SIDE {
+            let right = Vector::<f32, N>::cast_from(x[rows[v + SIDE] + k]);
+            #[unroll]
+            for u in 0..SIDE {
+                sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
+            }
+        }
+    }
+    let mut dots = Array::<f32>::new(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        dots[s] = sum_lanes::<N>(sums[s]);
+    }
+    dots
+}
+
+#[cube]
+fn min_index(a: usize, b: usize) -> usize {
+    select(a < b, a, b)
+}
+
+fn launch_shared(
+    client: &Client,
+    problem: &Problem<'_>,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    tiles: usize,
+    tuning: &Tuning,
+) {
+    let Problem {
+        a, g, b, t, d, p, ..
+    } = problem;
+    let (count, dim) = tile::grid(b * tiles, tuning);
+    gram_shared::launch(
+        client,
+        count,
+        dim,
+        a.buffer(1),
+        g.buffer(1),
+        products.buffer(1),
+        bounds.buffer(1),
+        (b * tiles) as u32,
+        tiles as u32,
+        *t as u32,
+        *d as u32,
+        *p as u32,
+        a.dtype(),
+    );
+}
+
+/// One cube takes one tile of the upper triangle of one example's Gram matrices.
+#[cube(launch)]
+pub(crate) fn gram_shared<F: Float>(
+    a: &[F],
+    g: &[F],
+    products: &mut [f32],
+    bounds: &mut [f32],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let b = row / tiles as usize;
+        // The place in the triangle, row by row: (0,0) (0,1) .. (1,1) ..
+        let side = (tokens as usize + comptime!(TILE - 1)) / comptime!(TILE);
+        let mut i = 0usize;
+        let mut rest = row % tiles as usize;
+        while rest >= side - i {
+            rest -= side - i;
+            i += 1;
+        }
+        let j = i + rest;
+        let first = b * tokens as usize;
+        let a_tile = tile::product::<F>(
+            a,
+            a,
+            first * a_columns as usize,
+            first * a_columns as usize,
+            i * TILE,
+            j * TILE,
+            tokens as usize,
+            tokens as usize,
+            a_columns as usize,
+            a_columns as usize,
+            a_columns as usize,
+            1usize,
+            1usize,
+            true,
+        );
+        let g_tile = tile::product::<F>(
+            g,
+            g,
+            first * g_columns as usize,
+            first * g_columns as usize,
+            i * TILE,
+            j * TILE,
+            tokens as usize,
+            tokens as usize,
+            g_columns as usize,
+            g_columns as usize,
+            g_columns as usize,
+            1usize,
+            1usize,
+            true,
+        );
+        let (u0, v0) = tile::origin();
+        let mut sum = 0.0f32;
+        let mut bound = 0.0f32;
+        #[unroll]
+        for u in 0..tile::REGISTERS {
+            #[unroll]
+            for v in 0..tile::REGISTERS {
+                // Places past the last token were read as zeros.
+                let product = a_tile[u * tile::REGISTERS + v] * g_tile[u * tile::REGISTERS + v];
+                sum += product;
+                if i == j && u0 + u == v0 + v {
+                    bound += product.sqrt();
+                }
+            }
+        }
+        let weight = select(i == j, 1.0f32, 2.0f32);
+        let total = crate::reduce::sum_units(sum * weight, TILE_UNITS, TILE_UNITS);
+        sync_cube();
+        let bound_total = crate::reduce::sum_units(bound, TILE_UNITS, TILE_UNITS);
+        if UNIT_POS == 0 {
+            products[row] = total;
+            bounds[row] = bound_total;
+        }
+    }
+}
+
+/// `norms_sq[b] += max(sum of products[b], GRAM_FLOOR (sum of bounds[b])^2)`, NaN if any is.
+#[cube(launch)]
+pub(crate) fn finish_gram(
+    products: &[f32],
+    bounds: &[f32],
+    norms_sq: &mut [f32],
+    examples: u32,
+    tiles: u32,
+) {
+    let b = row_of(1u32);
+    if b < examples as usize {
+        let mut sum = 0.0f32;
+        let mut bound = 0.0f32;
+        for tile in 0..tiles as usize {
+            sum += products[b * tiles as usize + tile];
+            bound += bounds[b * tiles as usize + tile];
+        }
+        let floor = bound * bound * GRAM_FLOOR;
+        // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
+        norms_sq[b] += select(sum < floor, floor, sum);
+    }
+}

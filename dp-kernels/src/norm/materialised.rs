@@ -1,0 +1,158 @@
+//! `A_b^T G_b` in tiles, squared while they are in registers.
+
+use super::linear::Problem;
+use crate::check::{Arg, scratch};
+use crate::outer::{self, Outer, outer_tile};
+use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
+use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*};
+
+pub(super) fn launch(
+    client: &Client,
+    problem: &Problem<'_>,
+    norms_sq: &Arg<'_>,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let Problem {
+        a, g, b, t, d, p, ..
+    } = problem;
+    let shape = Outer::new(a, g, *d, *p, tuning);
+    let tiles = if tuning.is_cpu {
+        p / (shape.vector * shape.columns)
+    } else {
+        d.div_ceil(TILE) * p.div_ceil(TILE)
+    };
+    let partials = scratch(client, problem.op, &[*b, tiles])?;
+    let partials = Arg::new(problem.op, "workspace", &partials)?;
+    if tuning.is_cpu {
+        let (count, dim) = tuning.grid(b * tiles, 1);
+        materialised_registers::launch(
+            client,
+            count,
+            dim,
+            shape.vector,
+            a.buffer(1),
+            g.buffer(shape.vector),
+            partials.buffer(1),
+            (b * tiles) as u32,
+            *t as u32,
+            *d as u32,
+            (p / shape.vector) as u32,
+            shape.rows,
+            shape.columns,
+            a.dtype(),
+        );
+    } else {
+        let (count, dim) = tile::grid(b * tiles, tuning);
+        materialised_shared::launch(
+            client,
+            count,
+            dim,
+            a.buffer(1),
+            g.buffer(1),
+            partials.buffer(1),
+            (b * tiles) as u32,
+            *t as u32,
+            *d as u32,
+            *p as u32,
+            a.dtype(),
+        );
+    }
+    launch_add_row_sums(client, &partials, norms_sq, *b, tiles, tuning);
+    Ok(())
+}
+
+/// One unit takes all rows of one example's gradient, `columns` vectors wide.
+#[cube(launch)]
+pub(crate) fn materialised_registers<F: Float, N: Size>(
+    a: &[F],
+    g: &[Vector<F, N>],
+    partials: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = row_of(1u32);
+    if row < rows as usize {
+        let tiles = g_columns as usize / tile_columns;
+        let token = row / tiles * tokens as usize;
+        let column = row % tiles * tile_columns;
+        let mut squares = Vector::<f32, N>::new(0.0f32);
+        let mut i = 0usize;
+        while i < a_columns as usize {
+            let mut sums = outer::zeros::<N>(comptime!(tile_rows * tile_columns));
+            outer_tile::<F, N>(
+                a,
+                g,
+                &mut sums,
+                token,
+                tokens as usize,
+                a_columns as usize,
+                g_columns as usize,
+                i,
+                column,
+                1.0f32,
+                false,
+                tile_rows,
+                tile_columns,
+            );
+            #[unroll]
+            for s in 0..tile_rows * tile_columns {
+                squares = fma(sums[s], sums[s], squares);
+            }
+            i += tile_rows;
+        }
+        partials[row] = sum_lanes::<N>(squares);
+    }
+}
+
+/// One cube takes one tile of one example's gradient.
+#[cube(launch)]
+pub(crate) fn materialised_shared<F: Float>(
+    a: &[F],
+    g: &[F],
+    partials: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let across = (g_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
+        let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
+        let b = row / (across * down);
+        let place = row % (across * down);
+        let tile = tile::product::<F>(
+            a,
+            g,
+            b * tokens as usize * a_columns as usize,
+            b * tokens as usize * g_columns as usize,
+            place / across * TILE,
+            place % across * TILE,
+            a_columns as usize,
+            g_columns as usize,
+            tokens as usize,
+            1usize,
+            1usize,
+            a_columns as usize,
+            g_columns as usize,
+            false,
+        );
+        let mut sum = 0.0f32;
+        #[unroll]
+        for s in 0..REGISTERS * REGISTERS {
+            sum += tile[s] * tile[s];
+        }
+        let total = sum_units(sum, TILE_UNITS, TILE_UNITS);
+        if UNIT_POS == 0 {
+            partials[row] = total;
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Squared per-example gradient norms. Every launcher adds one layer's share into `norms_sq [B]`,
+//! so that after the last layer it holds the squared norm of each example's whole gradient.
+//!
+//! `G` is the gradient of the SUM of the per-example losses with respect to a layer's output, `A`
+//! the layer's input. No per-example weight gradient is ever written to memory.
+
+pub(crate) mod columns;
+mod embedding;
+mod gram;
+mod linear;
+mod materialised;
+mod position;
+
+pub use columns::{bias_norm_sq, scale_norm_sq};
+pub use embedding::embedding_norm_sq;
+pub use gram::GRAM_FLOOR;
+pub use linear::{LinearNorm, linear_norm_sq};
+pub use position::position_norm_sq;

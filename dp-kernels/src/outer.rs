@@ -1,0 +1,82 @@
+//! A register tile of `A^T G`: the inner loop that the CPU's materialised norm and weighted sum share.
+
+use crate::Tuning;
+use crate::check::Arg;
+use cubecl::prelude::*;
+
+/// The register tile that fits a problem: `rows` scalars of A against `columns` vectors of G.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outer {
+    pub vector: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Outer {
+    /// The largest tile of at most 8 x 2 vectors that divides `[d, p]`; a divisor, because a ragged
+    /// tile would cost a branch in every step.
+    pub(crate) fn new(_a: &Arg<'_>, g: &Arg<'_>, d: usize, p: usize, tuning: &Tuning) -> Self {
+        let vector = g.vector(p, tuning.lanes(g.dtype().size()));
+        let columns = if (p / vector).is_multiple_of(2) { 2 } else { 1 };
+        let rows = [8, 4, 2]
+            .into_iter()
+            .find(|r| d.is_multiple_of(*r))
+            .unwrap_or(1);
+        Self {
+            vector,
+            rows,
+            columns,
+        }
+    }
+}
+
+/// `count` zero vectors.
+#[cube]
+pub(crate) fn zeros<N: Size>(#[comptime] count: usize) -> Array<Vector<f32, N>> {
+    let mut sums = Array::<Vector<f32, N>>::new(count);
+    #[unroll]
+    for s in 0..count {
+        sums[s] = Vector::<f32, N>::new(0.0f32);
+    }
+    sums
+}
+
+/// `sums[u, v] += sum over `tokens` rows of factor * a[t, row + u] * g[t, column + v]`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn outer_tile<F: Float, N: Size>(
+    a: &[F],
+    g: &[Vector<F, N>],
+    sums: &mut Array<Vector<f32, N>>,
+    first_token: usize,
+    tokens: usize,
+    a_columns: usize,
+    g_columns: usize,
+    row: usize,
+    column: usize,
+    factor: f32,
+    #[comptime] scaled: bool,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+) {
+    for t in 0..tokens {
+        let a_at = (first_token + t) * a_columns + row;
+        let g_at = (first_token + t) * g_columns + column;
+        let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+        #[unroll]
+        for v in 0..tile_columns {
+            right[v] = Vector::<f32, N>::cast_from(g[g_at + v]);
+            if comptime!(scaled) {
+                right[v] *= Vector::<f32, N>::new(factor);
+            }
+        }
+        #[unroll]
+        for u in 0..tile_rows {
+            let left = Vector::<f32, N>::new(f32::cast_from(a[a_at + u]));
+            #[unroll]
+            for v in 0..tile_columns {
+                sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A bias and the gain of a LayerNorm or RMSNorm.
+
+use crate::check::{Arg, scratch};
+use crate::live::is_live;
+use crate::norm::columns::{chunk, sum_tokens};
+use crate::reduce::{lane_of, row_of};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+
+/// Adds `sum_b c_b sum_t g_t` into `out`.
+///
+/// `g [B, T, p]` (f32, f16 or bf16), `factors [B]` f32, `out [p]` f32, ADDED into.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// With factors from [`clip_factors`](crate::clip_factors) over the norm of the WHOLE gradient, each
+/// example moves the sums of all layers together by at most the clipping norm, to f32 rounding.
+///
+/// # Precision
+/// f32, in a fixed order: tokens, then examples.
+pub fn weighted_sum_bias(
+    client: &Client,
+    g: &TensorHandle,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "weighted_sum_bias";
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    launch(client, op, None, g, factors, out, tuning)
+}
+
+/// Adds `sum_b c_b sum_t g_t * xhat_t` (elementwise product) into `out`.
+///
+/// `xhat [B, T, p]`, `g [B, T, p]` (one type: f32, f16 or bf16), `factors [B]` f32, `out [p]` f32,
+/// ADDED into.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// As [`weighted_sum_bias`].
+///
+/// # Precision
+/// As [`weighted_sum_bias`].
+pub fn weighted_sum_scale(
+    client: &Client,
+    xhat: &TensorHandle,
+    g: &TensorHandle,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "weighted_sum_scale";
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    let [b, t, p] = g.dims()?;
+    let xhat = Arg::new(op, "xhat", xhat)?
+        .has_shape(&[b, t, p])?
+        .same_type(&g)?;
+    launch(client, op, Some(xhat), g, factors, out, tuning)
+}
+
+fn launch(
+    client: &Client,
+    op: &'static str,
+    xhat: Option<Arg<'_>>,
+    g: Arg<'_>,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let [b, t, p] = g.dims()?;
+    let factors = Arg::new(op, "factors", factors)?
+        .has_shape(&[b])?
+        .is_f32()?;
+    let out = Arg::new(op, "out", out)?.has_shape(&[p])?.is_f32()?;
+    if b * t * p == 0 {
+        return Ok(());
+    }
+    let partials = scratch(client, op, &[b, p])?;
+    let partials = Arg::new(op, "workspace", &partials)?;
+    let scaled = xhat.is_some();
+    let x = xhat.unwrap_or(g);
+    let most = tuning.lanes(g.dtype().size());
+    let vector = g.vector(p, most).min(x.vector(p, most));
+    let columns = p / vector;
+    let width = tuning.width(columns);
+    let (count, dim) = tuning.grid(b, width);
+    weighted_columns::launch(
+        client,
+        count,
+        dim,
+        vector,
+        x.buffer(vector),
+        g.buffer(vector),
+        factors.buffer(1),
+        partials.buffer(vector),
+        b as u32,
+        t as u32,
+        columns as u32,
+        scaled,
+        chunk(columns, tuning),
+        width,
+        g.dtype(),
+    );
+    launch_add_columns(client, &partials, &out, b, p, tuning);
+    Ok(())
+}
+
+/// `partials[b] = c_b sum_t g[b, t] (* x[b, t])`, zeros for a dead example.
+#[cube(launch)]
+pub(crate) fn weighted_columns<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    partials: &mut [Vector<f32, N>],
+    examples: u32,
+    tokens: u32,
+    columns: u32,
+    #[comptime] scaled: bool,
+    #[comptime] chunk: usize,
+    #[comptime] width: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let b = row_of(width);
+    if b < examples as usize {
+        let factor = factors[b];
+        let live = is_live(factor);
+        let start = b * columns as usize;
+        let mut column = lane_of(width) * chunk;
+        while column < columns as usize {
+            if live {
+                let sums = sum_tokens::<F, N>(x, g, b, tokens, columns, column, scaled, chunk);
+                #[unroll]
+                for i in 0..chunk {
+                    partials[start + column + i] = sums[i] * Vector::<f32, N>::new(factor);
+                }
+            } else {
+                #[unroll]
+                for i in 0..chunk {
+                    partials[start + column + i] = Vector::<f32, N>::new(0.0f32);
+                }
+            }
+            column += comptime!(width as usize * chunk);
+        }
+    }
+}
+
+/// Launches [`add_columns`] of `partials [rows, len]` into `out [len]`.
+pub(crate) fn launch_add_columns(
+    client: &Client,
+    partials: &Arg<'_>,
+    out: &Arg<'_>,
+    rows: usize,
+    len: usize,
+    tuning: &Tuning,
+) {
+    let most = tuning.lanes(size_of::<f32>());
+    let vector = out.vector(len, most);
+    let (count, dim) = tuning.grid(len / vector, 1);
+    add_columns::launch(
+        client,
+        count,
+        dim,
+        vector,
+        partials.buffer(vector),
+        out.buffer(vector),
+        rows as u32,
+        (len / vector) as u32,
+    );
+}
+
+/// `out[i] += sum over rows of partials[row, i]`, rows in order.
+#[cube(launch)]
+pub(crate) fn add_columns<N: Size>(
+    partials: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    rows: u32,
+    columns: u32,
+) {
+    let i = row_of(1u32);
+    if i < columns as usize {
+        let mut sum = Vector::<f32, N>::new(0.0f32);
+        for row in 0..rows as usize {
+            sum += partials[row * columns as usize + i];
+        }
+        out[i] += sum;
+    }
+}

@@ -1,0 +1,158 @@
+//! Embedding: rows of the table, picked by id. No float atomics: every element has one owner.
+
+use crate::check::Arg;
+use crate::live::is_live;
+use crate::reduce::{lane_of, row_of};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+
+/// Adds `sum_b c_b sum_t g_t` into row `id_t` of `out`.
+///
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16 or bf16), `factors [B]` f32, `out [V, p]` f32,
+/// ADDED into. A token whose id is not in `0..V` adds nothing.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias).
+///
+/// # Precision
+/// f32, rows `(b, t)` in order.
+pub fn weighted_sum_embedding(
+    client: &Client,
+    ids: &TensorHandle,
+    g: &TensorHandle,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "weighted_sum_embedding";
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    let [b, t, p] = g.dims()?;
+    let ids = Arg::new(op, "ids", ids)?.has_shape(&[b, t])?.is_index()?;
+    let factors = Arg::new(op, "factors", factors)?
+        .has_shape(&[b])?
+        .is_f32()?;
+    let out = Arg::new(op, "out", out)?.is_f32()?;
+    let [v, _] = out.dims()?;
+    let out = out.has_shape(&[v, p])?;
+    if b * t * p * v == 0 {
+        return Ok(());
+    }
+    let most = tuning.lanes(g.dtype().size());
+    let vector = g.vector(p, most).min(out.vector(p, most));
+    let columns = p / vector;
+    if tuning.is_cpu {
+        let (count, dim) = tuning.grid(columns, 1);
+        scatter_columns::launch(
+            client,
+            count,
+            dim,
+            vector,
+            ids.buffer(1),
+            g.buffer(vector),
+            factors.buffer(1),
+            out.buffer(vector),
+            (b * t) as u32,
+            t as u32,
+            columns as u32,
+            v as u32,
+            ids.dtype(),
+            g.dtype(),
+        );
+    } else {
+        let width = tuning.width(columns);
+        let (count, dim) = tuning.grid(b * t, width);
+        scatter_rows::launch(
+            client,
+            count,
+            dim,
+            vector,
+            ids.buffer(1),
+            g.buffer(vector),
+            factors.buffer(1),
+            out.buffer(vector),
+            (b * t) as u32,
+            t as u32,
+            columns as u32,
+            v as u32,
+            width,
+            ids.dtype(),
+            g.dtype(),
+        );
+    }
+    Ok(())
+}
+
+/// One unit owns a column of the table and walks all tokens once.
+#[cube(launch)]
+pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
+    ids: &[I],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    out: &mut [Vector<f32, N>],
+    rows: u32,
+    tokens: u32,
+    columns: u32,
+    vocabulary: u32,
+    #[define(I)] _id_type: ElemType,
+    #[define(F)] _dtype: ElemType,
+) {
+    let column = row_of(1u32);
+    if column < columns as usize {
+        for row in 0..rows as usize {
+            let factor = factors[row / tokens as usize];
+            let id = u32::cast_from(ids[row]);
+            if is_live(factor) && id < vocabulary {
+                let value = Vector::<f32, N>::cast_from(g[row * columns as usize + column]);
+                out[id as usize * columns as usize + column] +=
+                    value * Vector::<f32, N>::new(factor);
+            }
+        }
+    }
+}
+
+/// `width` units own the table's row of the first token with its id, and add up all its tokens.
+#[cube(launch)]
+pub(crate) fn scatter_rows<I: Int, F: Float, N: Size>(
+    ids: &[I],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    out: &mut [Vector<f32, N>],
+    rows: u32,
+    tokens: u32,
+    columns: u32,
+    vocabulary: u32,
+    #[comptime] width: u32,
+    #[define(I)] _id_type: ElemType,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = row_of(width);
+    if row < rows as usize {
+        let raw = ids[row];
+        let id = u32::cast_from(raw);
+        let mut earlier = 0usize;
+        while earlier < row && ids[earlier] != raw {
+            earlier += 1;
+        }
+        if earlier == row && id < vocabulary {
+            let mut column = lane_of(width);
+            while column < columns as usize {
+                let mut sum = Vector::<f32, N>::new(0.0f32);
+                for other in row..rows as usize {
+                    if ids[other] == raw {
+                        let factor = factors[other / tokens as usize];
+                        if is_live(factor) {
+                            let value =
+                                Vector::<f32, N>::cast_from(g[other * columns as usize + column]);
+                            sum += value * Vector::<f32, N>::new(factor);
+                        }
+                    }
+                }
+                out[id as usize * columns as usize + column] += sum;
+                column += comptime!(width as usize);
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Linear: one matrix product over all live tokens of the microbatch.
+
+use crate::check::{Arg, scratch};
+use crate::live::is_live;
+use crate::outer::{Outer, outer_tile};
+use crate::reduce::row_of;
+use crate::sum::columns::launch_add_columns;
+use crate::tile::{self, REGISTERS, TILE};
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+
+/// Adds `sum_b c_b A_b^T G_b` into `out`.
+///
+/// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16 or bf16), `factors [B]` f32, `out [d, p]` f32,
+/// ADDED into.
+///
+/// The factor is applied to `G` as it is loaded, and the sum is kept in registers: nothing of the size
+/// of `G` is written. A dead example's rows are not read at all.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32 on every device: no tensor-core
+/// format that would round `A` and `G` to other numbers than those the norm was taken of.
+///
+/// # Precision
+/// f32, tokens in order within an example, examples in order within a slice of the microbatch.
+pub fn weighted_sum_linear(
+    client: &Client,
+    a: &TensorHandle,
+    g: &TensorHandle,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "weighted_sum_linear";
+    let a = Arg::new(op, "a", a)?.is_float(client)?;
+    let [b, t, d] = a.dims()?;
+    let g = Arg::new(op, "g", g)?.same_type(&a)?;
+    let [_, _, p] = g.dims()?;
+    let g = g.has_shape(&[b, t, p])?;
+    let factors = Arg::new(op, "factors", factors)?
+        .has_shape(&[b])?
+        .is_f32()?;
+    let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.is_f32()?;
+    if b * t * d * p == 0 {
+        return Ok(());
+    }
+    if tuning.is_cpu {
+        let shape = Outer::new(&a, &g, d, p, tuning);
+        let vector = shape.vector.min(out.vector(p, shape.vector));
+        let tiles = p / (vector * shape.columns);
+        let (count, dim) = tuning.grid(tiles, 1);
+        weighted_outer_registers::launch(
+            client,
+            count,
+            dim,
+            vector,
+            a.buffer(1),
+            g.buffer(vector),
+            factors.buffer(1),
+            out.buffer(vector),
+            b as u32,
+            t as u32,
+            d as u32,
+            (p / vector) as u32,
+            shape.rows,
+            shape.columns,
+            a.dtype(),
+        );
+        return Ok(());
+    }
+    let tiles = d.div_ceil(TILE) * p.div_ceil(TILE);
+    let slices = slices(tiles, b, tuning);
+    let partials = scratch(client, op, &[slices, d, p])?;
+    let partials = Arg::new(op, "workspace", &partials)?;
+    let (count, dim) = tile::grid(tiles * slices, tuning);
+    weighted_outer_shared::launch(
+        client,
+        count,
+        dim,
+        a.buffer(1),
+        g.buffer(1),
+        factors.buffer(1),
+        partials.buffer(1),
+        b as u32,
+        t as u32,
+        d as u32,
+        p as u32,
+        slices as u32,
+        a.dtype(),
+    );
+    launch_add_columns(client, &partials, &out, slices, d * p, tuning);
+    Ok(())
+}
+
+/// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
+fn slices(tiles: usize, examples: usize, tuning: &Tuning) -> usize {
+    tuning.busy_cubes.div_ceil(tiles).clamp(1, examples)
+}
+
+/// One unit owns some columns of the weight, and walks the microbatch example by example.
+#[cube(launch)]
+pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
+    a: &[F],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    out: &mut [Vector<f32, N>],
+    examples: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let tile = row_of(1u32);
+    let column = tile * tile_columns;
+    if column < g_columns as usize {
+        for b in 0..examples as usize {
+            let factor = factors[b];
+            if is_live(factor) {
+                let mut i = 0usize;
+                while i < a_columns as usize {
+                    let mut sums =
+                        Array::<Vector<f32, N>>::new(comptime!(tile_rows * tile_columns));
+                    #[unroll]
+                    for u in 0..tile_rows {
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            sums[u * tile_columns + v] =
+                                out[(i + u) * g_columns as usize + column + v];
+                        }
+                    }
+                    outer_tile::<F, N>(
+                        a,
+                        g,
+                        &mut sums,
+                        b * tokens as usize,
+                        tokens as usize,
+                        a_columns as usize,
+                        g_columns as usize,
+                        i,
+                        column,
+                        factor,
+                        true,
+                        tile_rows,
+                        tile_columns,
+                    );
+                    #[unroll]
+                    for u in 0..tile_rows {
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            out[(i + u) * g_columns as usize + column + v] =
+                                sums[u * tile_columns + v];
+                        }
+                    }
+                    i += tile_rows;
+                }
+            }
+        }
+    }
+}
+
+/// One cube takes one tile of the weight and one slice of the examples.
+#[cube(launch)]
+pub(crate) fn weighted_outer_shared<F: Float>(
+    a: &[F],
+    g: &[F],
+    factors: &[f32],
+    partials: &mut [f32],
+    examples: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    slices: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let across = (g_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
+    let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
+    let place = CUBE_POS as usize;
+    let slice = place / (across * down);
+    if slice < slices as usize {
+        let tile = place % (across * down);
+        let first_row = tile / across * TILE;
+        let first_column = tile % across * TILE;
+        let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
+        let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+        #[unroll]
+        for s in 0..REGISTERS * REGISTERS {
+            sums[s] = 0.0f32;
+        }
+        for k in 0..per_slice {
+            let b = slice * per_slice + k;
+            // Uniform over the cube: all its units meet the same barriers.
+            if b < examples as usize {
+                let factor = factors[b];
+                if is_live(factor) {
+                    let part = tile::product::<F>(
+                        a,
+                        g,
+                        b * tokens as usize * a_columns as usize,
+                        b * tokens as usize * g_columns as usize,
+                        first_row,
+                        first_column,
+                        a_columns as usize,
+                        g_columns as usize,
+                        tokens as usize,
+                        1usize,
+                        1usize,
+                        a_columns as usize,
+                        g_columns as usize,
+                        false,
+                    );
+                    #[unroll]
+                    for s in 0..REGISTERS * REGISTERS {
+                        sums[s] = fma(part[s], factor, sums[s]);
+                    }
+                }
+            }
+        }
+        let (u0, v0) = tile::origin();
+        let start = slice * a_columns as usize * g_columns as usize;
+        #[unroll]
+        for u in 0..REGISTERS {
+            #[unroll]
+            for v in 0..REGISTERS {
+                let row = first_row + u0 + u;
+                let column = first_column + v0 + v;
+                if row < a_columns as usize && column < g_columns as usize {
+                    partials[start + row * g_columns as usize + column] = sums[u * REGISTERS + v];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Launch parameters, read from the device's properties.
+
+use crate::Routine;
+use cubecl::{
+    client::Client,
+    prelude::{CubeCount, CubeDim},
+};
+
+/// How to cut work for one device.
+///
+/// On the CPU runtime a cube's units are tasks on a pool of threads, and each of them walks all
+/// cubes of the launch: units are the parallelism, cubes are a loop, and a barrier costs thread
+/// switches. So there a row is one unit's, and kernels with barriers are never launched. On a GPU a
+/// row is shared by many units, which meet in a tree in shared memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tuning {
+    /// Whether units are threads of a processor, not lanes of a GPU.
+    pub is_cpu: bool,
+    /// Units of one cube, a power of two on a GPU.
+    pub units: u32,
+    /// The widest load, in bytes.
+    pub vector_bytes: usize,
+    /// The most cubes along one axis of a launch.
+    pub max_cubes: u32,
+    /// Cubes that keep a GPU busy.
+    pub busy_cubes: usize,
+    /// The exact routine for [`matmul`](crate::matmul).
+    pub routine: Routine,
+}
+
+impl Tuning {
+    /// Reads the launch parameters off the device behind `client`.
+    #[must_use]
+    pub fn for_client(client: &Client) -> Self {
+        let hardware = &client.properties().hardware;
+        let is_cpu = hardware.num_cpu_cores.is_some();
+        let units = if is_cpu {
+            hardware.max_units_per_cube.max(1)
+        } else {
+            let most = hardware.max_units_per_cube.clamp(1, 256);
+            1 << most.ilog2()
+        };
+        // A GPU unit loads at most 16 bytes at once, whatever the device says of its bus.
+        let vector_bytes = if is_cpu {
+            hardware.load_width as usize / 8
+        } else {
+            16
+        };
+        let (x, y, _) = hardware.max_cube_count;
+        Self {
+            is_cpu,
+            units,
+            vector_bytes: vector_bytes.clamp(4, 64),
+            max_cubes: x.min(y),
+            busy_cubes: 4 * hardware.num_streaming_multiprocessors.unwrap_or(16) as usize,
+            routine: Routine::for_client(client),
+        }
+    }
+
+    /// The most elements of `size` bytes in one load.
+    pub(crate) fn lanes(&self, size: usize) -> usize {
+        (self.vector_bytes / size).max(1)
+    }
+
+    /// How many units share a row of `work` loads: one on a CPU, otherwise a power of two.
+    pub(crate) fn width(&self, work: usize) -> u32 {
+        if self.is_cpu {
+            return 1;
+        }
+        let wanted = work.max(1).next_power_of_two();
+        wanted.min(self.units as usize) as u32
+    }
+
+    /// The launch of `rows` rows with `width` units each; a kernel finds its row by
+    /// [`row_of`](crate::reduce::row_of) and must ignore rows past the last.
+    pub(crate) fn grid(&self, rows: usize, width: u32) -> (CubeCount, CubeDim) {
+        let rows_per_cube = (self.units / width).max(1) as usize;
+        let cubes = rows.div_ceil(rows_per_cube).max(1);
+        let x = cubes.min(self.max_cubes as usize);
+        let y = cubes.div_ceil(x);
+        (
+            CubeCount::Static(x as u32, y as u32, 1),
+            CubeDim::new_1d(width * rows_per_cube as u32),
+        )
+    }
+}
