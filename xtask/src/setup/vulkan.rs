@@ -75,7 +75,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(!has_manifest(folder.path()));
         assert!(!has_manifest(&folder.path().join("absent")));
-        std::fs::write(folder.path().join("README"), "").unwrap();
+        std::fs::write(folder.path().join("README.txt"), "").unwrap();
         assert!(!has_manifest(folder.path()));
         std::fs::write(folder.path().join("lvp_icd.x86_64.json"), "{}").unwrap();
         assert!(has_manifest(folder.path()));
