@@ -97,13 +97,17 @@ impl Batches {
         if microbatch == 0 {
             return Err(BatchError::Microbatch);
         }
+        // Eight standard deviations above the mean: steps don't allocate.
+        let mean = f64::from(count) * rate;
+        let room = (mean + 8.0 * mean.sqrt()).ceil().min(f64::from(count)) as usize;
+        let room = room.saturating_add(microbatch);
         Ok(Self {
             sampler,
             key,
             records: count,
             microbatch,
-            rows: Vec::new(),
-            mask: Vec::new(),
+            rows: Vec::with_capacity(room),
+            mask: Vec::with_capacity(room),
         })
     }
 

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 const DATASET_DOMAIN: &[u8] = b"dpcube data set v1\0";
 const CONFIG_DOMAIN: &[u8] = b"dpcube configuration v1\0";
+const MANIFEST_DOMAIN: &[u8] = b"dpcube manifest v1\0";
 
 /// Fingerprint of a data set, fed record by record.
 ///
@@ -79,12 +80,12 @@ pub fn dataset_fingerprint<R: AsRef<[u8]>>(records: impl IntoIterator<Item = R>)
 /// Fingerprint of a configuration: equal for equal values, whatever the order of their keys.
 #[must_use]
 pub fn config_fingerprint(config: &Value) -> Fingerprint {
-    let mut text = String::new();
-    write_canonical(config, &mut text);
-    Sha256::new_with_prefix(CONFIG_DOMAIN)
-        .chain_update(text)
-        .finalize()
-        .into()
+    canonical_digest(CONFIG_DOMAIN, config)
+}
+
+/// Digest of a checkpoint's manifest.
+pub(crate) fn manifest_digest(manifest: &Value) -> Fingerprint {
+    canonical_digest(MANIFEST_DOMAIN, manifest)
 }
 
 /// Lower-case hexadecimal.
@@ -117,6 +118,15 @@ pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
         *byte = u8::from_str_radix(pair, 16).ok()?;
     }
     Some(bytes)
+}
+
+fn canonical_digest(domain: &[u8], value: &Value) -> Fingerprint {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    Sha256::new_with_prefix(domain)
+        .chain_update(text)
+        .finalize()
+        .into()
 }
 
 // serde_json sorts keys only while nobody in the build turns on its `preserve_order`, so sort here.

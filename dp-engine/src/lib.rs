@@ -22,4 +22,5 @@ pub mod ledger;
 pub mod plan;
 pub mod report;
 
+mod accountant;
 mod fs;

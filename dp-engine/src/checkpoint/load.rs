@@ -95,13 +95,7 @@ fn parse(path: &Path, text: &[u8]) -> Result<Manifest, CheckpointError> {
         }
         Some(_) => {}
     }
-    let manifest: Manifest =
-        serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
-    if crate::fingerprint::config_fingerprint(&manifest.config) != manifest.config_fingerprint {
-        return Err(damaged(
-            "the configuration does not fit its digest".to_string(),
-        ));
-    }
+    let manifest = Manifest::unseal(value).map_err(damaged)?;
     // A manifest from elsewhere must not make us read outside its directory.
     if let Some(entry) = manifest.parts.iter().find(|e| !is_plain_name(&e.file)) {
         return Err(damaged(format!("\"{}\" is not a file name", entry.file)));

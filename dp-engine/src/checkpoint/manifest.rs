@@ -3,10 +3,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{CheckpointError, ConfigChange};
-use crate::fingerprint::config_fingerprint;
+use crate::fingerprint::{config_fingerprint, hex, manifest_digest};
 
 /// Version of the checkpoint format that this build writes, and the only one that it reads.
 pub const VERSION: u32 = 1;
+
+const DIGEST: &str = "sha256";
 
 /// What the caller says about a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +35,8 @@ pub struct Dataset {
     pub records: u64,
 }
 
-/// `manifest.json`.
+/// `manifest.json`. In the file, the field `sha256` beside these holds the digest of all of them, so that a damaged
+/// number is found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -94,6 +97,26 @@ impl Manifest {
             extra: meta.extra.clone(),
             parts,
         }
+    }
+
+    /// The manifest as it is written, with its own digest.
+    pub(super) fn sealed(&self) -> serde_json::Result<Value> {
+        let mut value = serde_json::to_value(self)?;
+        let digest = hex(&manifest_digest(&value));
+        if let Value::Object(fields) = &mut value {
+            fields.insert(DIGEST.to_string(), Value::from(digest));
+        }
+        Ok(value)
+    }
+
+    /// Reads what [`Manifest::sealed`] wrote, version checked; the error says what is wrong.
+    pub(super) fn unseal(mut value: Value) -> Result<Self, String> {
+        let fields = value.as_object_mut().ok_or("it is not a JSON object")?;
+        let recorded = fields.remove(DIGEST).ok_or("it has no sha256")?;
+        if recorded != hex(&manifest_digest(&value)) {
+            return Err("its SHA-256 is not the one that it holds".to_string());
+        }
+        serde_json::from_value(value).map_err(|error| error.to_string())
     }
 
     /// Head of the ledger, to compare with

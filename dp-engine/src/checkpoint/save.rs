@@ -1,5 +1,5 @@
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,7 @@ fn write(
     let manifest = Manifest::new(meta, entries.collect::<Result<_, _>>()?);
     let path = directory.join(MANIFEST);
     let write_manifest = || {
-        let mut text = serde_json::to_vec_pretty(&manifest)?;
+        let mut text = serde_json::to_vec_pretty(&manifest.sealed()?)?;
         text.push(b'\n');
         let mut file = File::create(&path)?;
         file.write_all(&text)?;
@@ -146,7 +146,8 @@ fn write_part(directory: &Path, part: &Part<'_, '_>) -> Result<PartEntry, Checkp
         },
     })?;
     let sync_and_hash = || {
-        let mut written = File::open(&path)?;
+        // Windows flushes only what is open for writing.
+        let mut written = OpenOptions::new().read(true).write(true).open(&path)?;
         written.sync_all()?;
         digest(&mut written)
     };
@@ -195,6 +196,10 @@ fn check(parts: &[Part<'_, '_>]) -> Result<(), CheckpointError> {
             if !tensors.insert(&tensor.name) {
                 let detail = format!("two tensors of part \"{}\" have this name", part.name);
                 return Err(fault(&tensor.name, detail));
+            }
+            if tensor.name == "__metadata__" {
+                let detail = "safetensors keeps this name for itself";
+                return Err(fault(&tensor.name, detail.to_string()));
             }
             if tensor.expected_bytes() != Some(tensor.bytes.len()) {
                 let (bytes, shape) = (tensor.bytes.len(), &tensor.shape);

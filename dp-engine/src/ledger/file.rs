@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use dp_core::accounting::{self, AccountingError, Bounds, Event};
+use dp_core::accounting::{AccountingError, Bounds, Event};
 use dp_core::ledger::{
     Charge, Entry, Fault, HEADER_LEN, Head, Header, OpenReservation, ProcessId, SpentEvents, State,
     Torn,
@@ -11,6 +11,7 @@ use super::error::LedgerFileError;
 use super::inspect::{LedgerContents, parse};
 use super::reservation::Reservation;
 use super::storage::{Durability, Storage};
+use crate::accountant;
 
 /// What opening a ledger found and mended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,14 +199,7 @@ impl LedgerFile {
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon(&self, delta: f64) -> Result<Bounds, AccountingError> {
-        if self.spent.is_empty() {
-            return Ok(Bounds {
-                lower: 0.0,
-                estimate: 0.0,
-                upper: 0.0,
-            });
-        }
-        accounting::epsilon(&self.spent, delta)
+        accountant::epsilon(&self.spent, delta)
     }
 
     /// The most that may be spent.

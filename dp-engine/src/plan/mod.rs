@@ -8,6 +8,8 @@ use dp_core::accounting::{self, AccountingError, Bounds, Event};
 use dp_core::ledger::Charge;
 use serde::{Deserialize, Serialize};
 
+use crate::accountant;
+
 /// Share of the clipping norm allowed for rounding where the caller has no better figure: 2^-10.
 ///
 /// # Precision
@@ -189,14 +191,7 @@ impl Plan {
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon_after(&self, steps: u64) -> Result<Bounds, AccountingError> {
-        if steps == 0 {
-            return Ok(Bounds {
-                lower: 0.0,
-                estimate: 0.0,
-                upper: 0.0,
-            });
-        }
-        accounting::epsilon(&[(self.event(), steps)], self.request.target.delta)
+        accountant::epsilon(&[(self.event(), steps)], self.request.target.delta)
     }
 }
 

@@ -1,6 +1,8 @@
 use dp_core::accounting::{self, Event};
 use serde::{Deserialize, Serialize};
 
+use crate::accountant;
+
 /// The guarantee for a person who owns several records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupStatement {
@@ -34,18 +36,12 @@ impl GroupStatement {
             .iter()
             .map(|&(event, n)| Some((of_group(event, records)?, n)))
             .collect();
-        let bounds = match events {
-            Some(events) if events.is_empty() => Some(0.0),
-            Some(events) => accounting::epsilon(&events, delta)
-                .ok()
-                .map(|bounds| bounds.upper),
-            None => None,
-        };
+        let bounds = events.and_then(|events| accountant::epsilon(&events, delta).ok());
         let (generic_epsilon, generic_delta) = accounting::group_privacy(epsilon, delta, records);
         Self {
             name,
             records,
-            epsilon: bounds,
+            epsilon: bounds.map(|bounds| bounds.upper),
             delta,
             generic_epsilon,
             generic_delta,

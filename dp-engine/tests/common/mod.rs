@@ -1,0 +1,64 @@
+//! What several tests of the engine share.
+#![allow(dead_code, reason = "each test takes its own part")]
+
+use std::path::{Path, PathBuf};
+
+use dp_core::accounting::Event;
+use dp_core::ledger::{Charge, Header};
+use dp_engine::keys::RunKeys;
+use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery};
+use dp_engine::plan::PrivacyTarget;
+use tempfile::TempDir;
+
+pub const HEADER: Header = Header {
+    dataset: [0xD5; 32],
+    config: [0xC0; 32],
+};
+
+pub const BUDGET: PrivacyTarget = PrivacyTarget {
+    epsilon: 8.0,
+    delta: 1e-5,
+};
+
+/// Cheap enough for hundreds of thousands of steps within [`BUDGET`].
+pub const CHARGE: Charge = Charge {
+    event: Event::PoissonGaussian {
+        rate: 0.001,
+        sigma: 4.0,
+    },
+    clip: 1.0,
+    eta: 1e-3,
+    count: 1,
+};
+
+/// A directory and a path in it for a ledger.
+pub fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.bin");
+    (directory, path)
+}
+
+pub fn create(path: &Path) -> (LedgerFile, RunKeys) {
+    let keys = RunKeys::generate().unwrap();
+    (
+        LedgerFile::create(path, &HEADER, BUDGET, keys.process).unwrap(),
+        keys,
+    )
+}
+
+pub fn try_open(path: &Path) -> Result<(LedgerFile, Recovery), LedgerFileError> {
+    LedgerFile::open(path, &HEADER, BUDGET, RunKeys::generate().unwrap().process)
+}
+
+pub fn open(path: &Path) -> (LedgerFile, Recovery) {
+    try_open(path).unwrap()
+}
+
+/// Runs a test of the calling test program in a process of its own.
+pub fn child(test: &str, variables: &[(&str, &str)]) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads", "1"]);
+    command.envs(variables.iter().copied());
+    command.stdout(std::process::Stdio::null());
+    command
+}

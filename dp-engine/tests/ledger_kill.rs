@@ -1,0 +1,149 @@
+//! Kill -9 around appends: what the ledger recovers is never less than what was released, and at most one
+//! reservation more for each kill.
+#![cfg(unix)]
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use common::{BUDGET, CHARGE, HEADER, child, place};
+use dp_core::ledger::Entry;
+use dp_engine::keys::RunKeys;
+use dp_engine::ledger::{LedgerFile, inspect};
+
+const KILLS: usize = 100;
+
+/// What the child does until it is killed: reserve, release, commit, without end.
+///
+/// A release is eight bytes at the end of a file, in one system call: the step. Which order it keeps is told by
+/// the environment, so that the test can be seen to find the wrong one.
+#[test]
+fn child_releases_until_killed() {
+    let Ok(path) = std::env::var("DPCUBE_TEST_KILLED_LEDGER") else {
+        return;
+    };
+    let release_first = std::env::var("DPCUBE_TEST_ORDER").as_deref() == Ok("release first");
+    let path = Path::new(&path);
+    let keys = RunKeys::generate().unwrap();
+    let mut ledger = if path.exists() {
+        LedgerFile::open(path, &HEADER, BUDGET, keys.process)
+            .unwrap()
+            .0
+    } else {
+        LedgerFile::create(path, &HEADER, BUDGET, keys.process).unwrap()
+    };
+    let releases = path.with_file_name("releases");
+    let mut releases = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(releases)
+        .unwrap();
+    for step in 0u64.. {
+        if release_first {
+            releases.write_all(&step.to_le_bytes()).unwrap();
+        }
+        let reservation = ledger.reserve(step, CHARGE).unwrap();
+        if !release_first {
+            keys.noise.for_step(&reservation).unwrap();
+            releases.write_all(&step.to_le_bytes()).unwrap();
+        }
+        ledger.commit(reservation).unwrap();
+    }
+}
+
+/// Starts a child, waits for a sign of life, kills it after `delay`. Returns the reservations then in the ledger and
+/// the releases, both over all children so far.
+fn kill_one(path: &Path, order: &str, delay: Duration) -> (u64, u64) {
+    let releases = path.with_file_name("releases");
+    let count = || fs::metadata(&releases).map_or(0, |metadata| metadata.len() / 8);
+    let before = count();
+    let variables = [
+        ("DPCUBE_TEST_KILLED_LEDGER", path.to_str().unwrap()),
+        ("DPCUBE_TEST_ORDER", order),
+    ];
+    let mut running = child("child_releases_until_killed", &variables)
+        .spawn()
+        .unwrap();
+    while count() == before {
+        assert!(running.try_wait().unwrap().is_none(), "the child gave up");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    std::thread::sleep(delay);
+    kill(&mut running);
+    assert_eq!(fs::metadata(&releases).unwrap().len() % 8, 0);
+    (inspect(path).unwrap().summary.state.reservations(), count())
+}
+
+/// SIGKILL: the process gets no chance to tidy up.
+fn kill(child: &mut Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Delays that land all over a step of a few hundred microseconds, without a pattern.
+fn delay(i: usize) -> Duration {
+    Duration::from_micros((i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51)
+}
+
+#[test]
+fn killed_at_any_point_the_ledger_counts_every_release() {
+    let (_directory, path) = place();
+    let mut over = 0;
+    for i in 0..KILLS {
+        let (reserved, released) = kill_one(&path, "reserve first", delay(i));
+        let kills = i as u64 + 1;
+        assert!(
+            reserved >= released,
+            "after {kills} kills {released} releases, {reserved} reserved"
+        );
+        assert!(
+            reserved <= released + kills,
+            "after {kills} kills {released} releases, {reserved} reserved"
+        );
+        // At most one more than before, for this kill.
+        assert!(reserved - released <= over + 1);
+        over = reserved - released;
+    }
+    let contents = inspect(&path).unwrap();
+    assert_eq!(contents.summary.state.starts(), KILLS as u64);
+    let spent: u64 = contents.spent.iter().map(|spent| spent.1).sum();
+    assert_eq!(spent, contents.summary.state.reservations());
+
+    // Step by step: in each start, the released steps are the reserved ones, but for at most the last.
+    let bytes = fs::read(path.with_file_name("releases")).unwrap();
+    let mut released = bytes
+        .chunks_exact(8)
+        .map(|step| u64::from_le_bytes(step.try_into().unwrap()))
+        .peekable();
+    let mut reserved = Vec::new();
+    for record in &contents.records {
+        match record.entry {
+            Entry::Start { .. } => reserved.push(Vec::new()),
+            Entry::Reserve { step, .. } => reserved.last_mut().unwrap().push(step),
+            Entry::Commit { .. } => {}
+        }
+    }
+    for steps in reserved {
+        let out = steps
+            .iter()
+            .take_while(|&&step| released.next_if_eq(&step).is_some())
+            .count();
+        assert!(steps.len() - out <= 1);
+    }
+    assert_eq!(released.next(), None);
+}
+
+/// Negative control: a program that releases before it reserves is found out by the very same check.
+#[test]
+fn releasing_before_reserving_is_found_out() {
+    let (_directory, path) = place();
+    let caught = (0..20).any(|i| {
+        let (reserved, released) = kill_one(&path, "release first", delay(i));
+        reserved < released
+    });
+    assert!(caught);
+}

@@ -1,0 +1,202 @@
+//! The privacy statement: the figures are the ledger's and the accountant's, and the words say them.
+
+mod common;
+
+use common::{HEADER, place};
+use dp_core::accounting::{self, Event};
+use dp_engine::checkpoint::Dataset;
+use dp_engine::fingerprint::hex;
+use dp_engine::ledger::LedgerFile;
+use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest, PrivacyTarget};
+use dp_engine::report::{Disclosure, GroupStatement, PrivacyStatement, Sampler};
+
+const REQUEST: PlanRequest = PlanRequest {
+    target: PrivacyTarget {
+        epsilon: 8.0,
+        delta: 1e-5,
+    },
+    records: 20_000,
+    batch: 256,
+    steps: 400,
+    clip: 1.5,
+    eta: DEFAULT_ETA,
+};
+
+fn disclosure() -> Disclosure {
+    Disclosure {
+        dataset: Dataset {
+            fingerprint: HEADER.dataset,
+            records: 20_000,
+        },
+        rng: "ChaCha20 (RFC 8439), key from the operating system".into(),
+        without_noise: vec!["number of records".into()],
+        groups: vec![("patient".into(), 4)],
+    }
+}
+
+/// A statement after `steps` steps, of which the last `unconfirmed` were not committed.
+fn statement(
+    request: &PlanRequest,
+    steps: u64,
+    unconfirmed: u64,
+    disclosure: Disclosure,
+) -> PrivacyStatement {
+    let plan = Plan::new(request).unwrap();
+    let (_directory, path) = place();
+    let mut ledger = LedgerFile::create(&path, &HEADER, request.target, [1; 16]).unwrap();
+    for step in 0..steps {
+        let reservation = ledger.reserve(step, plan.charge()).unwrap();
+        if step + unconfirmed < steps {
+            ledger.commit(reservation).unwrap();
+        }
+    }
+    PrivacyStatement::new(&plan, &ledger, disclosure).unwrap()
+}
+
+#[test]
+fn figures_are_those_of_what_was_spent() {
+    let stated = statement(&REQUEST, 300, 2, disclosure());
+    let plan = Plan::new(&REQUEST).unwrap();
+    let bounds = accounting::epsilon(&[(plan.event(), 300)], 1e-5).unwrap();
+    assert_eq!(
+        (stated.lower, stated.epsilon, stated.upper),
+        (bounds.lower, bounds.estimate, bounds.upper)
+    );
+    assert!(stated.upper < 8.0);
+    assert_eq!(
+        (stated.steps, stated.unconfirmed, stated.steps_planned),
+        (300, 2, 400)
+    );
+    assert_eq!(
+        (stated.sigma, stated.rate, stated.clip, stated.delta),
+        (plan.sigma(), 0.0128, 1.5, 1e-5)
+    );
+    assert_eq!(stated.events.len(), 1);
+    assert_eq!(
+        (stated.events[0].count, stated.events[0].sigma),
+        (300, plan.sigma())
+    );
+    assert_eq!(stated.ledger_records, 1 + 300 + 298);
+    assert_eq!(stated.dataset, hex(&HEADER.dataset));
+    assert_eq!(stated.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_group_of_records_has_a_weaker_guarantee() {
+    let stated = statement(&REQUEST, 400, 0, disclosure());
+    let plan = Plan::new(&REQUEST).unwrap();
+    let event = Event::GroupPoissonGaussian {
+        rate: 0.0128,
+        sigma: plan.sigma(),
+        group: 4,
+    };
+    let expected = accounting::epsilon(&[(event, 400)], 1e-5).unwrap().upper;
+    let group = &stated.groups[0];
+    assert_eq!(group.epsilon, Some(expected));
+    assert!(expected > 2.0 * stated.upper, "{expected}");
+    let (epsilon, delta) = accounting::group_privacy(stated.upper, 1e-5, 4);
+    assert_eq!(
+        (group.generic_epsilon, group.generic_delta),
+        (epsilon, delta)
+    );
+    // A group of one is a record.
+    let one = GroupStatement::new(
+        "record".into(),
+        1,
+        &[(plan.event(), 400)],
+        stated.upper,
+        1e-5,
+    );
+    assert!((one.epsilon.unwrap() - stated.upper).abs() < 1e-6);
+    // In a full batch, k records move the sum by k clipping norms.
+    let full = [(Event::Gaussian { sigma: 8.0 }, 1)];
+    let two = GroupStatement::new("pair".into(), 2, &full, 1.0, 1e-5);
+    let expected = accounting::epsilon(&[(Event::Gaussian { sigma: 4.0 }, 1)], 1e-5)
+        .unwrap()
+        .upper;
+    assert_eq!(two.epsilon, Some(expected));
+    // A size that the accountant has no figure for is not given one.
+    let many = GroupStatement::new(
+        "town".into(),
+        1_000_000,
+        &[(plan.event(), 400)],
+        stated.upper,
+        1e-5,
+    );
+    assert_eq!(many.epsilon, None);
+    assert!(many.to_string().contains("no figure"));
+}
+
+#[test]
+fn words_say_the_figures_and_never_less() {
+    let stated = statement(&REQUEST, 300, 1, disclosure());
+    let text = stated.to_string();
+    let rounded_up = format!("{:.4}", (stated.upper * 1e4).ceil() / 1e4);
+    for words in [
+        &format!("({rounded_up}, 1e-5)-differential privacy for one record (add or remove it)"),
+        "300 of 400 planned (1 reserved without a confirmed release: counted as spent)",
+        "Poisson; each of 20000 records is in a step with probability 0.0128",
+        &format!("sigma = {} times 1.5", stated.sigma),
+        "ChaCha20",
+        "WITHOUT noise",
+        "  - number of records",
+        "A patient with 4 records has a weaker guarantee",
+        &hex(&HEADER.dataset),
+        &stated.ledger_digest,
+    ] {
+        assert!(text.contains(words), "{text}\ndoes not say {words:?}");
+    }
+    assert!(rounded_up.parse::<f64>().unwrap() >= stated.upper);
+    let without = Disclosure {
+        without_noise: vec![],
+        groups: vec![],
+        ..disclosure()
+    };
+    let text = statement(&REQUEST, 300, 0, without).to_string();
+    assert!(text.contains("without noise: nothing"));
+    assert!(text.contains("Steps spent: 300 of 400 planned.\n"));
+}
+
+#[test]
+fn the_full_batch_and_a_large_delta_are_said() {
+    let target = PrivacyTarget {
+        epsilon: 8.0,
+        delta: 1e-3,
+    };
+    let request = PlanRequest {
+        target,
+        batch: 20_000,
+        steps: 5,
+        ..REQUEST
+    };
+    let stated = statement(&request, 5, 0, disclosure());
+    assert_eq!(stated.sampler, Sampler::Full);
+    let text = stated.to_string();
+    assert!(text.contains("Sampler: none; all 20000 records"));
+    assert!(text.contains("Warning: delta 0.001 is not below 1/N"));
+}
+
+#[test]
+fn nothing_spent_is_said_too() {
+    let stated = statement(&REQUEST, 0, 0, disclosure());
+    assert_eq!((stated.upper, stated.steps), (0.0, 0));
+    assert_eq!(stated.groups[0].epsilon, Some(0.0));
+}
+
+#[test]
+fn json_has_the_agreed_fields_and_reads_back() {
+    let stated = statement(&REQUEST, 50, 0, disclosure());
+    let json = serde_json::to_value(&stated).unwrap();
+    for field in [
+        "epsilon", "lower", "upper", "delta", "sigma", "rate", "steps", "clip",
+    ] {
+        assert!(json[field].is_number(), "{field}");
+    }
+    assert_eq!(json["adjacency"], "add_remove");
+    assert_eq!(json["sampler"], "poisson");
+    assert_eq!(json["unit"], "record");
+    assert_eq!(
+        serde_json::from_value::<PrivacyStatement>(json).unwrap(),
+        stated
+    );
+}
