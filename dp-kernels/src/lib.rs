@@ -17,6 +17,7 @@
 mod backend;
 mod check;
 mod clip;
+pub mod conformance;
 mod error;
 mod live;
 mod matmul;

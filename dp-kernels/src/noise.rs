@@ -23,8 +23,8 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 /// the runtime's argument buffers until they are reused.
 ///
 /// # Precision
-/// The bits are those of the host, exactly; the normals within 2 units in the last place of
-/// [`dp_core::noise::fill_gaussian`], then one f32 multiply and one add.
+/// The bits are those of the host, exactly; the normals within 3 units in the last place of
+/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply and one add.
 #[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
     client: &Client,

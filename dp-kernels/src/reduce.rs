@@ -20,7 +20,7 @@ pub(crate) fn lane_of(#[comptime] width: u32) -> usize {
 /// The sum of a vector's lanes, by halves: a fixed order, whatever the device.
 #[cube]
 pub(crate) fn sum_lanes<N: Size>(v: Vector<f32, N>) -> f32 {
-    let lanes = comptime!(N::value());
+    let lanes = N::value();
     let mut halves = Array::<f32>::new(lanes);
     #[unroll]
     for i in 0..lanes {

@@ -1,0 +1,148 @@
+//! Moving test data to a device and back.
+
+use super::CheckError;
+use crate::{Backend, Tuning};
+use cubecl::{
+    CubeElement,
+    client::Client,
+    ir::{ElemType, FloatKind, IntKind, UIntKind},
+    std::tensor::TensorHandle,
+};
+
+/// A device under test.
+pub struct Bench {
+    /// The device.
+    pub backend: Backend,
+}
+
+pub(super) const F32: ElemType = ElemType::Float(FloatKind::F32);
+
+impl Bench {
+    /// A bench on `backend`.
+    #[must_use]
+    pub fn new(backend: Backend) -> Self {
+        Self { backend }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.backend.client
+    }
+
+    pub(super) fn tuning(&self) -> &Tuning {
+        &self.backend.tuning
+    }
+
+    /// `values` on the device.
+    pub(super) fn upload(&self, shape: &[usize], values: &[f32]) -> TensorHandle {
+        self.place(shape, f32::as_bytes(values), F32)
+    }
+
+    /// Ids as u32.
+    pub(super) fn upload_u32(&self, shape: &[usize], values: &[u32]) -> TensorHandle {
+        self.place(shape, u32::as_bytes(values), ElemType::UInt(UIntKind::U32))
+    }
+
+    /// Ids as i32.
+    pub(super) fn upload_i32(&self, shape: &[usize], values: &[u32]) -> TensorHandle {
+        let values: Vec<i32> = values.iter().map(|v| *v as i32).collect();
+        self.place(shape, i32::as_bytes(&values), ElemType::Int(IntKind::I32))
+    }
+
+    fn place(&self, shape: &[usize], bytes: &[u8], dtype: ElemType) -> TensorHandle {
+        let handle = if bytes.is_empty() {
+            self.client().empty(4)
+        } else {
+            self.client().create_from_slice(bytes)
+        };
+        TensorHandle::new_contiguous(shape.to_vec(), handle, dtype)
+    }
+
+    /// The values of an f32 tensor.
+    pub(super) fn download(&self, tensor: &TensorHandle) -> Result<Vec<f32>, CheckError> {
+        let len: usize = tensor.shape().iter().product();
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = self
+            .client()
+            .read_one(tensor.handle.clone())
+            .map_err(|error| CheckError::Device(format!("{error:?}")))?;
+        let mut values = f32::from_bytes(&bytes).to_vec();
+        values.truncate(len);
+        Ok(values)
+    }
+}
+
+impl Bench {
+    /// The values of a u32 tensor.
+    pub(super) fn download_u32(&self, tensor: &TensorHandle) -> Result<Vec<u32>, CheckError> {
+        let len: usize = tensor.shape().iter().product();
+        let bytes = self
+            .client()
+            .read_one(tensor.handle.clone())
+            .map_err(|error| CheckError::Device(format!("{error:?}")))?;
+        let mut values = u32::from_bytes(&bytes).to_vec();
+        values.truncate(len);
+        Ok(values)
+    }
+}
+
+/// The largest `|got - want|`, relative to the largest `|want|`; infinite where one is NaN and the other
+/// isn't, or the lengths differ.
+pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f64 {
+    let scale = want.iter().map(|w| f64::from(w.abs())).fold(0.0, f64::max);
+    if got.len() != want.len() {
+        return f64::INFINITY;
+    }
+    let worst = got
+        .iter()
+        .zip(want)
+        .map(|(g, w)| difference(*g, *w))
+        .fold(0.0, f64::max);
+    if worst == 0.0 {
+        0.0
+    } else {
+        worst / scale.max(f64::from(f32::MIN_POSITIVE))
+    }
+}
+
+/// The largest relative error of each value against its own reference.
+pub(super) fn elementwise_error(got: &[f32], want: &[f32]) -> f64 {
+    if got.len() != want.len() {
+        return f64::INFINITY;
+    }
+    got.iter()
+        .zip(want)
+        .map(|(g, w)| {
+            let d = difference(*g, *w);
+            if d == 0.0 {
+                0.0
+            } else {
+                d / f64::from(w.abs()).max(f64::from(f32::MIN_POSITIVE))
+            }
+        })
+        .fold(0.0, f64::max)
+}
+
+fn difference(got: f32, want: f32) -> f64 {
+    if got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()) {
+        return 0.0;
+    }
+    let d = (f64::from(got) - f64::from(want)).abs();
+    if d.is_nan() { f64::INFINITY } else { d }
+}
+
+/// The first place where the bits differ.
+pub(super) fn first_difference(got: &[f32], want: &[f32]) -> Option<String> {
+    if got.len() != want.len() {
+        return Some(format!("{} values, not {}", got.len(), want.len()));
+    }
+    let place = got
+        .iter()
+        .zip(want)
+        .position(|(g, w)| g.to_bits() != w.to_bits())?;
+    Some(format!(
+        "value {place} is {:e}, not {:e}",
+        got[place], want[place]
+    ))
+}

@@ -1,0 +1,59 @@
+//! The Gram way where an example's tokens cancel: it may report too much, never too little.
+
+use super::bench::Bench;
+use super::data::{Case, Host};
+use super::ops::NORMS;
+use super::oracle::Gradient;
+use super::{CheckError, Row};
+
+const CASES: [Case; 3] = [
+    Case::new(2, 2, 64, 64, 2),
+    Case::new(2, 64, 48, 32, 2),
+    Case::new(2, 130, 20, 40, 2),
+];
+
+/// Tokens in pairs of one input and opposite gradients, the second a hair off: the true norm is that
+/// of the hairs, the double sum subtracts numbers up to 2^40 times as large.
+pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for op in NORMS.iter().filter(|op| op.gradient == Gradient::Linear) {
+        for case in CASES {
+            for exponent in [0, 4, 8, 12, 16, 20] {
+                let host = pairs(case, f32::powi(2.0, -exponent));
+                let mut want = vec![0.0; case.b];
+                Gradient::Linear.norms_sq(&host, &mut want);
+                let got = op.run(bench, &host, &vec![0.0; case.b])?;
+                // How far the reported norm lies below the true one.
+                let short = got
+                    .iter()
+                    .zip(&want)
+                    .map(|(g, w)| 1.0 - f64::from(*g) / f64::from(*w))
+                    .fold(0.0, f64::max);
+                let shape = format!("{} pairs off by 2^-{exponent}", case.words());
+                rows.push(Row::measured(op.name, "f32", shape, short, SHORT_BUDGET));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// How far below the true squared norm a reported one may lie, relatively.
+const SHORT_BUDGET: f64 = 0.1;
+
+fn pairs(case: Case, hair: f32) -> Host {
+    let mut host = Host::new(case, 5);
+    let Case { b, t, d, p, .. } = case;
+    for pair in 0..b * t / 2 {
+        let (first, second) = (2 * pair, 2 * pair + 1);
+        for i in 0..d {
+            host.a[second * d + i] = host.a[first * d + i];
+        }
+        for j in 0..p {
+            // Multiples of 2^-10, so that the sum of the pair is the hair exactly.
+            let g = (host.g[first * p + j] * 1024.0).round() / 1024.0;
+            host.g[first * p + j] = g;
+            host.g[second * p + j] = -g + hair * if j % 2 == 0 { 1.0 } else { -0.5 };
+        }
+    }
+    host
+}

@@ -1,0 +1,150 @@
+//! Test inputs: deterministic, made on the host.
+
+/// A shape: examples, tokens, input and output width, vocabulary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// Examples.
+    pub b: usize,
+    /// Tokens.
+    pub t: usize,
+    /// Width of a Linear's input.
+    pub d: usize,
+    /// Width of the gradient.
+    pub p: usize,
+    /// Rows of the embedding table.
+    pub v: usize,
+}
+
+impl Case {
+    pub(super) const fn new(b: usize, t: usize, d: usize, p: usize, v: usize) -> Self {
+        Self { b, t, d, p, v }
+    }
+
+    pub(super) fn words(&self) -> String {
+        let Self { b, t, d, p, v } = self;
+        format!("B{b} T{t} d{d} p{p} V{v}")
+    }
+}
+
+/// One token, a few, a whole block; odd widths and round ones; more tokens than a tile; nothing.
+pub(super) const CASES: [Case; 10] = [
+    Case::new(1, 1, 1, 1, 1),
+    Case::new(3, 1, 5, 7, 4),
+    Case::new(2, 7, 3, 5, 3),
+    Case::new(4, 7, 16, 48, 11),
+    Case::new(3, 64, 32, 96, 17),
+    Case::new(2, 33, 64, 36, 256),
+    Case::new(2, 65, 20, 33, 40),
+    Case::new(5, 1, 128, 64, 9),
+    Case::new(0, 4, 3, 5, 6),
+    Case::new(2, 0, 3, 5, 6),
+];
+
+/// The inputs of every op for one shape.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Their shape.
+    pub case: Case,
+    /// `[B, T, d]`.
+    pub a: Vec<f32>,
+    /// `[B, T, p]`.
+    pub g: Vec<f32>,
+    /// `[B, T, p]`.
+    pub xhat: Vec<f32>,
+    /// `[B, T]`, in `0..V`.
+    pub ids: Vec<u32>,
+    /// `[B]`: positive, but for every third, which is dead.
+    pub factors: Vec<f32>,
+}
+
+impl Host {
+    /// Inputs of `case`, the same for the same `seed`.
+    #[must_use]
+    pub fn new(case: Case, seed: u64) -> Self {
+        let Case { b, t, d, p, v } = case;
+        let mut stream = Stream(seed);
+        Self {
+            case,
+            a: stream.bell(b * t * d),
+            g: stream.bell(b * t * p),
+            xhat: stream.bell(b * t * p),
+            // Squared, so that low ids repeat as words do.
+            ids: (0..b * t)
+                .map(|_| {
+                    let u = stream.unit();
+                    ((u * u * v as f64) as usize).min(v.saturating_sub(1)) as u32
+                })
+                .collect(),
+            factors: (0..b)
+                .map(|i| {
+                    if i % 3 == 2 {
+                        0.0
+                    } else {
+                        0.05 + stream.unit() as f32
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// Examples `from..to` alone.
+    pub(super) fn examples(&self, from: usize, to: usize) -> Self {
+        let Case { t, d, p, .. } = self.case;
+        Self {
+            case: Case {
+                b: to - from,
+                ..self.case
+            },
+            a: self.a[from * t * d..to * t * d].to_vec(),
+            g: self.g[from * t * p..to * t * p].to_vec(),
+            xhat: self.xhat[from * t * p..to * t * p].to_vec(),
+            ids: self.ids[from * t..to * t].to_vec(),
+            factors: self.factors[from..to].to_vec(),
+        }
+    }
+
+    /// Overwrites everything that belongs to example `b` by other numbers.
+    pub(super) fn replace_example(&mut self, b: usize, seed: u64) {
+        let Case { t, d, p, .. } = self.case;
+        let other = Self::new(self.case, seed);
+        self.a[b * t * d..(b + 1) * t * d].copy_from_slice(&other.a[b * t * d..(b + 1) * t * d]);
+        self.g[b * t * p..(b + 1) * t * p].copy_from_slice(&other.g[b * t * p..(b + 1) * t * p]);
+        self.xhat[b * t * p..(b + 1) * t * p]
+            .copy_from_slice(&other.xhat[b * t * p..(b + 1) * t * p]);
+        self.ids[b * t..(b + 1) * t].copy_from_slice(&other.ids[b * t..(b + 1) * t]);
+    }
+
+    /// Puts `value` into one place of example `b`'s A, G and xhat.
+    pub(super) fn poison(&mut self, b: usize, value: f32) {
+        let Case { t, d, p, .. } = self.case;
+        let place = |width: usize| (b * t + t / 2) * width + width / 2;
+        self.a[place(d)] = value;
+        self.g[place(p)] = value;
+        self.xhat[place(p)] = value;
+    }
+}
+
+/// SplitMix64: a few lines that every language has, for inputs only.
+pub(super) struct Stream(pub u64);
+
+impl Stream {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// In `[0, 1)`.
+    pub(super) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Roughly normal: the sum of four uniforms, variance 1/3.
+    pub(super) fn bell(&mut self, n: usize) -> Vec<f32> {
+        (0..n)
+            .map(|_| (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) as f32)
+            .collect()
+    }
+}

@@ -1,0 +1,237 @@
+//! Noise against the host's, bit for bit where it can be.
+
+use super::bench::{Bench, first_difference};
+use super::{CheckError, Row};
+use crate::add_gaussian_noise;
+use dp_core::noise::{Generator, Key, fill_gaussian};
+
+const GENERATORS: [Generator; 2] = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure];
+
+/// Units in the last place between device and host: what contracting multiply and add can change.
+const ULP_BUDGET: f64 = 3.0;
+
+/// Units in the last place between device and the exact function of the bits.
+const EXACT_BUDGET: f64 = 8.0;
+
+fn key() -> Key {
+    Key::new([
+        0x0706_0504,
+        0x1122_3344,
+        0xdead_beef,
+        0x0000_0001,
+        0xffff_ffff,
+        0x8000_0000,
+        0x1357_9bdf,
+        0x0246_8ace,
+    ])
+}
+
+/// Where a draw sits: first element, how many, step, tensor.
+const DRAWS: [(u64, usize, u64, u32); 7] = [
+    (0, 1, 0, 0),
+    (0, 8, 1, 3),
+    (3, 2, 7, 1),
+    (5, 1000, u64::MAX, 2),
+    (0, 4099, 1 << 33, u32::MAX - 1),
+    ((1 << 32) - 9, 77, 5, 9),
+    ((1 << 33) - 40, 40, 5, 9),
+];
+
+/// Added to zeros at standard deviation 1, and added to what is there at another.
+pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for generator in GENERATORS {
+        for (first, len, step, tensor) in DRAWS {
+            let shape = format!("{generator:?} {first}+{len} step {step} tensor {tensor}");
+            let mut want = vec![0.0; len];
+            host(&mut want, first, 1.0, generator, step, tensor)?;
+            let got = draw(bench, &vec![0.0; len], first, 1.0, generator, step, tensor)?;
+            let ulps = got
+                .iter()
+                .zip(&want)
+                .map(|(g, w)| f64::from(ulp_distance(*g, *w)))
+                .fold(0.0, f64::max);
+            rows.push(Row::measured(
+                "add_gaussian_noise",
+                "f32",
+                &shape,
+                ulps,
+                ULP_BUDGET,
+            ));
+
+            let start: Vec<f32> = (0..len).map(|i| i as f32 * 0.125 - 3.0).collect();
+            host(&mut want, first, 0.75, generator, step, tensor)?;
+            let got = draw(bench, &start, first, 0.75, generator, step, tensor)?;
+            let error = (0..len)
+                .map(|i| (f64::from(got[i]) - f64::from(start[i]) - f64::from(want[i])).abs())
+                .fold(0.0, f64::max);
+            let scale = start
+                .iter()
+                .map(|s| f64::from(s.abs()))
+                .fold(10.0, f64::max);
+            let op = "add_gaussian_noise into";
+            rows.push(Row::measured(op, "f32", shape, error / scale, 1e-6));
+        }
+    }
+    Ok(rows)
+}
+
+/// A tensor cut anywhere gets the bits that it gets whole; other steps, tensors and keys get others.
+pub(super) fn shards(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    let len = 301;
+    for generator in GENERATORS {
+        let zeros = vec![0.0; len];
+        let whole = draw(bench, &zeros, 0, 1.5, generator, 4, 2)?;
+        for cuts in [
+            vec![0, 301],
+            vec![0, 8, 301],
+            vec![0, 3, 4, 150, 301],
+            vec![0, 1, 299, 301],
+        ] {
+            let mut joined = Vec::new();
+            for ends in cuts.windows(2) {
+                let zeros = vec![0.0; ends[1] - ends[0]];
+                joined.extend(draw(bench, &zeros, ends[0] as u64, 1.5, generator, 4, 2)?);
+            }
+            let shape = format!("{generator:?} cut at {cuts:?}");
+            let failure = first_difference(&joined, &whole);
+            rows.push(Row::holds(
+                "add_gaussian_noise shards",
+                "f32",
+                shape,
+                failure,
+            ));
+        }
+        for (what, step, tensor) in [
+            ("step", 5, 2),
+            ("tensor", 4, 3),
+            ("high step", 4 | 1 << 32, 2),
+        ] {
+            let other = draw(bench, &zeros, 0, 1.5, generator, step, tensor)?;
+            let same = other.iter().zip(&whole).filter(|(a, b)| a == b).count();
+            let failure = (same > 0).then(|| format!("{same} values repeat"));
+            let shape = format!("{generator:?} other {what}");
+            rows.push(Row::holds(
+                "add_gaussian_noise fresh",
+                "f32",
+                shape,
+                failure,
+            ));
+        }
+    }
+    Ok(rows)
+}
+
+/// The frozen layout: these values may never change.
+pub(super) fn known_values(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for (generator, want) in KNOWN {
+        let got = draw(bench, &[0.0; 10], 6, 1.0, generator, 0x1_0000_0002, 5)?;
+        let ulps = got
+            .iter()
+            .zip(&want)
+            .map(|(g, w)| f64::from(ulp_distance(*g, *w)))
+            .fold(0.0, f64::max);
+        let shape = format!("{generator:?} 6+10 step 4294967298 tensor 5");
+        rows.push(Row::measured(
+            "add_gaussian_noise known",
+            "f32",
+            shape,
+            ulps,
+            EXACT_BUDGET,
+        ));
+    }
+    Ok(rows)
+}
+
+/// Elements 6 to 15 of tensor 5 at step 2^32 + 2 under the key above.
+///
+/// By another implementation: integers and 200-bit arithmetic in Python, rounded to f32.
+const KNOWN: [(Generator, [f32; 10]); 2] = [
+    (
+        Generator::ChaCha20,
+        [
+            -0.3837799,
+            -0.79648936,
+            -1.3633356,
+            -0.6577916,
+            -1.0245397,
+            1.2222364,
+            0.31478432,
+            0.7573889,
+            -0.06006624,
+            -0.6128307,
+        ],
+    ),
+    (
+        Generator::Philox4x32x10NotSecure,
+        [
+            -0.43950573,
+            -0.11564638,
+            2.4604497,
+            0.6940608,
+            -1.6946107,
+            0.3771695,
+            0.6296091,
+            0.43673,
+            0.5225966,
+            -0.1088788,
+        ],
+    ),
+];
+
+fn draw(
+    bench: &Bench,
+    start: &[f32],
+    first: u64,
+    std: f32,
+    generator: Generator,
+    step: u64,
+    tensor: u32,
+) -> Result<Vec<f32>, CheckError> {
+    let target = bench.upload(&[start.len()], start);
+    add_gaussian_noise(
+        bench.client(),
+        &target,
+        first,
+        std,
+        &key(),
+        generator,
+        step,
+        tensor,
+        bench.tuning(),
+    )?;
+    bench.download(&target)
+}
+
+fn host(
+    out: &mut [f32],
+    first: u64,
+    std: f32,
+    generator: Generator,
+    step: u64,
+    tensor: u32,
+) -> Result<(), CheckError> {
+    fill_gaussian(out, first, std, &key(), generator, step, tensor)
+        .map_err(|error| CheckError::Reference(error.to_string()))
+}
+
+/// How many floats apart; huge across a NaN.
+fn ulp_distance(a: f32, b: f32) -> u32 {
+    let ordered = |x: f32| {
+        let bits = x.to_bits() as i32;
+        if bits < 0 {
+            i64::from(i32::MIN) - i64::from(bits)
+        } else {
+            i64::from(bits)
+        }
+    };
+    if a.is_nan() || b.is_nan() {
+        return u32::MAX;
+    }
+    ordered(a)
+        .abs_diff(ordered(b))
+        .try_into()
+        .unwrap_or(u32::MAX)
+}

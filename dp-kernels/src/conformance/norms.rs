@@ -1,0 +1,52 @@
+//! Norms against the reference.
+
+use super::bench::{Bench, elementwise_error};
+use super::data::{CASES, Case, Host};
+use super::ops::{NORMS, NormOp};
+use super::oracle::Gradient;
+use super::{CheckError, Row};
+
+/// Relative, of each example's squared norm.
+pub(super) const NORM_BUDGET: f64 = 1e-5;
+
+pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Linear])
+}
+
+pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(
+        bench,
+        &[Gradient::Bias, Gradient::Scale, Gradient::Position],
+    )
+}
+
+pub(super) fn embedding(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Embedding])
+}
+
+fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
+        for (i, case) in CASES.iter().enumerate() {
+            rows.push(row(bench, op, *case, i as u64)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// One comparison; the norms are added into numbers that are already there.
+pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<Row, CheckError> {
+    let host = Host::new(case, seed);
+    let start: Vec<f32> = (0..case.b).map(|b| 0.25 * b as f32).collect();
+    let mut want = start.clone();
+    op.gradient.norms_sq(&host, &mut want);
+    let got = op.run(bench, &host, &start)?;
+    let error = elementwise_error(&got, &want);
+    Ok(Row::measured(
+        op.name,
+        "f32",
+        case.words(),
+        error,
+        NORM_BUDGET,
+    ))
+}

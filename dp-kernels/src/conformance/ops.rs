@@ -1,0 +1,199 @@
+//! The launchers as a table, so that every property is asked of every one of them.
+
+use super::bench::Bench;
+use super::data::{Case, Host};
+use super::oracle::Gradient;
+use crate::{
+    KernelError, LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq,
+    scale_norm_sq, weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear,
+    weighted_sum_position, weighted_sum_scale,
+};
+use cubecl::std::tensor::TensorHandle;
+
+/// One norm launcher.
+#[derive(Clone, Copy)]
+pub(super) struct NormOp {
+    pub name: &'static str,
+    pub gradient: Gradient,
+    pub launch: fn(&Bench, &Host, &TensorHandle) -> Result<(), KernelError>,
+}
+
+/// Every norm launcher, with every variant.
+pub(super) const NORMS: [NormOp; 8] = [
+    NormOp {
+        name: "linear_norm_sq gram",
+        gradient: Gradient::Linear,
+        launch: |bench, host, out| linear(bench, host, out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "linear_norm_sq materialised",
+        gradient: Gradient::Linear,
+        launch: |bench, host, out| linear(bench, host, out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "linear_norm_sq auto",
+        gradient: Gradient::Linear,
+        launch: |bench, host, out| linear(bench, host, out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "bias_norm_sq",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| {
+            bias_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "scale_norm_sq",
+        gradient: Gradient::Scale,
+        launch: |bench, host, out| {
+            let (xhat, g) = (xhat(bench, host), g(bench, host));
+            scale_norm_sq(bench.client(), &xhat, &g, out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "embedding_norm_sq u32",
+        gradient: Gradient::Embedding,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            let ids = bench.upload_u32(&[b, t], &host.ids);
+            embedding_norm_sq(bench.client(), &ids, &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "embedding_norm_sq i32",
+        gradient: Gradient::Embedding,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            let ids = bench.upload_i32(&[b, t], &host.ids);
+            embedding_norm_sq(bench.client(), &ids, &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "position_norm_sq",
+        gradient: Gradient::Position,
+        launch: |bench, host, out| {
+            position_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+];
+
+/// One weighted-sum launcher.
+#[derive(Clone, Copy)]
+pub(super) struct SumOp {
+    pub name: &'static str,
+    pub gradient: Gradient,
+    pub launch: fn(&Bench, &Host, &TensorHandle) -> Result<(), KernelError>,
+}
+
+/// Every weighted sum.
+pub(super) const SUMS: [SumOp; 6] = [
+    SumOp {
+        name: "weighted_sum_linear",
+        gradient: Gradient::Linear,
+        launch: |bench, host, out| {
+            let (a, g, c) = (a(bench, host), g(bench, host), factors(bench, host));
+            weighted_sum_linear(bench.client(), &a, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_bias",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_bias(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_scale",
+        gradient: Gradient::Scale,
+        launch: |bench, host, out| {
+            let (xhat, g, c) = (xhat(bench, host), g(bench, host), factors(bench, host));
+            weighted_sum_scale(bench.client(), &xhat, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_embedding u32",
+        gradient: Gradient::Embedding,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            let ids = bench.upload_u32(&[b, t], &host.ids);
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_embedding(bench.client(), &ids, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_embedding i32",
+        gradient: Gradient::Embedding,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            let ids = bench.upload_i32(&[b, t], &host.ids);
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_embedding(bench.client(), &ids, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_position",
+        gradient: Gradient::Position,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_position(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+];
+
+fn linear(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    how: LinearNorm,
+) -> Result<(), KernelError> {
+    let (a, g) = (a(bench, host), g(bench, host));
+    linear_norm_sq(bench.client(), &a, &g, out, how, bench.tuning())
+}
+
+fn a(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, t, d, .. } = host.case;
+    bench.upload(&[b, t, d], &host.a)
+}
+
+fn g(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, t, p, .. } = host.case;
+    bench.upload(&[b, t, p], &host.g)
+}
+
+fn xhat(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, t, p, .. } = host.case;
+    bench.upload(&[b, t, p], &host.xhat)
+}
+
+fn factors(bench: &Bench, host: &Host) -> TensorHandle {
+    bench.upload(&[host.case.b], &host.factors)
+}
+
+impl NormOp {
+    /// The device's `norms_sq`, added into `start`.
+    pub(super) fn run(
+        &self,
+        bench: &Bench,
+        host: &Host,
+        start: &[f32],
+    ) -> Result<Vec<f32>, super::CheckError> {
+        let out = bench.upload(&[host.case.b], start);
+        (self.launch)(bench, host, &out)?;
+        bench.download(&out)
+    }
+}
+
+impl SumOp {
+    /// The device's sum, added into `start`.
+    pub(super) fn run(
+        &self,
+        bench: &Bench,
+        host: &Host,
+        start: &[f32],
+    ) -> Result<Vec<f32>, super::CheckError> {
+        let out = bench.upload(&self.gradient.shape(host.case), start);
+        (self.launch)(bench, host, &out)?;
+        bench.download(&out)
+    }
+}

@@ -1,0 +1,53 @@
+//! Weighted sums against the reference.
+
+use super::bench::{Bench, relative_error};
+use super::data::{CASES, Case, Host};
+use super::ops::{SUMS, SumOp};
+use super::oracle::Gradient;
+use super::{CheckError, Row};
+
+/// Relative to the largest element: elements may cancel.
+pub(super) const SUM_BUDGET: f64 = 1e-5;
+
+pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Linear])
+}
+
+pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(
+        bench,
+        &[Gradient::Bias, Gradient::Scale, Gradient::Position],
+    )
+}
+
+pub(super) fn embedding(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Embedding])
+}
+
+fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for op in SUMS.iter().filter(|op| gradients.contains(&op.gradient)) {
+        for (i, case) in CASES.iter().enumerate() {
+            rows.push(row(bench, op, *case, i as u64)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// One comparison; the sum is added into numbers that are already there.
+pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Row, CheckError> {
+    let host = Host::new(case, seed);
+    let len: usize = op.gradient.shape(case).iter().product();
+    let start: Vec<f32> = (0..len).map(|i| (i % 5) as f32 * 0.5 - 1.0).collect();
+    let mut want = start.clone();
+    op.gradient.weighted_sum(&host, &mut want);
+    let got = op.run(bench, &host, &start)?;
+    let error = relative_error(&got, &want);
+    Ok(Row::measured(
+        op.name,
+        "f32",
+        case.words(),
+        error,
+        SUM_BUDGET,
+    ))
+}
