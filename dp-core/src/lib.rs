@@ -6,3 +6,5 @@ pub mod clipping;
 pub mod ledger;
 pub mod noise;
 pub mod sampling;
+pub mod reference;
+pub mod sensitivity;

@@ -1,9 +1,12 @@
 //! The factors themselves, written once for host and kernel.
 
+// The modules that `#[cube]` generates beside the functions carry no documentation.
+#![cfg_attr(feature = "cube", allow(missing_docs))]
+
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
 
-use crate::noise::normal::inverse_square_root;
+use crate::noise::normal::square_root;
 use crate::noise::words::select;
 
 /// `min(1, clip / |g|)` of the squared norm `norm_sq = |g|^2`.
@@ -18,16 +21,17 @@ use crate::noise::words::select;
 /// 0, so there `clip` must be at least [`MIN_CLIP`](super::MIN_CLIP).
 ///
 /// # Precision
-/// Add, subtract, multiply and bit operations only: the same on every device but for contraction.
+/// The root is all but correctly rounded everywhere; one division, taken to be within 2.5 units in
+/// the last place (what WGSL and Vulkan promise; a CPU and CUDA round it correctly).
 #[cfg_attr(feature = "cube", cube)]
 pub fn flat_factor(norm_sq: f32, clip: f32) -> f32 {
-    let (norm, inverse) = norm_and_inverse(norm_sq);
-    let factor = clip * inverse;
-    let bounded = select(factor < 1.0f32, factor, 1.0f32);
-    let clipped = select(norm > clip, bounded, 1.0f32);
+    let norm = norm_of_square(norm_sq);
+    let above = norm > clip;
+    let clipped = select(above, clip / select(above, norm, 1.0f32), 1.0f32);
+    let bounded = select(clipped < 1.0f32, clipped, 1.0f32);
     let norm_usable = is_finite_non_negative(norm_sq);
     let clip_usable = is_finite_positive(clip);
-    select(norm_usable && clip_usable, clipped, 0.0f32)
+    select(norm_usable && clip_usable, bounded, 0.0f32)
 }
 
 /// `clip / (|g| + gamma)` of the squared norm `norm_sq = |g|^2`: automatic clipping, AUTO-S.
@@ -40,13 +44,13 @@ pub fn flat_factor(norm_sq: f32, clip: f32) -> f32 {
 /// `sqrt(norm_sq) * factor <= clip (1 + 2^-20)`, evaluated in f64, for every f32 `norm_sq`.
 ///
 /// # Precision
-/// One division, taken to be within 2.5 units in the last place (what WGSL and Vulkan promise).
+/// As [`flat_factor`], with one addition more.
 ///
 /// # References
 /// Bu, Wang, Zha and Karypis, "Automatic clipping", 2206.07136.
 #[cfg_attr(feature = "cube", cube)]
 pub fn automatic_factor(norm_sq: f32, clip: f32, gamma: f32) -> f32 {
-    let (norm, _inverse) = norm_and_inverse(norm_sq);
+    let norm = norm_of_square(norm_sq);
     let factor = clip / (norm + gamma);
     let norm_usable = is_finite_non_negative(norm_sq);
     let clip_usable = is_finite_positive(clip);
@@ -59,33 +63,22 @@ pub fn automatic_factor(norm_sq: f32, clip: f32, gamma: f32) -> f32 {
     )
 }
 
-/// `sqrt(x)` and `1 / sqrt(x)` for every finite `x >= 0`, subnormals included.
+/// `sqrt(x)` for every finite `x >= 0`, subnormals included.
 ///
 /// A tiny `x` is scaled by 2^64 first, a huge one by 2^-64: the iteration stays among normal numbers.
 #[cfg_attr(feature = "cube", cube)]
-fn norm_and_inverse(x: f32) -> (f32, f32) {
+fn norm_of_square(x: f32) -> f32 {
     let tiny = x < 1.0e-18f32;
     let huge = x > 1.0e18f32;
-    let scale = select(
-        tiny,
-        18_446_744_073_709_551_616.0f32,
-        select(huge, 5.421_011e-20f32, 1.0f32),
-    );
-    let root_scale = select(
-        tiny,
-        4_294_967_296.0f32,
-        select(huge, 2.328_306_4e-10f32, 1.0f32),
-    );
-    let root_unscale = select(
+    let up = 18_446_744_073_709_551_616.0f32;
+    let down = 5.421_010_9e-20f32;
+    let scale = select(tiny, up, select(huge, down, 1.0f32));
+    let unscale = select(
         tiny,
         2.328_306_4e-10f32,
         select(huge, 4_294_967_296.0f32, 1.0f32),
     );
-    let scaled = x * scale;
-    let inverse = inverse_square_root(scaled);
-    let s = scaled * inverse;
-    let root = s + 0.5f32 * inverse * (scaled - s * s);
-    (root * root_unscale, inverse * root_scale)
+    square_root(x * scale) * unscale
 }
 
 /// By the bits, because a shader compiler may assume that NaN and infinity don't occur.

@@ -1,5 +1,8 @@
 //! Gaussian noise by coordinates: element of a tensor at a step, under a key.
 
+// The modules that `#[cube]` generates beside the functions carry no documentation.
+#![cfg_attr(feature = "cube", allow(missing_docs))]
+
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
 
@@ -56,7 +59,7 @@ fn pair_of_words(words: Words4) -> (f32, f32) {
 /// secret. Values are f32: the attacks of Mironov (2012) on the low bits are out of scope here.
 ///
 /// # Precision
-/// A normal is within 3 units in the last place of the exact function of its bits, then one
+/// A normal is within 4.5 units in the last place of the exact function of its bits, then comes one
 /// rounding for `std`. The largest magnitude is `9.49 std`.
 pub fn fill_gaussian(
     out: &mut [f32],

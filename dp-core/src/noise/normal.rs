@@ -10,13 +10,20 @@
 //!
 //! # Precision
 //! Assumed of a device: 32-bit add, subtract and multiply round to nearest; `u32 as f32` is exact
-//! up to 2^24; `a * b + c` may or may not be contracted to one rounding. Subnormals never
-//! arise in a result. Error against the exact function of the same bits, in units in the last
-//! place (see the tests): below 3.0 for a normal. Contraction moves a normal by at most 3 units and
-//! leaves nine in ten as they were.
+//! up to 2^24; `a * b + c` may be contracted to one rounding (CubeCL writes it as a fused
+//! multiply-add, which a device may split again) and a common factor may be taken out of a sum.
+//! Subnormals never arise in a result.
+//!
+//! Error against the exact function of the same bits, in units in the last place, asserted by
+//! `tests/normal_precision.rs`: `-ln u` 1.7, square root 0.51, sine and cosine 2.4, a normal 4.5.
+//! Host and kernel differ by at most 1 unit in each part and 3 in a normal; measured over 2^20
+//! normals, 1% differ where multiply-adds are fused and 1 in 10,000 where they are not.
 //!
 //! # References
 //! Box and Muller, "A note on the generation of random normal deviates", 1958.
+
+// The modules that `#[cube]` generates beside the functions carry no documentation.
+#![cfg_attr(feature = "cube", allow(missing_docs))]
 
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
@@ -87,25 +94,25 @@ pub fn minus_ln_uniform(high: u32, low: u32) -> f32 {
 /// `(cos, sin)` of the angle `2 pi (w + 1/2) / 2^32`.
 #[cfg_attr(feature = "cube", cube)]
 pub fn cos_sin_turn(w: u32) -> (f32, f32) {
-    // Octant, and the distance y to the nearest multiple of a right angle: odd octants look back.
-    // n = y 2^30 is an odd integer, so y is never 0.
+    // Octant, and the distance x to the nearest multiple of a right angle: odd octants look back.
+    // n = x 2^30 / (pi/4) is an odd integer, so x is never 0; its two halves convert exactly.
     let octant = w >> 29u32;
     let forward = ((w & 0x1fff_ffffu32) << 1u32) | 1u32;
     let odd = (octant & 1u32) == 1u32;
     let n = select(odd, 0x4000_0000u32 - forward, forward);
-    let y = ((n >> 15u32) as f32 * 32768.0f32 + (n & 0x7fffu32) as f32) * 9.313_226e-10f32;
+    let x = ((n >> 15u32) as f32 * 32768.0f32 + (n & 0x7fffu32) as f32) * 7.314_590_6e-10f32;
 
-    // sin(pi/4 y) and cos(pi/4 y) on [0, 1]; pi/4 in two parts.
-    let s = y * y;
-    let p = -3.597_526_7e-5f32;
-    let p = p * s + 0.002_490_044f32;
-    let p = p * s - 0.080_745_45f32;
-    let small = y * 0.785_398_2f32 + y * (s * p - 2.185_569_4e-8f32);
-    let q = 3.530_338e-6f32;
-    let q = q * s - 3.259_400_8e-4f32;
-    let q = q * s + 0.015_854_327f32;
-    let q = q * s - 0.308_425_13f32;
-    let large = 1.0f32 + s * q;
+    // sin x and cos x on [0, pi/4]. The last sums are such that neither contracting them nor
+    // factoring x out of them changes more than the last bit.
+    let s = x * x;
+    let p = -1.951_528_4e-4f32;
+    let p = p * s + 0.008_332_16f32;
+    let p = p * s - 0.166_666_55f32;
+    let small = x + (x * s) * p;
+    let q = 2.443_315_9e-5f32;
+    let q = q * s - 0.001_388_731_6f32;
+    let q = q * s + 0.041_666_646f32;
+    let large = (1.0f32 - 0.5f32 * s) + (s * s) * q;
 
     let swap = (((octant + 1u32) >> 1u32) & 1u32) == 1u32;
     let cosine = select(swap, small, large);
@@ -118,18 +125,23 @@ pub fn cos_sin_turn(w: u32) -> (f32, f32) {
     )
 }
 
-/// The square root of a normal positive `x` (zero gives zero), within 1 unit in the last place.
+/// The square root of a normal positive `x` within 0.51 units in the last place,
+/// for `x` in 2^-64 .. 2^64; zero gives zero.
 #[cfg_attr(feature = "cube", cube)]
 pub fn square_root(x: f32) -> f32 {
     let inverse = inverse_square_root(x);
-    // Heron's correction: s * s is close to x, so the difference is exact but for s * s itself.
     let s = x * inverse;
-    s + 0.5f32 * inverse * (x - s * s)
+    // Heron's correction with the exact remainder x - s * s: s in two halves of 12 bits, so that no
+    // product rounds, contracted or not.
+    let high = f32::from_bits(s.to_bits() & 0xffff_f000u32);
+    let low = s - high;
+    let remainder = ((x - high * high) - 2.0f32 * high * low) - low * low;
+    s + 0.5f32 * inverse * remainder
 }
 
-/// `1 / sqrt(x)` of a normal positive `x`, within 4 units in the last place; finite for 0.
+/// `1 / sqrt(x)` to a few units in the last place; finite for 0.
 #[cfg_attr(feature = "cube", cube)]
-pub fn inverse_square_root(x: f32) -> f32 {
+fn inverse_square_root(x: f32) -> f32 {
     // Halving the exponent in the bits gives 3.5%; each Newton step squares that.
     let half = 0.5f32 * x;
     let y = f32::from_bits(0x5f37_59dfu32 - ((x.to_bits() & 0x7fff_ffffu32) >> 1u32));

@@ -6,6 +6,9 @@
 //! # References
 //! Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
+// The modules that `#[cube]` generates beside the functions carry no documentation.
+#![cfg_attr(feature = "cube", allow(missing_docs))]
+
 use core::convert::Infallible;
 use core::fmt;
 

@@ -1,0 +1,25 @@
+//! Plain-Rust twins of the kernels: the oracle that every backend is tested against.
+//!
+//! Same names as the kernels, same meaning, f32 in and out, sums in f64, no allocation. Written
+//! to be read, not to be fast. Shapes: `B` examples, `T` positions (tokens), `d` inputs, `p`
+//! outputs; `a` is a layer's input `[B, T, d]` and `g` the gradient of the sum of the per-example
+//! losses by its output `[B, T, p]`, row-major.
+
+mod clip;
+mod error;
+mod norm;
+mod product;
+mod tensor;
+mod weighted_sum;
+
+pub use clip::{add_gaussian_noise, clip_factors, zero_dead_rows};
+pub use error::{Operand, ReferenceError};
+pub use norm::{
+    LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
+};
+pub use product::{Transposes, matmul};
+pub use tensor::Tensor3;
+pub use weighted_sum::{
+    weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear, weighted_sum_position,
+    weighted_sum_scale,
+};
