@@ -21,7 +21,7 @@ pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             for exponent in [0, 4, 8, 12, 16, 20] {
                 let host = pairs(case, f32::powi(2.0, -exponent));
                 let mut want = vec![0.0; case.b];
-                Gradient::Linear.norms_sq(&host, &mut want);
+                Gradient::Linear.norms_sq(&host, &mut want)?;
                 let got = op.run(bench, &host, &vec![0.0; case.b])?;
                 // How far the reported norm lies below the true one.
                 let short = got

@@ -39,7 +39,7 @@ pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<R
     let host = Host::new(case, seed);
     let start: Vec<f32> = (0..case.b).map(|b| 0.25 * b as f32).collect();
     let mut want = start.clone();
-    op.gradient.norms_sq(&host, &mut want);
+    op.gradient.norms_sq(&host, &mut want)?;
     let got = op.run(bench, &host, &start)?;
     let error = elementwise_error(&got, &want);
     Ok(Row::measured(

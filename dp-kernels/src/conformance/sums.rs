@@ -40,7 +40,7 @@ pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Ro
     let len: usize = op.gradient.shape(case).iter().product();
     let start: Vec<f32> = (0..len).map(|i| (i % 5) as f32 * 0.5 - 1.0).collect();
     let mut want = start.clone();
-    op.gradient.weighted_sum(&host, &mut want);
+    op.gradient.weighted_sum(&host, &mut want)?;
     let got = op.run(bench, &host, &start)?;
     let error = relative_error(&got, &want);
     Ok(Row::measured(
