@@ -60,6 +60,16 @@ fn users_are_counted() {
         })
     );
     assert_eq!(records.user_ids(), Some(&[0, 1, 0, 0][..]));
+    // The number 7 is nobody's name.
+    let lines = b"{\"text\":\"a\",\"who\":\"n7\"}\n{\"text\":\"b\",\"who\":7}\n";
+    assert_eq!(
+        read("a.jsonl", lines, Some("who"))
+            .unwrap()
+            .users()
+            .unwrap()
+            .count,
+        2
+    );
 }
 
 #[test]

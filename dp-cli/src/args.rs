@@ -1,0 +1,402 @@
+//! The command line of `dpcube`: what can be asked, with defaults and units.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::account::AccountArgs;
+use crate::error::Failure;
+
+/// Train a language model on records about people, with differential privacy.
+#[derive(Debug, Parser)]
+#[command(name = "dpcube", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `dpcube` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a model on a file of records, privately unless told otherwise.
+    Train(TrainArgs),
+    /// Continue a prompt with a trained model.
+    Generate(GenerateArgs),
+    /// Answer what a noise multiplier costs, or which one a budget needs, without training.
+    Account(AccountArgs),
+    /// Train twice on a shipped corpus with planted secrets, with and without privacy, and compare.
+    Demo(DemoArgs),
+}
+
+/// A size of model. Its context is the number of tokens of a record that it sees; records longer
+/// than that are cut, and how many is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Model {
+    /// 2 layers of width 128, 4 heads, a context of 64 tokens.
+    Tiny,
+    /// 4 layers of width 256, 4 heads, a context of 128 tokens.
+    Small,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// A GPU by Vulkan, Metal, DirectX 12 or WebGPU.
+    Wgpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+/// How to train, whatever the data.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Size of the model.
+    #[arg(long, value_enum, default_value_t = Model::Tiny)]
+    pub model: Model,
+
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+
+    /// Number of optimizer steps. More steps need more noise for the same guarantee.
+    #[arg(long, value_name = "T", default_value_t = 400)]
+    pub steps: u64,
+
+    /// Expected batch size, in records: the sampling rate times the number of training records.
+    /// Private batches vary around it, because each record enters by its own coin flip.
+    #[arg(long, value_name = "RECORDS", default_value_t = 256)]
+    pub batch: u64,
+
+    /// Rows computed at once; a batch is cut into pieces of this size. It changes memory and
+    /// speed, nothing else.
+    #[arg(long, value_name = "ROWS", default_value_t = 32)]
+    pub microbatch: usize,
+
+    /// Clipping norm: the largest L2 norm that one record's gradient may have.
+    #[arg(
+        long,
+        value_name = "C",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
+    pub clip: f64,
+
+    /// Learning rate of AdamW.
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value_t = 2e-3,
+        allow_negative_numbers = true
+    )]
+    pub lr: f64,
+
+    /// Seed of the initial weights, the held-out split, the planted secrets and, without privacy, the
+    /// order of the data. The noise and the sampling of a private run never depend on it.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Tokenizer: `bytes`, or a HuggingFace tokenizer.json. One that was trained on the private
+    /// records would itself release them without noise.
+    #[arg(long, value_name = "FILE", default_value = "bytes")]
+    pub tokenizer: PathBuf,
+}
+
+/// The guarantee to keep.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// Epsilon of the guarantee for one record: the noise is chosen so that the whole run spends at
+    /// most this. Smaller is more private.
+    #[arg(
+        long,
+        value_name = "E",
+        default_value_t = 8.0,
+        allow_negative_numbers = true
+    )]
+    pub epsilon: f64,
+
+    /// Delta of the guarantee: the probability left over. It must be well below one over the number
+    /// of records. Default: the largest power of ten that is at most half of that.
+    #[arg(long, value_name = "D", allow_negative_numbers = true)]
+    pub delta: Option<f64>,
+}
+
+/// Arguments of `dpcube train`.
+#[derive(Clone, Debug, Args)]
+pub struct TrainArgs {
+    /// Records to train on: plain text with one record a line, or .jsonl with a `text` field.
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+
+    /// Folder for the model, the checkpoint, the privacy ledger and train.json. It must be new or
+    /// empty unless --resume is given.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// The guarantee to keep.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// Train without clipping and noise. Nothing is promised about any record.
+    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip"])]
+    pub non_private: bool,
+
+    /// How to train.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Go on with the run in --out from its last checkpoint. The other arguments must be the same.
+    #[arg(long)]
+    pub resume: bool,
+
+    /// Steps between checkpoints.
+    #[arg(long, value_name = "STEPS", default_value_t = 100)]
+    pub checkpoint_every: u64,
+
+    /// Plant this many invented patients with a secret code, in 16 records each, and measure after
+    /// training what the model remembers of them.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub canaries: usize,
+
+    /// Field of a .jsonl file that says whose record it is. Users are counted; the guarantee stays
+    /// one for a record, and the report says what it means for the user with the most records.
+    #[arg(long, value_name = "NAME")]
+    pub user_field: Option<String>,
+}
+
+/// Arguments of `dpcube generate`.
+#[derive(Clone, Debug, Args)]
+pub struct GenerateArgs {
+    /// Folder of a trained model: what --out named in training.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+
+    /// Text to continue.
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+
+    /// Most tokens to generate; the end of the record or of the context ends it earlier.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub max_tokens: usize,
+
+    /// 0 takes the likeliest token each time; 1 draws as the model says; more is wilder.
+    #[arg(
+        long,
+        value_name = "T",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
+    pub temperature: f64,
+
+    /// Seed of the draws.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = Device::Cpu)]
+    pub device: Device,
+}
+
+/// Arguments of `dpcube demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for both runs and the report.
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+
+    /// Records to use in place of the shipped dictionary entries.
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+
+    /// The guarantee of the private run.
+    #[command(flatten)]
+    pub target: Target,
+
+    /// How to train both.
+    #[command(flatten)]
+    pub settings: Settings,
+
+    /// Number of invented patients to plant, in 16 records each.
+    #[arg(long, value_name = "K", default_value_t = 8)]
+    pub canaries: usize,
+}
+
+impl Cli {
+    /// The command line of this process. What `--help` and `--version` ask for is printed here.
+    ///
+    /// # Errors
+    /// The exit code to end with: 0 after help, 2 after one line about what cannot be understood.
+    pub fn from_command_line() -> Result<Self, ExitCode> {
+        Self::parse_one_line(std::env::args_os()).map_err(|refusal| match refusal {
+            Refusal::Wrong(failure) => failure.report(),
+            Refusal::Shown(text) => {
+                // A reader that closed the pipe, as `head` does, has seen enough.
+                let _ = text.print();
+                ExitCode::SUCCESS
+            }
+        })
+    }
+
+    fn parse_one_line(
+        arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Self, Refusal> {
+        Self::try_parse_from(arguments).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Refusal::Shown(error),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Refusal::Wrong(Failure::new("no command given; dpcube --help lists them"))
+            }
+            _ => Refusal::Wrong(Failure::new(shortened(&error.to_string()))),
+        })
+    }
+}
+
+#[derive(Debug)]
+enum Refusal {
+    Shown(clap::Error),
+    Wrong(Failure),
+}
+
+/// What clap says, without its heading and the usage that follows.
+fn shortened(message: &str) -> String {
+    let message = message.trim_start_matches("error:");
+    let lines = message
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.filter(|line| !line.starts_with("For more information"));
+    lines.collect::<Vec<_>>().join(" ") + " (--help lists what there is)"
+}
+
+impl Target {
+    /// The delta asked for, or the default for `records` training records: the largest power of ten
+    /// that is at most `1 / (2 records)`.
+    pub fn delta(&self, records: u64) -> f64 {
+        self.delta.unwrap_or_else(|| {
+            let digits = (2.0 * records.max(1) as f64).log10().ceil() as i32;
+            10_f64.powi(-digits)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, Refusal> {
+        Cli::parse_one_line(line.split_whitespace())
+    }
+
+    fn train(line: &str) -> TrainArgs {
+        match parse(&format!("dpcube train --data d --out o {line}"))
+            .unwrap()
+            .command
+        {
+            Command::Train(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(line: &str) -> String {
+        match parse(line).unwrap_err() {
+            Refusal::Wrong(failure) => format!("{failure:?}"),
+            Refusal::Shown(text) => panic!("{text}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn training_is_private_by_default() {
+        let args = train("");
+        assert!(!args.non_private && !args.resume);
+        assert_eq!(
+            (args.target.epsilon, args.settings.clip, args.canaries),
+            (8.0, 1.0, 0)
+        );
+        assert_eq!(
+            (args.settings.model, args.settings.device),
+            (Model::Tiny, Device::Cpu)
+        );
+        let args =
+            train("--model small --device cuda --epsilon 3 --delta 1e-7 --canaries 8 --resume");
+        assert_eq!(
+            (args.settings.model, args.settings.device),
+            (Model::Small, Device::Cuda)
+        );
+        assert_eq!((args.target.epsilon, args.target.delta), (3.0, Some(1e-7)));
+        assert!(args.resume && train("--non-private").non_private);
+    }
+
+    /// Values out of range reach the checks that name them, rather than clap's usage.
+    #[test]
+    fn negative_numbers_are_values() {
+        let args = train("--epsilon -1 --delta -2 --clip -3 --lr -4");
+        assert_eq!((args.target.epsilon, args.target.delta), (-1.0, Some(-2.0)));
+        assert_eq!((args.settings.clip, args.settings.lr), (-3.0, -4.0));
+    }
+
+    #[test]
+    fn a_run_without_privacy_has_no_budget() {
+        let message = refusal("dpcube train --data d --out o --non-private --epsilon 3");
+        assert!(
+            message.contains("--non-private") && message.contains("--epsilon"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_one_line() {
+        for (line, named) in [
+            ("dpcube", "no command"),
+            ("dpcube fly", "fly"),
+            ("dpcube train --out o", "--data"),
+            ("dpcube train --data d --out o --epsilon abc", "abc"),
+            ("dpcube train --data d --out o --steps -1", "-1"),
+            (
+                "dpcube train --data d --out o --device gpu",
+                "cpu, wgpu, cuda",
+            ),
+            ("dpcube demo --what", "--what"),
+        ] {
+            let message = refusal(line);
+            assert!(message.contains(named), "{line}: {message}");
+            assert!(
+                !message.contains("\\n") && !message.contains("Usage"),
+                "{line}: {message}"
+            );
+            assert!(
+                message.contains("dpcube: error: ") && message.contains("code: 2"),
+                "{message}"
+            );
+        }
+        assert!(matches!(
+            parse("dpcube train --help"),
+            Err(Refusal::Shown(_))
+        ));
+        assert!(matches!(parse("dpcube --version"), Err(Refusal::Shown(_))));
+    }
+
+    #[test]
+    fn the_default_delta_is_well_below_one_over_n() {
+        let target = train("").target;
+        for records in [1, 2, 5, 6, 50, 51, 20_000, 49_999, 50_000, 50_001, u64::MAX] {
+            let delta = target.delta(records);
+            let half = 0.5 / records as f64;
+            assert!(
+                delta <= half * (1.0 + 1e-12) && delta > half / 10.0,
+                "{records}: {delta}"
+            );
+        }
+        assert_eq!(target.delta(20_000), 1e-5);
+        assert_eq!(train("--delta 0.25").target.delta(20_000), 0.25);
+    }
+}
