@@ -6,6 +6,7 @@ use dp_core::ledger::{
     State, Summary, Torn, crc32c, spent,
 };
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 const HEADER: Header = Header {
     dataset: [0xD5; 32],
@@ -271,6 +272,101 @@ const FROZEN_HEAD: &str = "36346406866485b01fe5e7b7a072d6c982c767f22146eebfba0a2
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A record with a good checksum and a good chain value, but a payload that no writer makes.
+#[test]
+fn forged_payloads_are_refused_with_the_byte() {
+    let start = Entry::Start { process: [1; 16] };
+    let reserve = Entry::Reserve {
+        step: 3,
+        charge: CHARGE,
+    };
+    let commit = Entry::Commit {
+        step: 3,
+        reservation: 1,
+    };
+    let forged = |entries: &[Entry], at: usize, value: &[u8]| {
+        let (last, before) = entries.split_last().unwrap();
+        let mut bytes = write(before);
+        let mut state = State::new(&HEADER);
+        for &entry in before {
+            state = state.append(entry).unwrap().1;
+        }
+        let mut record = state.append(*last).unwrap().0;
+        record[at..at + value.len()].copy_from_slice(value);
+        let chain = Sha256::new()
+            .chain_update(state.head().digest)
+            .chain_update(&record[..92]);
+        record[92..124].copy_from_slice(&chain.finalize());
+        let crc = crc32c(&record[..124]);
+        record[124..].copy_from_slice(&crc.to_le_bytes());
+        bytes.extend(record);
+        read(&bytes).map_err(|error| {
+            assert_eq!(error.offset as usize / RECORD_LEN, entries.len());
+            (error.offset as usize % RECORD_LEN, error.fault)
+        })
+    };
+    assert!(
+        forged(&[start, reserve, commit], 0, &[3]).is_ok(),
+        "the forgery itself is good"
+    );
+    let invalid = |at, field| Err((at, Fault::Invalid(field)));
+    assert_eq!(forged(&[start], 0, &[0]), invalid(0, Field::Kind));
+    assert_eq!(forged(&[start], 0, &[4]), invalid(0, Field::Kind));
+    // Fields that the kind has no use for.
+    for at in [1, 2, 4, 16, 24, 32, 40, 48, 56, 64, 88, 91] {
+        assert_eq!(
+            forged(&[start], at, &[1]),
+            invalid(at, Field::Unused),
+            "start, byte {at}"
+        );
+    }
+    for at in [2, 4, 64, 72, 88] {
+        assert_eq!(
+            forged(&[start, reserve], at, &[1]),
+            invalid(at, Field::Unused),
+            "byte {at}"
+        );
+    }
+    for at in [1, 4, 24, 32, 40, 48, 56, 72] {
+        let result = forged(&[start, reserve, commit], at, &[1]);
+        assert_eq!(result, invalid(at, Field::Unused), "commit, byte {at}");
+    }
+    // Values out of range.
+    let nan = f64::NAN.to_le_bytes();
+    let two = 2f64.to_le_bytes();
+    for (at, value, field) in [
+        (1, &[0][..], Field::Sampler),
+        (1, &[4], Field::Sampler),
+        (1, &[3], Field::Group),
+        (24, &two, Field::Rate),
+        (32, &nan, Field::Sigma),
+        (40, &nan, Field::Clip),
+        (48, &nan, Field::Eta),
+        (56, &[0], Field::Count),
+    ] {
+        let named = if field == Field::Group { 4 } else { at };
+        assert_eq!(forged(&[start, reserve], at, value), invalid(named, field));
+    }
+    // Steps and reservations that the machine refuses.
+    let again = Entry::Reserve {
+        step: 4,
+        charge: CHARGE,
+    };
+    let fault = Fault::StepRepeated { step: 3, last: 3 };
+    assert_eq!(forged(&[start, reserve, again], 16, &[3]), Err((16, fault)));
+    let fault = Fault::NotReserved {
+        step: 3,
+        reservation: 0,
+    };
+    assert_eq!(
+        forged(&[start, reserve, commit], 64, &[0]),
+        Err((16, fault))
+    );
+    let mut without_start = write(&[start, reserve]);
+    without_start.drain(HEADER_LEN..HEADER_LEN + RECORD_LEN);
+    assert!(read(&without_start).is_err());
 }
 
 #[test]

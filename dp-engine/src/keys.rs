@@ -68,6 +68,19 @@ impl RunKeys {
 }
 
 /// The key that noise is drawn from. It can be read only with a [`Reservation`] of the same process start.
+///
+/// ```
+/// # use dp_engine::{keys::{KeyError, NoiseKey, StepNoise}, ledger::Reservation};
+/// fn noise<'a>(key: &'a NoiseKey, paid: &'a Reservation) -> Result<StepNoise<'a>, KeyError> {
+///     key.for_step(paid)
+/// }
+/// ```
+/// ```compile_fail,E0616
+/// # use dp_engine::keys::NoiseKey;
+/// fn unpaid(key: &NoiseKey) -> &dp_core::noise::Key {
+///     &key.key // private
+/// }
+/// ```
 pub struct NoiseKey {
     key: Key,
     process: ProcessId,

@@ -49,7 +49,6 @@ proptest! {
         let mut batches = Batches::seeded(records, rate, size, seed).unwrap();
         let batch = batches.draw(step);
         prop_assert_eq!(batch.microbatches().len(), batch.len().div_ceil(size));
-        prop_assert_eq!(batch.is_empty(), batch.len() == 0);
         for rows in batch.microbatches() {
             prop_assert_eq!((rows.records.len(), rows.mask.len()), (size, size));
             for (record, mask) in rows.records.iter().zip(rows.mask) {

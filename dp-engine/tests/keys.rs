@@ -3,6 +3,7 @@
 mod common;
 
 use common::{CHARGE, create, place};
+use dp_core::ledger::Charge;
 use dp_engine::keys::{KeyError, RunKeys};
 use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest};
 
@@ -42,9 +43,20 @@ fn noise_is_that_of_the_reservation() {
     let reservation = ledger.reserve(42, plan.charge()).unwrap();
     let noise = keys.noise.for_step(&reservation).unwrap();
     assert_eq!((noise.step(), noise.std()), (42, plan.noise_std()));
-    // Rounded up to f32, by less than one unit in the last place.
-    assert!(f64::from(noise.std_f32()) >= noise.std());
-    assert!(f64::from(noise.std_f32().next_down()) < noise.std());
+}
+
+/// Up, by less than one unit in the last place.
+#[test]
+fn the_f32_standard_deviation_is_rounded_up() {
+    let (_directory, path) = place();
+    let (mut ledger, keys) = create(&path);
+    for step in 0..50 {
+        let clip = 0.1 + step as f64 / 7.0;
+        let reservation = ledger.reserve(step, Charge { clip, ..CHARGE }).unwrap();
+        let noise = keys.noise.for_step(&reservation).unwrap();
+        assert!(f64::from(noise.std_f32()) >= noise.std());
+        assert!(f64::from(noise.std_f32().next_down()) < noise.std());
+    }
 }
 
 #[test]

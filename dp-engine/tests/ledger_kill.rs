@@ -1,5 +1,5 @@
 //! Kill -9 around appends: what the ledger recovers is never less than what was released, and at most one
-//! reservation more for each kill.
+//! reservation more for each kill. And the order of system calls that makes this hold when the power fails too.
 #![cfg(unix)]
 
 mod common;
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-use common::{BUDGET, CHARGE, HEADER, child, place};
+use common::{BUDGET, CHARGE, HEADER, child, create, place};
 use dp_core::ledger::Entry;
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerFile, inspect};
@@ -146,4 +146,59 @@ fn releasing_before_reserving_is_found_out() {
         reserved < released
     });
     assert!(caught);
+}
+
+/// Reserves, releases and commits one step.
+#[test]
+fn child_releases_once() {
+    let Ok(path) = std::env::var("DPCUBE_TEST_TRACED_LEDGER") else {
+        return;
+    };
+    let path = Path::new(&path);
+    let (mut ledger, _keys) = create(path);
+    let reservation = ledger.reserve(0, CHARGE).unwrap();
+    fs::write(path.with_file_name("releases"), "RELEASED").unwrap();
+    ledger.commit(reservation).unwrap();
+    ledger.sync().unwrap();
+}
+
+/// A killed process leaves its writes to the system; a power cut does not. So look at the system calls.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reservation_waits_for_the_disk() {
+    let (directory, path) = place();
+    let trace = directory.path().join("trace");
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=write,fsync,fdatasync", "-o"]);
+    strace.arg(&trace).arg(std::env::current_exe().unwrap());
+    strace.args(["--exact", "child_releases_once", "--test-threads", "1"]);
+    strace.stdout(std::process::Stdio::null());
+    let status = strace.env("DPCUBE_TEST_TRACED_LEDGER", &path).status();
+    if !status.is_ok_and(|status| status.success()) {
+        eprintln!(
+            "SKIPPED a_reservation_waits_for_the_disk: strace is missing or may not trace here"
+        );
+        return;
+    }
+    let text = fs::read_to_string(&trace).unwrap();
+    let call = |line: &str| {
+        let (name, rest) = line.split_once(' ')?.1.trim().split_once('(')?;
+        assert!(!rest.ends_with("= -1"), "{line}");
+        Some(match name {
+            "write" if rest.contains("\"DPLEDGER") => "header",
+            "write" if rest.contains("\"RELEASED") => "release",
+            "write" if rest.contains("\"\\1\\0\\0\\0") => "start",
+            "write" if rest.contains("\"\\2\\2\\0\\0") => "reserve",
+            "write" if rest.contains("\"\\3\\0\\0\\0") => "commit",
+            "fsync" | "fdatasync" => "sync",
+            _ => return None,
+        })
+    };
+    let calls: Vec<_> = text.lines().filter_map(call).collect();
+    // An empty file, the header and the directory that names it are brought to the disk; then each record.
+    let expected = [
+        "sync", "header", "sync", "sync", "start", "sync", "reserve", "sync", "release", "commit",
+        "sync",
+    ];
+    assert_eq!(calls, expected, "{text}");
 }
