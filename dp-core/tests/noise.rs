@@ -1,0 +1,266 @@
+//! Gaussian noise by coordinates: the frozen layout, cuts that don't matter, refusals, the key.
+
+use dp_core::noise::{
+    Generator, Key, MAX_STD, NoiseError, RESERVED_TENSOR, chacha20_normals, fill_gaussian,
+    philox4x32x10_normals,
+};
+use proptest::prelude::*;
+
+const GENERATORS: [Generator; 2] = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure];
+
+const WORDS: [u32; 8] = [
+    0x0302_0100,
+    0x0706_0504,
+    0x0b0a_0908,
+    0x0f0e_0d0c,
+    0x1312_1110,
+    0x1716_1514,
+    0x1b1a_1918,
+    0x1f1e_1d1c,
+];
+/// Both halves of the step differ from zero and from each other.
+const STEP: u64 = 0x0000_0002_0000_0003;
+const TENSOR: u32 = 5;
+
+fn fill(out: &mut [f32], first: u64, generator: Generator) {
+    fill_gaussian(out, first, 1.0, &Key::new(WORDS), generator, STEP, TENSOR).unwrap();
+}
+
+/// Element and value, made by OpenSSL's ChaCha20 and a 40-digit Box-Muller, not by this crate.
+const CHACHA20: [(u64, f64); 17] = [
+    (0, -0.016450568846515986),
+    (1, 0.32512710533771607),
+    (2, 0.49084740510293621),
+    (3, -0.45300523966363189),
+    (4, 0.28619728032737908),
+    (5, -0.72903149111925928),
+    (6, -3.20026595469496),
+    (7, -1.0253100042613671),
+    (8, -0.086784141621859826),
+    (9, 0.53451885114754531),
+    (10, -1.9067111819018934),
+    (11, -0.23561644978235324),
+    (12, -0.89862987126374192),
+    (13, -2.1415662821528041),
+    (14, -0.41761239426776031),
+    (15, -0.53485992941649569),
+    (34_359_738_367, 0.24717299582917196),
+];
+
+/// The same for Philox4x32-10, by a second implementation.
+const PHILOX: [(u64, f64); 9] = [
+    (0, -0.71076508832218799),
+    (1, 1.0906864609075146),
+    (2, 0.67331616388895905),
+    (3, 0.9817878805419059),
+    (4, -1.965517541215674),
+    (5, 1.062391183741938),
+    (6, 0.16607206622537633),
+    (7, 0.42320056619720236),
+    (8_589_934_591, -0.09846424986495376),
+];
+
+#[test]
+fn values_are_those_of_the_frozen_layout() {
+    let tables = [
+        (Generator::ChaCha20, &CHACHA20[..]),
+        (Generator::Philox4x32x10NotSecure, &PHILOX[..]),
+    ];
+    for (generator, table) in tables {
+        for (element, want) in table {
+            let mut got = [0.0];
+            fill(&mut got, *element, generator);
+            let error = (f64::from(got[0]) / want - 1.0).abs();
+            assert!(
+                error < 5.0 * 2f64.powi(-23),
+                "{generator:?} {element}: {got:?} {want}"
+            );
+        }
+    }
+}
+
+/// The exact bits, which a change of a polynomial or of a sum's order would move.
+#[test]
+fn bits_are_frozen() {
+    let checksum = |generator| {
+        let mut out = vec![0.0; 4096];
+        fill(&mut out, 0, generator);
+        out.iter().fold(0u64, |sum, value: &f32| {
+            sum.rotate_left(5).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(value.to_bits())
+        })
+    };
+    assert_eq!(
+        GENERATORS.map(checksum),
+        [17_992_736_380_995_032_864, 15_221_641_808_615_125_767],
+        "value-breaking: released noise is no longer reproducible"
+    );
+}
+
+proptest! {
+    /// Any cut of a range, down to single elements, draws what one call draws.
+    #[test]
+    fn shards_draw_what_one_device_draws(
+        first in 0u64..1000,
+        len in 1usize..200,
+        cuts in prop::collection::vec(0usize..200, 0..6),
+        philox: bool,
+    ) {
+        let generator = GENERATORS[usize::from(philox)];
+        let mut whole = vec![0.0; len];
+        fill(&mut whole, first, generator);
+
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % (len + 1)).collect();
+        cuts.extend([0, len]);
+        cuts.sort_unstable();
+        let mut sharded = vec![0.0; len];
+        for ends in cuts.windows(2) {
+            fill(&mut sharded[ends[0]..ends[1]], first + ends[0] as u64, generator);
+        }
+        prop_assert_eq!(&whole, &sharded);
+    }
+}
+
+#[test]
+fn every_coordinate_matters() {
+    for generator in GENERATORS {
+        let draw = |words: [u32; 8], step, tensor, first| {
+            let mut out = [0.0; 16];
+            fill_gaussian(
+                &mut out,
+                first,
+                1.0,
+                &Key::new(words),
+                generator,
+                step,
+                tensor,
+            )
+            .unwrap();
+            out
+        };
+        let base = draw(WORDS, 1, 2, 0);
+        let mut other = WORDS;
+        other[1] ^= 1;
+        assert_ne!(draw(other, 1, 2, 0), base);
+        assert_ne!(draw(WORDS, 2, 2, 0), base);
+        assert_ne!(draw(WORDS, 1 | 1 << 32, 2, 0), base);
+        assert_ne!(draw(WORDS, 1, 3, 0), base);
+        assert_ne!(draw(WORDS, 1, 2, 16), base);
+    }
+    // ChaCha20 takes the whole key.
+    for word in 0..8 {
+        let mut other = WORDS;
+        other[word] ^= 0x8000_0000;
+        let mut out = [0.0];
+        let key = Key::new(other);
+        fill_gaussian(&mut out, 0, 1.0, &key, Generator::ChaCha20, STEP, TENSOR).unwrap();
+        assert!(
+            (f64::from(out[0]) - CHACHA20[0].1).abs() > 1e-4,
+            "key word {word}"
+        );
+    }
+}
+
+/// What kernels call gives what the host fills.
+#[test]
+fn block_functions_give_the_elements_in_order() {
+    let [k0, k1, k2, k3, k4, k5, k6, k7] = WORDS;
+    let input = |block| (block, TENSOR, STEP as u32, (STEP >> 32) as u32);
+    let mut out = [0.0; 8];
+
+    fill(&mut out, 24, Generator::ChaCha20);
+    let (a, b) = chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input(3));
+    assert_eq!(out, [a.0, a.1, a.2, a.3, b.0, b.1, b.2, b.3]);
+
+    fill(&mut out[..2], 6, Generator::Philox4x32x10NotSecure);
+    let (a, b) = philox4x32x10_normals(input(3), k0, k1);
+    assert_eq!(out[..2], [a, b]);
+}
+
+#[test]
+fn the_standard_deviation_multiplies() {
+    let mut unit = [0.0; 100];
+    fill(&mut unit, 0, Generator::ChaCha20);
+    for std in [0.0, 1e-30, 0.37, 2.0, MAX_STD] {
+        let mut out = [f32::NAN; 100];
+        let key = Key::new(WORDS);
+        fill_gaussian(&mut out, 0, std, &key, Generator::ChaCha20, STEP, TENSOR).unwrap();
+        assert_eq!(out, unit.map(|z| z * std));
+        assert!(out.iter().all(|x| x.is_finite()));
+    }
+}
+
+#[test]
+fn refusals_leave_the_buffer_alone() {
+    let ask = |first, len: usize, std, generator, tensor| {
+        let mut out = vec![7.0; len];
+        let answer = fill_gaussian(&mut out, first, std, &Key::new(WORDS), generator, 0, tensor);
+        if answer.is_err() {
+            assert!(out.iter().all(|x| *x == 7.0));
+        }
+        answer
+    };
+    for generator in GENERATORS {
+        let limit = match generator {
+            Generator::ChaCha20 => 1 << 35,
+            Generator::Philox4x32x10NotSecure => 1 << 33,
+        };
+        assert_eq!(generator.max_elements(), limit);
+        assert_eq!(ask(limit - 4, 4, 1.0, generator, 0), Ok(()));
+        for (first, len) in [(limit - 4, 5), (limit, 1), (u64::MAX, 1), (u64::MAX - 1, 2)] {
+            assert_eq!(
+                ask(first, len, 1.0, generator, 0),
+                Err(NoiseError::ElementRange {
+                    first_element: first,
+                    len: len as u64,
+                    generator
+                })
+            );
+        }
+        for std in [
+            -1.0,
+            -f32::MIN_POSITIVE,
+            f32::INFINITY,
+            f32::MAX,
+            f32::NEG_INFINITY,
+        ] {
+            assert_eq!(
+                ask(0, 3, std, generator, 0),
+                Err(NoiseError::StandardDeviation { std })
+            );
+        }
+        assert!(ask(0, 3, f32::NAN, generator, 0).is_err());
+        assert_eq!(
+            ask(0, 3, 1.0, generator, RESERVED_TENSOR),
+            Err(NoiseError::ReservedTensor)
+        );
+        assert_eq!(ask(0, 3, 1.0, generator, RESERVED_TENSOR - 1), Ok(()));
+    }
+}
+
+#[test]
+fn a_key_shows_nothing() {
+    let shown = format!("{:?} {:#?}", Key::new(WORDS), Key::new([7; 8]));
+    assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+}
+
+#[test]
+fn a_key_is_wiped() {
+    use zeroize::Zeroize;
+    let mut key = Key::new(WORDS);
+    key.zeroize();
+    assert_eq!(key.words(), &[0; 8]);
+    fn wiped_on_drop<T: zeroize::ZeroizeOnDrop>() {}
+    wiped_on_drop::<Key>();
+    assert!(std::mem::needs_drop::<Key>());
+}
+
+#[test]
+fn a_generated_key_takes_every_word_from_the_generator() {
+    use dp_core::noise::chacha::ChaCha20Rng;
+    use rand_core::{Rng, SeedableRng};
+    let mut words = [0; 8];
+    let mut rng = ChaCha20Rng::from_seed([9; 32]);
+    words.fill_with(|| rng.next_u32());
+    let key = Key::generate(&mut ChaCha20Rng::from_seed([9; 32])).unwrap();
+    assert_eq!(key.words(), &words);
+}
