@@ -5,7 +5,7 @@ mod common;
 use common::{CHARGE, create, place};
 use dp_core::ledger::Charge;
 use dp_engine::keys::{KeyError, RunKeys};
-use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest};
+use dp_engine::plan::{Plan, PlanRequest};
 
 #[test]
 fn every_start_has_other_keys() {
@@ -37,7 +37,7 @@ fn noise_is_that_of_the_reservation() {
         batch: 100,
         steps: 10,
         clip: 0.7,
-        eta: DEFAULT_ETA,
+        eta: 1e-3,
     };
     let plan = Plan::new(&request).unwrap();
     let reservation = ledger.reserve(42, plan.charge()).unwrap();

@@ -10,7 +10,7 @@ use dp_core::accounting::{self, Event};
 use dp_core::ledger::{Charge, Fault, HEADER_LEN, Header, OpenReservation, RECORD_LEN, Torn};
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery, inspect};
-use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 
 fn run(path: &Path, steps: u64) -> LedgerFile {
     let (mut ledger, _keys) = create(path);
@@ -345,7 +345,7 @@ fn a_plan_is_allowed_all_its_steps_and_hardly_more() {
         batch: 64,
         steps: 300,
         clip: 1.0,
-        eta: DEFAULT_ETA,
+        eta: 1e-3,
     };
     let plan = Plan::new(&request).unwrap();
     let (_directory, path) = place();

@@ -1,7 +1,7 @@
 //! Plans: every bad request is refused with the value and the way out; every good one meets its target.
 
 use dp_core::accounting::{self, Event};
-use dp_engine::plan::{DEFAULT_ETA, Plan, PlanError, PlanRequest, PlanWarning, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanError, PlanRequest, PlanWarning, PrivacyTarget};
 use proptest::prelude::*;
 
 const GOOD: PlanRequest = PlanRequest {
@@ -13,7 +13,7 @@ const GOOD: PlanRequest = PlanRequest {
     batch: 128,
     steps: 500,
     clip: 1.5,
-    eta: DEFAULT_ETA,
+    eta: 1e-3,
 };
 
 fn target(epsilon: f64, delta: f64) -> PlanRequest {
@@ -65,7 +65,7 @@ fn a_plan_meets_its_target_and_wastes_little() {
 #[test]
 fn noise_is_scaled_to_clip_and_eta_and_divided_by_the_expected_batch() {
     let plan = Plan::new(&GOOD).unwrap();
-    assert_eq!(plan.noise_std(), plan.sigma() * 1.5 * (1.0 + DEFAULT_ETA));
+    assert_eq!(plan.noise_std(), plan.sigma() * 1.5 * (1.0 + 1e-3));
     assert_eq!(plan.divisor(), 128.0);
     assert_eq!(plan.rate(), 128.0 / 20_000.0);
     assert_eq!(plan.charge().noise_std(), plan.noise_std());

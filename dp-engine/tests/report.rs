@@ -7,7 +7,7 @@ use dp_core::accounting::{self, Event};
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::hex;
 use dp_engine::ledger::LedgerFile;
-use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, GroupStatement, PrivacyStatement, Sampler};
 
 const REQUEST: PlanRequest = PlanRequest {
@@ -19,7 +19,7 @@ const REQUEST: PlanRequest = PlanRequest {
     batch: 256,
     steps: 400,
     clip: 1.5,
-    eta: DEFAULT_ETA,
+    eta: 1e-3,
 };
 
 fn disclosure() -> Disclosure {

@@ -10,13 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::accountant;
 
-/// Share of the clipping norm allowed for rounding where the caller has no better figure: 2^-10.
-///
-/// # Precision
-/// The noise is scaled to `C * (1 + eta)`, so eta must bound what f32 clipping and summation can add to the
-/// influence of one record, relative to C. The caller that sums knows its order and depth of summation.
-pub const DEFAULT_ETA: f64 = 1.0 / 1024.0;
-
 /// The guarantee asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrivacyTarget {
@@ -39,7 +32,12 @@ pub struct PlanRequest {
     pub steps: u64,
     /// Clipping norm C: bound on the L2 norm of one record's gradient.
     pub clip: f64,
-    /// Share of C allowed for rounding; [`DEFAULT_ETA`] if in doubt.
+    /// Share of C allowed for rounding: the noise is scaled to `C * (1 + eta)`.
+    ///
+    /// # Precision
+    /// Must bound what f32 norms, clipping and summation add to the influence of one record, relative to C. It is
+    /// a matter of how many numbers are added in which order, which only the caller knows:
+    /// [`ClippedSum::eta`](dp_core::sensitivity::ClippedSum::eta) derives it. There is no default that holds for all.
     pub eta: f64,
 }
 
@@ -52,11 +50,11 @@ pub struct PlanRequest {
 ///
 /// # Example
 /// ```
-/// use dp_engine::plan::{DEFAULT_ETA, Plan, PlanRequest, PrivacyTarget};
+/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 ///
 /// let target = PrivacyTarget { epsilon: 8.0, delta: 1e-5 };
 /// let request =
-///     PlanRequest { target, records: 20_000, batch: 128, steps: 500, clip: 1.0, eta: DEFAULT_ETA };
+///     PlanRequest { target, records: 20_000, batch: 128, steps: 500, clip: 1.0, eta: 1e-3 };
 /// let plan = Plan::new(&request)?;
 /// assert!(plan.epsilon().upper <= 8.0);
 /// # Ok::<(), dp_engine::plan::PlanError>(())
