@@ -18,6 +18,8 @@ fn a_short_record_ends_and_is_padded() {
     let texts = ["ab".into(), "abcde".into(), "abcdef".into(), "é!".into()];
     let encoded = Encoded::new(&Tokenizer::Bytes, &texts, 5).unwrap();
     assert_eq!(encoded.cut(), 1);
+    assert_eq!(encoded.record(2).unwrap(), b"abcde".map(u32::from));
+    assert_eq!((encoded.len(), encoded.record(4)), (4, None));
     let mut rows = Rows::new(6, 5);
     rows.fill(&encoded, &[Some(0), Some(1), Some(2), None, Some(3)])
         .unwrap();
