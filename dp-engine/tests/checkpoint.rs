@@ -303,6 +303,41 @@ fn tensors_that_cannot_be_written_are_refused_and_the_former_stays() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
+/// A checkpoint replaces its directory, so it must never be aimed at one that holds anything else.
+#[test]
+fn what_is_no_checkpoint_is_never_deleted() {
+    let (directory, path) = place();
+    let refused = |at: &Path, stranger: &Path| {
+        let error = save_step(at, 2).unwrap_err();
+        assert!(matches!(error, CheckpointError::Stranger { .. }));
+        message(
+            &error,
+            &[stranger.to_str().unwrap(), "choose another place"],
+        );
+        assert!(stranger.exists());
+    };
+    for name in ["ledger.bin", "notes.txt", "manifest.json.bak"] {
+        save_step(&path, 1).unwrap();
+        fs::write(path.join(name), "x").unwrap();
+        refused(&path, &path.join(name));
+        fs::remove_file(path.join(name)).unwrap();
+    }
+    fs::create_dir(path.join("model.safetensors.safetensors")).unwrap();
+    refused(&path, &path.join("model.safetensors.safetensors"));
+    fs::remove_dir(path.join("model.safetensors.safetensors")).unwrap();
+    for suffix in [".new", ".former"] {
+        let beside = path.with_file_name(format!("checkpoint{suffix}"));
+        fs::create_dir(&beside).unwrap();
+        fs::write(beside.join("thesis.tex"), "x").unwrap();
+        refused(&path, &beside.join("thesis.tex"));
+        fs::remove_dir_all(&beside).unwrap();
+    }
+    let file = directory.path().join("file");
+    fs::write(&file, "x").unwrap();
+    refused(&file, &file);
+    assert_eq!(load_step(&path), 1);
+}
+
 /// The places that a crash can leave: a half-written new one; the former one set aside and the new not yet in
 /// its place; the new in its place and the former not yet gone.
 #[test]

@@ -19,6 +19,15 @@ pub enum CheckpointError {
         /// The directory.
         path: PathBuf,
     },
+    /// The place of the checkpoint holds something else, which writing it would delete.
+    #[error(
+        "{}: this is no part of a checkpoint, and writing one would delete it; choose another place or move it away",
+        path.display()
+    )]
+    Stranger {
+        /// What is there.
+        path: PathBuf,
+    },
     /// The system refused an operation.
     #[error("{}: cannot {action}: {source}; {}", path.display(), way_out(source))]
     Io {

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::error::CheckpointError;
 use super::manifest::{Manifest, PartEntry, VERSION};
-use super::save::{MANIFEST, Places, digest, io_error};
+use super::places::{MANIFEST, Places, io_error};
+use super::save::digest;
 use super::tensor::Tensor;
 
 /// Whether [`Checkpoint::load`] would find something at this place.

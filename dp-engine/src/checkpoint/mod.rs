@@ -12,6 +12,7 @@
 mod error;
 mod load;
 mod manifest;
+mod places;
 mod save;
 mod tensor;
 

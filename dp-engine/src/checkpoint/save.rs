@@ -1,16 +1,15 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::error::CheckpointError;
 use super::manifest::{CheckpointMeta, Manifest, PartEntry};
+use super::places::{MANIFEST, Places, io_error};
 use super::tensor::{Tensor, Viewed};
-use crate::fs::{parent, sync_directory};
-
-pub(super) const MANIFEST: &str = "manifest.json";
+use crate::fs::sync_directory;
 
 /// A tensor file to write.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,8 @@ pub struct Part<'a, 'b> {
 /// that in a private run.
 ///
 /// # Errors
-/// [`CheckpointError::Tensor`] for a name that is bad or twice there, or bytes that don't fit the shape;
+/// [`CheckpointError::Stranger`] where the directory, or one of the two beside it, holds anything else than a
+/// checkpoint; [`CheckpointError::Tensor`] for a name that is bad or twice there, or bytes that don't fit the shape;
 /// [`CheckpointError::Io`]. The former checkpoint is still there then.
 pub fn save(
     directory: &Path,
@@ -38,6 +38,7 @@ pub fn save(
 ) -> Result<(), CheckpointError> {
     check(parts)?;
     let places = Places::of(directory)?;
+    places.check_ours()?;
     places.settle()?;
     let written = write(&places.new, meta, parts);
     if written.is_err() {
@@ -46,65 +47,6 @@ pub fn save(
     }
     written?;
     places.swap()
-}
-
-/// A checkpoint's place and the two beside it that a crash can leave.
-pub(super) struct Places {
-    pub(super) current: PathBuf,
-    new: PathBuf,
-    pub(super) former: PathBuf,
-}
-
-impl Places {
-    pub(super) fn of(directory: &Path) -> Result<Self, CheckpointError> {
-        let Some(name) = directory.file_name() else {
-            let source = io::Error::from(io::ErrorKind::InvalidInput);
-            return Err(io_error(
-                "use this as the name of a checkpoint",
-                directory,
-                source,
-            ));
-        };
-        let beside = |suffix: &str| {
-            let mut name = name.to_os_string();
-            name.push(suffix);
-            directory.with_file_name(name)
-        };
-        let current = directory.to_path_buf();
-        Ok(Self {
-            current,
-            new: beside(".new"),
-            former: beside(".former"),
-        })
-    }
-
-    /// Clears what a crash left: a half-written new one is dropped, a former one without successor goes back.
-    fn settle(&self) -> Result<(), CheckpointError> {
-        remove_if_there(&self.new)?;
-        if !self.former.exists() {
-            return Ok(());
-        }
-        if self.current.exists() {
-            remove_if_there(&self.former)
-        } else {
-            rename(&self.former, &self.current)
-        }
-    }
-
-    fn swap(&self) -> Result<(), CheckpointError> {
-        let holder = parent(&self.current);
-        let sync = || {
-            sync_directory(holder)
-                .map_err(|source| io_error("write the directory to the disk", holder, source))
-        };
-        if self.current.exists() {
-            rename(&self.current, &self.former)?;
-        }
-        rename(&self.new, &self.current)?;
-        // The new one must be in place on the disk before the former goes.
-        sync()?;
-        remove_if_there(&self.former)
-    }
 }
 
 fn write(
@@ -209,25 +151,4 @@ fn check(parts: &[Part<'_, '_>]) -> Result<(), CheckpointError> {
         }
     }
     Ok(())
-}
-
-fn remove_if_there(directory: &Path) -> Result<(), CheckpointError> {
-    match fs::remove_dir_all(directory) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(io_error("remove the former checkpoint", directory, source))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), CheckpointError> {
-    fs::rename(from, to).map_err(|source| io_error("put the checkpoint here", to, source))
-}
-
-pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> CheckpointError {
-    CheckpointError::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
 }
