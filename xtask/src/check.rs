@@ -1,6 +1,6 @@
 //! `cargo xtask check`: format, clippy, docs, layering, proof notes.
 
-use crate::{Result, layering, notes, process, setup};
+use crate::{Result, layering, notes, process, setup, workspace};
 
 /// Runs every check, the quick ones first.
 pub(crate) fn check() -> Result<()> {
@@ -13,23 +13,19 @@ pub(crate) fn check() -> Result<()> {
     let environment = setup::for_building()?;
     // In the release profile, as everything else: one profile, so one set of build scripts and
     // macros, and clippy's metadata of the dependencies is rustdoc's too.
-    process::run(environment.apply(process::cargo().args([
-        "clippy",
-        "--release",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        "xtask/tokenizer",
-        "--",
-        "-D",
-        "warnings",
-    ])))?;
-    process::run(
-        environment.apply(
-            process::cargo()
-                .args(["doc", "--release", "--workspace", "--no-deps"])
-                .args(["--features", "xtask/tokenizer"])
-                .env("RUSTDOCFLAGS", "-D warnings"),
-        ),
-    )
+    for packages in [workspace::MAIN, workspace::CUDA] {
+        let mut clippy = process::cargo();
+        clippy
+            .arg("clippy")
+            .args(packages)
+            .args(["--all-targets", "--", "-D", "warnings"]);
+        process::run(environment.apply(&mut clippy))?;
+        let mut doc = process::cargo();
+        doc.arg("doc")
+            .args(packages)
+            .arg("--no-deps")
+            .env("RUSTDOCFLAGS", "-D warnings");
+        process::run(environment.apply(&mut doc))?;
+    }
+    Ok(())
 }

@@ -7,17 +7,12 @@ use crate::{Result, process, setup, workspace};
 /// Builds `dpcube` and runs `dpcube demo` with `arguments`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let environment = setup::for_running()?;
-    // The whole workspace is selected, though one program is built: cargo unites the features of
-    // what is selected, so this build and that of `cargo xtask test` share their dependencies.
-    process::run(environment.apply(process::cargo().args([
-        "build",
-        "--release",
-        "--workspace",
-        "--features",
-        "xtask/tokenizer",
-        "--bin",
-        "dpcube",
-    ])))?;
+    let mut build = process::cargo();
+    build
+        .arg("build")
+        .args(workspace::MAIN)
+        .args(["--bin", "dpcube"]);
+    process::run(environment.apply(&mut build))?;
     let program = workspace::target_directory()?
         .join("release")
         .join(format!("dpcube{}", std::env::consts::EXE_SUFFIX));

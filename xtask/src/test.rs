@@ -3,7 +3,7 @@
 mod bare_metal;
 
 use crate::report::Reports;
-use crate::{Result, layering, process, setup};
+use crate::{Result, layering, process, setup, workspace};
 
 /// Runs the tests; `arguments` go to `cargo test` as they are.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
@@ -25,23 +25,23 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         .args(arguments);
     let alone = process::run(environment.apply(&mut alone));
 
-    let mut all = process::cargo();
-    all.args([
-        "test",
-        "--release",
-        "--workspace",
-        "--features",
-        "xtask/tokenizer",
-    ])
-    .arg("--no-fail-fast")
-    .args(arguments);
-    let all = process::run(reports.apply(environment.apply(&mut all)));
+    let suites = [workspace::MAIN, workspace::CUDA].map(|packages| {
+        let mut suite = process::cargo();
+        suite
+            .arg("test")
+            .args(packages)
+            .arg("--no-fail-fast")
+            .args(arguments);
+        process::run(reports.apply(environment.apply(&mut suite)))
+    });
 
     for line in reports.lines() {
         println!("{line}");
     }
     alone?;
-    all?;
+    for suite in suites {
+        suite?;
+    }
     // A filter may leave out a backend's tests, and whoever filters knows it.
     if arguments.is_empty() {
         reports.enforce()

@@ -6,6 +6,21 @@ use serde_json::Value;
 
 use crate::{Result, process};
 
+/// What run, test and check all select. Cargo unites the features of the packages that are selected, so one
+/// selection means that the dependencies are built once for all three.
+pub(crate) const MAIN: &[&str] = &[
+    "--release",
+    "--workspace",
+    "--exclude",
+    "dp-backend-cuda",
+    "--features",
+    "xtask/tokenizer",
+];
+
+/// The CUDA backend by itself: selected with the others it would turn CubeCL's CUDA runtime on in every
+/// program, and each would then have to link it.
+pub(crate) const CUDA: &[&str] = &["--release", "--package", "dp-backend-cuda"];
+
 /// The root of the workspace: the folder above this package.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
