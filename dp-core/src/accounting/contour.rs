@@ -12,15 +12,16 @@ use super::saddle::{Saddle, Spacing};
 /// Most nodes on the upper half of the line.
 const MAX_NODES: usize = 2048;
 /// A delta whose relative error bound is above this is not given.
-const MAX_ERROR: f64 = 1e-4;
+pub(super) const MAX_ERROR: f64 = 1e-4;
 /// Relative size of a node that no longer counts.
 const NEGLIGIBLE: f64 = 1e-17;
+/// How many of them in a row end the sum.
+const QUIET: u32 = 6;
 /// Relative agreement of two windows at which the sum is taken as converged.
 const WINDOW_AGREEMENT: f64 = 1e-10;
 
 /// The cumulants on a contour; answers every epsilon near the one that it was made for.
 pub(super) struct Contour {
-    saddle: Saddle,
     spacing: Spacing,
     count: usize,
     /// The tail is cut by a smooth window, not by its own decay.
@@ -31,10 +32,16 @@ pub(super) struct Contour {
 
 impl Contour {
     /// A contour for `epsilon`, through (about) its saddle point.
-    pub fn new(run: &Run<'_>, saddle: Saddle, epsilon: f64) -> Result<Self, AccountingError> {
-        let spacing = Spacing::new(run, &saddle, epsilon)?;
+    ///
+    /// `ln_delta` is what delta is expected to be there; the bounds hold whatever it is.
+    pub fn new(
+        run: &Run<'_>,
+        saddle: Saddle,
+        epsilon: f64,
+        ln_delta: f64,
+    ) -> Result<Self, AccountingError> {
+        let spacing = Spacing::new(run, &saddle, epsilon, ln_delta)?;
         let mut contour = Self {
-            saddle,
             spacing,
             count: 0,
             windowed: false,
@@ -44,7 +51,7 @@ impl Contour {
         let mut quiet = 0;
         let mut sum = 0.0;
         while contour.count < MAX_NODES {
-            let (values, errors) = run.block(saddle.t, spacing.h, contour.count)?;
+            let (values, errors) = run.block(spacing.t, spacing.h, contour.count)?;
             for (value, error) in values.into_iter().zip(errors) {
                 let k = contour.count;
                 contour.values[k] = value;
@@ -57,14 +64,16 @@ impl Contour {
                 } else {
                     0
                 };
-            }
-            if quiet >= 6 {
-                return Ok(contour);
+                if quiet >= QUIET {
+                    return Ok(contour);
+                }
             }
             let nodes = contour.count;
             if nodes >= 2 * BLOCK && nodes.is_power_of_two() {
                 contour.windowed = true;
-                if contour.window_error(epsilon) < WINDOW_AGREEMENT {
+                if contour.window_error(epsilon)
+                    < WINDOW_AGREEMENT * contour.windowed_sum(epsilon, 1.0)
+                {
                     return Ok(contour);
                 }
                 contour.windowed = false;
@@ -74,15 +83,20 @@ impl Contour {
         Ok(contour)
     }
 
+    /// Real part of the line.
+    pub fn crossing(&self) -> f64 {
+        self.spacing.t
+    }
+
     fn z(&self, k: usize) -> Complex {
-        Complex::new(self.saddle.t, self.spacing.h * (k as f64 + 0.5))
+        Complex::new(self.spacing.t, self.spacing.h * (k as f64 + 0.5))
     }
 
     /// `e^{K(z) - z eps} / (z (z + 1))` at node k, divided by `e^{K(t) - t eps}`.
     fn term(&self, k: usize, epsilon: f64) -> Complex {
         let z = self.z(k);
         let value = self.values[k];
-        let exponent = Complex::new(value.re - self.saddle.at.k0, value.im - z.im * epsilon);
+        let exponent = Complex::new(value.re - self.spacing.k0, value.im - z.im * epsilon);
         exponent.exp().div(z.mul(z).add(z))
     }
 
@@ -98,15 +112,13 @@ impl Contour {
             .sum()
     }
 
-    /// Disagreement of a full and a shorter window, relative to the sum.
+    /// Disagreement of a full and a shorter window.
     fn window_error(&self, epsilon: f64) -> f64 {
         let full = self.windowed_sum(epsilon, 1.0);
         let shorter = self.windowed_sum(epsilon, 0.75);
         let half = self.windowed_sum(epsilon, 0.5);
         // The half window only has to be in the picture: a coincidence of two is not enough.
-        let coarse = 1e-3 * (full - half).abs();
-        let error = ((full - shorter).abs().max(coarse)) / full.abs();
-        if error.is_nan() { f64::INFINITY } else { error }
+        (full - shorter).abs().max(1e-3 * (full - half).abs())
     }
 
     /// `log delta(epsilon)` with a bound on the relative error of delta.
@@ -122,31 +134,50 @@ impl Contour {
             let size = weight * term.abs();
             let phase = self.values[k].im.abs() + self.z(k).im * epsilon;
             let rounding =
-                4.0 * f64::EPSILON * (4.0 + phase + (self.values[k].re - self.saddle.at.k0).abs());
+                4.0 * f64::EPSILON * (4.0 + phase + (self.values[k].re - self.spacing.k0).abs());
             sum += weight * term.re;
             error += size * (libm::expm1(self.errors[k]) + rounding);
             last = size;
         }
         // What lies beyond the last node: the terms fall at least like 1 / k^2 from here.
         error += if self.windowed {
-            4.0 * self.window_error(epsilon) * sum.abs()
+            4.0 * self.window_error(epsilon)
         } else {
             2.0 * last * self.count as f64
         };
-        let base = self.saddle.at.k0 - self.saddle.t * epsilon;
-        let ln_delta = base + libm::log(sum * self.spacing.h / core::f64::consts::PI);
+        let scale = self.spacing.h / core::f64::consts::PI;
+        let base = self.spacing.k0 - self.spacing.t * epsilon + libm::log(scale);
         let period = 2.0 * core::f64::consts::PI / self.spacing.h;
-        let alias = [self.spacing.left, self.spacing.right]
-            .map(|guard| libm::exp(guard.ln_alias(self.saddle.t, epsilon, period) - ln_delta));
-        let ulp = 8.0 * f64::EPSILON * (1.0 + self.saddle.at.k0.abs() + self.saddle.t * epsilon);
-        let error = error / sum + alias[0] + alias[1] + ulp;
-        if !(sum > 0.0 && error.is_finite()) {
+        for guard in [self.spacing.left, self.spacing.right] {
+            error += libm::exp(guard.ln_alias(self.spacing.t, epsilon, period) - base);
+        }
+        error += 8.0
+            * f64::EPSILON
+            * (1.0 + self.spacing.k0.abs() + self.spacing.t * epsilon)
+            * sum.abs();
+        if !(sum.is_finite() && error.is_finite()) {
             return Err(AccountingError::NotConverged {
                 epsilon,
                 relative_error: f64::INFINITY,
             });
         }
-        Ok(Point { ln_delta, error })
+        Ok(Point::scaled(sum, error, base))
+    }
+
+    /// Derivative of log delta by epsilon, without a bound.
+    pub fn slope(&self, epsilon: f64) -> f64 {
+        let (mut sum, mut derivative) = (0.0, 0.0);
+        for k in 0..self.count {
+            let weight = if self.windowed {
+                self.window(k, 1.0)
+            } else {
+                1.0
+            };
+            let (z, term) = (self.z(k), self.term(k, epsilon));
+            sum += weight * term.re;
+            derivative -= weight * z.mul(term).re;
+        }
+        derivative / sum
     }
 
     /// As [`at`](Self::at), refusing a bound too wide to be of use.

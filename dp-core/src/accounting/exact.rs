@@ -1,6 +1,6 @@
 //! The exact accountant: closed forms where there are any, the contour integral elsewhere.
 
-use super::contour::Contour;
+use super::contour::{Contour, MAX_ERROR};
 use super::event::{Summary, summarise};
 use super::invert::{Point, invert};
 use super::mixture::Mixture;
@@ -11,6 +11,16 @@ use super::single::{Direction, single};
 use super::{AccountingError, Bounds, Event};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Remove, Direction::Add];
+/// Contours that a search for epsilon may draw.
+const MAX_CONTOURS: u32 = 4;
+/// A contour serves the epsilons at which log delta is within this of its own.
+const NEAR_ENOUGH: f64 = 1.0;
+/// Relative error of delta at which a contour drawn for another epsilon is good enough.
+const GOOD_ERROR: f64 = 1e-9;
+/// Size of the Gaussian event, relative to epsilon, that first smooths a nearly discrete loss.
+const SMOOTHING: f64 = 0.03;
+/// Sizes that are tried, each three times the last.
+const SMOOTHINGS: u32 = 4;
 /// Largest epsilon that is answered.
 const MAX_EPSILON: f64 = 1e9;
 
@@ -55,11 +65,13 @@ pub fn delta(events: &[(Event, u64)], epsilon: f64) -> Result<Bounds, Accounting
         }
         Summary::Mixed { mu_sq } => {
             let [remove, add] = runs(events, mu_sq);
-            let worse = mixed_delta(&remove, epsilon)?;
-            if cannot_exceed(&add, epsilon, libm::log(worse.lower)) {
+            let apart = largest_single(events, |e| delta(e, epsilon))?;
+            let worse = smoothed(&remove, apart, |run| mixed_delta(run, epsilon))?;
+            if cannot_exceed(&add, epsilon, libm::log(worse.lower.max(f64::MIN_POSITIVE))) {
                 return Ok(worse);
             }
-            Ok(worse.max(mixed_delta(&add, epsilon)?))
+            let other = smoothed(&add, apart, |run| mixed_delta(run, epsilon))?;
+            Ok(worse.max(other))
         }
     }
 }
@@ -105,11 +117,16 @@ pub fn epsilon(events: &[(Event, u64)], delta: f64) -> Result<Bounds, Accounting
         }
         Summary::Mixed { mu_sq } => {
             let [remove, add] = runs(events, mu_sq);
-            let worse = mixed_epsilon(&remove, ln_target)?;
+            let apart = largest_single(events, |e| epsilon(e, delta))?;
+            if mu_sq == 0.0 && ln_total_variation(&remove) <= ln_target {
+                return Ok(Bounds::ZERO);
+            }
+            let worse = smoothed(&remove, apart, |run| mixed_epsilon(run, ln_target))?;
             if cannot_exceed(&add, worse.lower, ln_target) {
                 return Ok(worse);
             }
-            Ok(worse.max(mixed_epsilon(&add, ln_target)?))
+            let other = smoothed(&add, apart, |run| mixed_epsilon(run, ln_target))?;
+            Ok(worse.max(other))
         }
     }
 }
@@ -128,36 +145,165 @@ fn cannot_exceed(run: &Run<'_>, epsilon: f64, ln_limit: f64) -> bool {
     if epsilon >= run.largest_loss() {
         return true;
     }
-    Saddle::of_epsilon(run, epsilon).is_ok_and(|saddle| saddle.ln_chernoff(epsilon) <= ln_limit)
+    if Saddle::of_epsilon(run, epsilon).is_ok_and(|saddle| saddle.ln_chernoff(epsilon) <= ln_limit)
+    {
+        return true;
+    }
+    // Any crossing proves it; the best one may be out of the quadrature's reach.
+    let mut t = 1.0;
+    for _ in 0..20 {
+        match Saddle::new(run, t) {
+            Ok(saddle) if saddle.ln_chernoff(epsilon) <= ln_limit => return true,
+            Ok(_) => t *= 4.0,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// Largest lower bound that one event alone gives: a run leaks at least what its parts do.
+fn largest_single(
+    events: &[(Event, u64)],
+    query: impl Fn(&[(Event, u64)]) -> Result<Bounds, AccountingError>,
+) -> Result<f64, AccountingError> {
+    let mut largest = 0.0f64;
+    for &(event, count) in events {
+        if count > 0 {
+            largest = largest.max(query(&[(event, 1)])?.lower);
+        }
+    }
+    Ok(largest)
+}
+
+/// A bound on `log delta(0)` of sampled events: total variation distances add up at most.
+fn ln_total_variation(run: &Run<'_>) -> f64 {
+    let sum: f64 = run
+        .mixtures()
+        .map(|(pair, count)| count * libm::exp(single(&pair, run.direction, 0.0).ln_upper()))
+        .sum();
+    libm::log(sum * (1.0 + 1e-12))
+}
+
+/// Runs a query; where its integral does not converge, answers it for the run with a little
+/// Gaussian event added, which can only leak more, and says so by a wide bound.
+///
+/// The lower end is then what one event alone leaks.
+fn smoothed(
+    run: &Run<'_>,
+    apart: f64,
+    query: impl Fn(&Run<'_>) -> Result<Bounds, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    let failure = match query(run) {
+        Err(failure @ AccountingError::NotConverged { .. }) => failure,
+        answer => return answer,
+    };
+    let AccountingError::NotConverged { epsilon, .. } = failure else {
+        return Err(failure);
+    };
+    let mut extra = SMOOTHING * epsilon.max(1e-6);
+    for _ in 0..SMOOTHINGS {
+        let wider = Run {
+            mu_sq: run.mu_sq + extra * extra,
+            ..*run
+        };
+        if let Ok(bounds) = query(&wider) {
+            return Ok(Bounds {
+                lower: apart.min(bounds.upper),
+                estimate: bounds.upper,
+                upper: bounds.upper,
+            });
+        }
+        extra *= 3.0;
+    }
+    Err(failure)
 }
 
 fn mixed_delta(run: &Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
     let saddle = Saddle::of_epsilon(run, epsilon)?;
-    let contour = Contour::new(run, saddle, epsilon)?;
+    let mut expected = saddle.ln_delta(epsilon).min(0.0);
+    let mut contour = Contour::new(run, saddle, epsilon, expected)?;
+    for _ in 0..MAX_CONTOURS {
+        let point = contour.at(epsilon)?;
+        // Where rare losses spoil the saddle's guess, the step was chosen for the wrong delta.
+        if point.error <= MAX_ERROR || point.ln_delta > expected - NEAR_ENOUGH {
+            break;
+        }
+        expected = point.ln_delta;
+        contour = Contour::new(run, saddle, epsilon, expected)?;
+    }
     Ok(contour.sharp(epsilon)?.bounds())
 }
 
+/// Draws a contour where the answer is thought to be, looks up the answer on it, and draws the next
+/// one there, until a contour serves the answer that it gives.
 fn mixed_epsilon(run: &Run<'_>, ln_target: f64) -> Result<Bounds, AccountingError> {
     let mut saddle = Saddle::of_ln_delta(run, ln_target)?;
     let mut near = saddle.epsilon;
-    if near <= 0.0 {
-        // Delta is reached at or below epsilon zero, or close above it.
-        saddle = Saddle::of_epsilon(run, 0.0)?;
-        near = 0.0;
+    for _ in 0..MAX_CONTOURS {
+        if near <= 0.0 {
+            // Delta is reached at or below epsilon zero, or close above it.
+            near = 0.0;
+            saddle = Saddle::of_epsilon(run, 0.0)?;
+        }
+        let contour = Contour::new(run, saddle, near, ln_target)?;
+        let point = contour.at(near)?;
+        let miss = point.ln_delta - ln_target;
+        let served = miss.abs() < NEAR_ENOUGH && point.error < MAX_ERROR;
+        if served || (near == 0.0 && point.ln_upper() <= ln_target) {
+            return on_contour(&contour, ln_target, near);
+        }
+        let next = rough(&contour, ln_target, near)?;
+        if contour.at(next)?.error < GOOD_ERROR {
+            return on_contour(&contour, ln_target, next);
+        }
+        if (next - near).abs() <= 1e-6 * next {
+            return Err(AccountingError::NotConverged {
+                epsilon: near,
+                relative_error: point.error,
+            });
+        }
+        near = next;
+        saddle = Saddle::of_epsilon(run, near)?;
     }
-    let contour = Contour::new(run, saddle, near)?;
-    contour.invert(ln_target, near, saddle.t)
+    Err(AccountingError::NotConverged {
+        epsilon: near,
+        relative_error: f64::INFINITY,
+    })
 }
 
-impl Contour {
-    /// Epsilon at which this contour's delta meets the target.
-    fn invert(&self, ln_target: f64, near: f64, t: f64) -> Result<Bounds, AccountingError> {
-        let bounds = invert(|e| self.at(e), ln_target, near, -t)?;
-        if bounds.upper > 0.0 {
-            self.sharp(bounds.estimate)?;
-        }
-        Ok(bounds)
+fn on_contour(contour: &Contour, ln_target: f64, near: f64) -> Result<Bounds, AccountingError> {
+    let bounds = invert(|e| contour.at(e), ln_target, near, contour.slope(near))?;
+    if bounds.upper > 0.0 {
+        contour.sharp(bounds.estimate)?;
     }
+    Ok(bounds)
+}
+
+/// Where a contour's delta, good or bad, crosses the target: bisection, to a few parts in a thousand.
+fn rough(contour: &Contour, ln_target: f64, near: f64) -> Result<f64, AccountingError> {
+    let above = |e: f64| contour.at(e).map(|p| p.ln_delta > ln_target);
+    let (mut low, mut high) = (0.0, near);
+    if !above(0.0)? {
+        return Ok(0.0);
+    }
+    for _ in 0..40 {
+        if high > 0.0 && !above(high)? {
+            break;
+        }
+        (low, high) = (high, 2.0 * high.max(1e-3 / contour.crossing()));
+    }
+    for _ in 0..40 {
+        if high - low <= 4e-3 * high {
+            break;
+        }
+        let middle = 0.5 * (low + high);
+        if above(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(0.5 * (low + high))
 }
 
 fn gaussian(epsilon: f64, mu: f64) -> Point {

@@ -11,7 +11,7 @@ use super::mixture::Mixture;
 /// 1 / sqrt(2 pi), logarithm.
 const LN_PHI_0: f64 = -0.918_938_533_204_672_8;
 /// Most nodes that one quadrature may take.
-const MAX_INNER: u32 = 400_000;
+const MAX_INNER: u32 = 60_000;
 
 /// Step at which the trapezoid rule errs by at most `e^-digits` of `E r^{Re w}` for all
 /// `|Im w| <= frequency`; `fall` is `-Re w` where that is positive, else 0.
@@ -81,7 +81,10 @@ pub(super) fn for_each_node<const N: usize>(
         }
         budget = budget.saturating_sub(if below { 1 } else { cell as u32 });
         if budget == 0 {
-            return Err(AccountingError::OutOfRange { value: step });
+            return Err(AccountingError::NotConverged {
+                epsilon: 0.0,
+                relative_error: f64::INFINITY,
+            });
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::{AccountingError, Bounds};
 
-/// `log delta` at one epsilon, with a bound on the relative error of delta.
+/// `log delta` at one epsilon, with a bound on the error of delta, relative to `delta`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub ln_delta: f64,
@@ -10,6 +10,24 @@ pub(super) struct Point {
 }
 
 impl Point {
+    /// A delta known as `(value +- error) e^ln_scale`; where the value is no better than its error
+    /// only the upper bound is of use.
+    pub fn scaled(value: f64, error: f64, ln_scale: f64) -> Self {
+        // A value inside its error is replaced by the largest that it can be, as an error of one.
+        if value > error {
+            Self {
+                ln_delta: libm::log(value) + ln_scale,
+                error: error / value,
+            }
+        } else {
+            let most = 0.5 * (value.max(0.0) + error).max(f64::MIN_POSITIVE);
+            Self {
+                ln_delta: libm::log(most) + ln_scale,
+                error: 1.0,
+            }
+        }
+    }
+
     /// Logarithm of a delta that is not below the truth.
     pub fn ln_upper(&self) -> f64 {
         self.ln_delta + libm::log1p(self.error)
@@ -115,7 +133,8 @@ fn root(
     let mut x = guess;
     let mut local = slope;
     for step in 0..MAX_STEPS {
-        let g = curve(x)?.ln_delta - ln_target;
+        let point = curve(x)?;
+        let g = point.ln_delta - ln_target;
         if g.is_nan() {
             return Err(AccountingError::OutOfRange { value: x });
         }
@@ -125,7 +144,8 @@ fn root(
             high = high.min(x);
         }
         let closed = high.is_finite() && high - low <= 2.0 * f64::EPSILON * high;
-        if g == 0.0 || closed {
+        // Below its own error the curve is noise.
+        if g.abs() <= 1e-3 * point.error || closed {
             return Ok(x);
         }
         let secant = (g - last_g) / (x - last_x);

@@ -54,7 +54,7 @@ impl Run<'_> {
     }
 
     /// Each sampled event with its count.
-    fn mixtures(&self) -> impl Iterator<Item = (Mixture, f64)> + '_ {
+    pub fn mixtures(&self) -> impl Iterator<Item = (Mixture, f64)> + '_ {
         self.events.iter().filter_map(|&(event, count)| {
             match event.reduce() {
                 Ok(Reduced::Mixture { rate, sigma, group }) if count > 0 => {
@@ -189,7 +189,8 @@ impl Line {
                 (sum.ln().add(Complex::new(level, 0.0)), sum.abs())
             };
             *value = value.add(ln.scale(count));
-            *error += count * (sum_error / modulus + 4.0 * f64::EPSILON * ln.abs());
+            // |m'^n - m^n| <= (|m| + e)^n - |m|^n for any m' within e of m.
+            *error += count * (libm::log1p(sum_error / modulus) + 4.0 * f64::EPSILON * ln.abs());
         }
         Ok(())
     }
@@ -224,17 +225,20 @@ impl Line {
             &mut exponents,
             |_, ln_weight, ratio, excess, _| {
                 let weight = libm::exp(ln_weight);
-                let growth = libm::expm1(self.w * ratio);
+                // weight (r^w - 1) and weight (r - 1); far out a factor alone leaves the range.
+                let gain = times_expm1(weight, ln_weight, self.w * ratio);
+                let linear = if excess.is_finite() {
+                    weight * excess
+                } else {
+                    libm::exp(ln_weight + ratio)
+                };
                 let turn = expi_m1(self.h * ratio);
                 let mut angle = expi_m1(self.h * half * ratio);
-                let widest = frequency * ratio.abs();
-                size += weight
-                    * (growth.abs()
-                        + (1.0 + growth.abs()) * widest
-                        + (self.w.abs() + frequency) * excess.abs());
-                let linear = weight * excess;
-                let whole = weight * (1.0 + growth);
-                let real = weight * growth - self.w * linear;
+                let whole = weight + gain;
+                size += gain.abs()
+                    + whole * frequency * ratio.abs()
+                    + (self.w.abs() + frequency) * linear.abs();
+                let real = gain - self.w * linear;
                 for (k, sum) in sums.iter_mut().enumerate() {
                     // e^{u} - 1 = growth + (1 + growth)(e^{i angle} - 1)
                     sum.re += real + whole * angle.re;
@@ -281,5 +285,14 @@ impl Line {
             },
         )?;
         Ok((sums, size))
+    }
+}
+
+/// `weight (e^x - 1)` with `weight = e^ln_weight`.
+fn times_expm1(weight: f64, ln_weight: f64, x: f64) -> f64 {
+    if x < 1.0 {
+        weight * libm::expm1(x)
+    } else {
+        libm::exp(ln_weight + x) - weight
     }
 }

@@ -4,7 +4,9 @@ use super::AccountingError;
 use super::moment::{Cumulants, Run};
 
 /// Natural digits that aliasing may not touch.
-const DIGITS: f64 = 37.0;
+const DIGITS: f64 = 32.0;
+/// Real moments spent on each side's guard.
+const GUARD_STEPS: u32 = 6;
 
 /// A crossing point with the cumulants there.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +20,8 @@ pub(super) struct Saddle {
 }
 
 impl Saddle {
-    fn new(run: &Run<'_>, t: f64) -> Result<Self, AccountingError> {
+    /// The cumulants at `t > 0` and the epsilon that belongs to it.
+    pub fn new(run: &Run<'_>, t: f64) -> Result<Self, AccountingError> {
         let at = run.real(t)?;
         Ok(Self {
             t,
@@ -28,9 +31,9 @@ impl Saddle {
         })
     }
 
-    /// Saddle-point approximation of log delta at `self.epsilon`: a guide, not a bound.
-    fn ln_delta(&self) -> f64 {
-        self.exponent(self.epsilon) - 0.5 * libm::log(2.0 * core::f64::consts::PI * self.curvature)
+    /// Saddle-point approximation of log delta: a guide, not a bound.
+    pub fn ln_delta(&self, epsilon: f64) -> f64 {
+        self.exponent(epsilon) - 0.5 * libm::log(2.0 * core::f64::consts::PI * self.curvature)
     }
 
     /// K(t) - t epsilon - log t - log(1 + t).
@@ -60,7 +63,7 @@ impl Saddle {
     pub fn of_ln_delta(run: &Run<'_>, ln_delta: f64) -> Result<Self, AccountingError> {
         search(
             run,
-            |saddle| (saddle.ln_delta() - ln_delta) / (1.0 - ln_delta),
+            |saddle| (saddle.ln_delta(saddle.epsilon) - ln_delta) / (1.0 - ln_delta),
             2e-3,
         )
     }
@@ -78,7 +81,9 @@ fn search(
 ) -> Result<Saddle, AccountingError> {
     let mut current = Saddle::new(run, 1.0)?;
     let mut value = falling(&current);
-    let (mut low, mut high): (Option<(f64, f64)>, Option<(f64, f64)>) = (None, None);
+    // (log t, value) at each end of the bracket.
+    let mut low: Option<(f64, f64)> = None;
+    let mut high: Option<(f64, f64)> = None;
     for _ in 0..200 {
         if value.is_nan() {
             return Err(AccountingError::OutOfRange { value: current.t });
@@ -148,56 +153,110 @@ impl Guard {
     }
 }
 
-/// Step of the contour's nodes and the two guards that prove it fine enough.
+/// Where the contour crosses, the step of its nodes, and the two guards that prove it fine enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spacing {
+    pub t: f64,
+    /// K at the crossing.
+    pub k0: f64,
     pub h: f64,
     pub left: Guard,
     pub right: Guard,
 }
 
+/// How much larger than the result the integrand may be, natural digits.
+const CANCELLATION: f64 = 16.0;
+/// The same where the step would be tiny otherwise.
+const LAST_RESORT: f64 = 21.0;
+/// Crossings that are tried.
+const CROSSINGS: u32 = 8;
+
 impl Spacing {
-    pub fn new(run: &Run<'_>, saddle: &Saddle, epsilon: f64) -> Result<Self, AccountingError> {
-        let ln_delta = saddle.exponent(epsilon)
-            - 0.5 * libm::log(2.0 * core::f64::consts::PI * saddle.curvature);
-        let unit = 6.0 / libm::sqrt(saddle.curvature);
-        // At distance d the period must reach (growth + digits) / d; the best d is where the
-        // integrand has grown about as much as it must fall.
-        let mut period = 0.0f64;
-        let mut sides = [Guard { t: 0.0, k0: 0.0 }; 2];
-        for (side, guard) in sides.iter_mut().enumerate() {
-            let mut needed = f64::INFINITY;
-            let mut d = if side == 0 {
-                unit.min(0.9 * saddle.t)
-            } else {
-                unit
-            };
-            for _ in 0..12 {
-                let t = if side == 0 {
-                    saddle.t - d
-                } else {
-                    saddle.t + d
-                };
-                let k0 = run.real(t).map(|c| c.k0).unwrap_or(f64::INFINITY);
-                let candidate = Guard { t, k0 };
-                let growth = candidate.ln_chernoff(epsilon) - ln_delta;
-                let reach = (growth + DIGITS).max(DIGITS) / d;
-                if reach >= needed {
-                    break;
-                }
-                (needed, *guard) = (reach, candidate);
-                if growth < DIGITS {
-                    break;
-                }
-                d *= 0.6;
+    /// The crossing is the saddle, or a point left of it where rare large losses would make the
+    /// right-hand aliases, and so the step, needlessly small.
+    pub fn new(
+        run: &Run<'_>,
+        saddle: &Saddle,
+        epsilon: f64,
+        ln_delta: f64,
+    ) -> Result<Self, AccountingError> {
+        let mut best: Option<Self> = None;
+        let mut at = *saddle;
+        for _ in 0..CROSSINGS {
+            let (left_period, left) = guard(run, &at, epsilon, ln_delta, -1.0)?;
+            let (right_period, right) = guard(run, &at, epsilon, ln_delta, 1.0)?;
+            let h = 2.0 * core::f64::consts::PI / left_period.max(right_period);
+            if best.is_none_or(|b| h > 1.1 * b.h) {
+                let (t, k0) = (at.t, at.at.k0);
+                best = Some(Self {
+                    t,
+                    k0,
+                    h,
+                    left,
+                    right,
+                });
             }
-            period = period.max(needed);
+            if right_period < 1.5 * left_period {
+                break;
+            }
+            at = Saddle::new(run, 0.85 * at.t)?;
+            let loss = at.ln_delta(epsilon) - ln_delta;
+            let crowded = right_period > 6.0 * left_period;
+            let limit = if crowded { LAST_RESORT } else { CANCELLATION };
+            if loss > limit {
+                break;
+            }
         }
-        let h = 2.0 * core::f64::consts::PI / period;
-        if !(h > 0.0 && h.is_finite()) {
-            return Err(AccountingError::OutOfRange { value: period });
+        match best {
+            Some(spacing) if spacing.h > 0.0 && spacing.h.is_finite() => Ok(spacing),
+            _ => Err(AccountingError::OutOfRange { value: saddle.t }),
         }
-        let [left, right] = sides;
-        Ok(Self { h, left, right })
     }
+}
+
+/// The guard of one side that allows about the shortest period, and that period.
+///
+/// At distance d the period must be `(growth(d) + digits) / d`; with a convex growth that is least
+/// where `d growth'(d) = growth(d) + digits`.
+fn guard(
+    run: &Run<'_>,
+    saddle: &Saddle,
+    epsilon: f64,
+    ln_delta: f64,
+    side: f64,
+) -> Result<(f64, Guard), AccountingError> {
+    let mut best = (f64::INFINITY, Guard { t: 0.0, k0: 0.0 });
+    if side < 0.0 {
+        // Delta is at most one: the guard at zero is free.
+        best.0 = (DIGITS - ln_delta).max(DIGITS) / saddle.t;
+    }
+    let (mut near, mut far) = (0.0, if side < 0.0 { saddle.t } else { f64::INFINITY });
+    let mut d = (6.0 / libm::sqrt(saddle.curvature)).min(0.5 * far);
+    for _ in 0..GUARD_STEPS {
+        let t = saddle.t + side * d;
+        let mut too_far = true;
+        if let Ok(at) = run.real(t) {
+            let candidate = Guard { t, k0: at.k0 };
+            let growth = candidate.ln_chernoff(epsilon) - ln_delta;
+            let reach = (growth + DIGITS).max(DIGITS) / d;
+            if reach < best.0 {
+                best = (reach, candidate);
+            }
+            let slope = side * (at.k1 - epsilon + libm::log(t / (1.0 + t)));
+            too_far = d * slope > growth + DIGITS;
+        }
+        if too_far {
+            far = d;
+        } else {
+            near = d;
+        }
+        d = if far.is_infinite() {
+            2.0 * d
+        } else if near == 0.0 {
+            0.4 * d
+        } else {
+            libm::sqrt(near * far)
+        };
+    }
+    Ok(best)
 }
