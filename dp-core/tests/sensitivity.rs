@@ -79,7 +79,8 @@ proptest! {
         let (mut moved, n) = (0.0, examples.len());
         for coordinate in 0..3 {
             let column = |skip: usize| -> Vec<f32> {
-                (0..n).filter(|i| *i != skip).map(|i| clipped[i][coordinate]).collect()
+                let kept = clipped.iter().enumerate().filter(|(i, _)| *i != skip);
+                kept.map(|(_, g)| g[coordinate]).collect()
             };
             let difference =
                 f64::from(sum(order, &column(n))) - f64::from(sum(order, &column(left_out)));

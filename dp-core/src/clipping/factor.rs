@@ -71,7 +71,7 @@ fn norm_of_square(x: f32) -> f32 {
     let tiny = x < 1.0e-18f32;
     let huge = x > 1.0e18f32;
     let up = 18_446_744_073_709_551_616.0f32;
-    let down = 5.421_010_9e-20f32;
+    let down = 5.421_011e-20f32;
     let scale = select(tiny, up, select(huge, down, 1.0f32));
     let unscale = select(
         tiny,

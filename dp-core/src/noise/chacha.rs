@@ -8,6 +8,8 @@
 
 // The modules that `#[cube]` generates beside the functions carry no documentation.
 #![cfg_attr(feature = "cube", allow(missing_docs))]
+// CubeCL has no rotation; every compiler makes one of the two shifts.
+#![allow(clippy::manual_rotate)]
 
 use core::convert::Infallible;
 use core::fmt;
