@@ -1,0 +1,288 @@
+//! Clipped, summed and noised gradients of a logical batch.
+
+use crate::error::PrivacyError;
+use crate::ops::{integers, plain, wrap};
+use crate::tape::{Site, Tape};
+use burn::backend::TensorMetadata;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Gradients, Shape, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::std::tensor::TensorHandle;
+use dp_core::clipping::Clipping;
+use dp_core::noise::Generator;
+use dp_engine::keys::StepNoise;
+use dp_kernels::{self as kernels, KernelError, LinearNorm, Tuning};
+use std::collections::HashMap;
+
+/// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
+///
+/// # Privacy
+/// Under add/remove adjacency of one example the sum changes by at most C in L2 norm (flat and
+/// automatic clipping), up to the rounding that `dp_core::sensitivity` bounds. An example is one row of
+/// a microbatch; rows are independent in every layer of this crate. An example whose norm is not
+/// finite contributes exactly zero.
+pub struct PrivateGradients {
+    clipping: Clipping,
+    sums: Vec<Sum>,
+    index: HashMap<ParamId, usize>,
+    tuning: Option<Tuning>,
+}
+
+/// One parameter's accumulator; its place in the list is its tensor number in the noise's counter.
+struct Sum {
+    id: ParamId,
+    value: CubeTensor,
+}
+
+impl PrivateGradients {
+    /// Zero sums for every parameter of `module`, in the order in which burn visits them.
+    ///
+    /// # Panics
+    /// Panics when the module's device is not a CubeCL device.
+    #[must_use]
+    pub fn new<M: Module>(module: &M, clipping: Clipping) -> Self {
+        let mut gradients = Self { clipping, sums: Vec::new(), index: HashMap::new(), tuning: None };
+        module.visit(&mut gradients);
+        gradients.tuning = gradients.sums.first().map(|sum| Tuning::for_client(&sum.value.client));
+        gradients
+    }
+
+    /// Adds a microbatch: runs the backward pass of `losses` and adds each example's clipped gradient.
+    ///
+    /// `losses` is the sum of the per-example losses, which `tape` recorded; `mask [B]` is 1 for rows that
+    /// hold an example and 0 for padding.
+    ///
+    /// # Errors
+    /// [`PrivacyError`] when a parameter of the module has no private gradient, is shared, or a kernel
+    /// refuses. The accumulator is then unchanged or unusable: drop it, release nothing.
+    pub fn add(&mut self, tape: Tape, losses: Tensor<1>, mask: Tensor<1>) -> Result<(), PrivacyError> {
+        self.check_coverage(&tape)?;
+        let mut gradients = losses.backward();
+        let sites = tape
+            .sites
+            .into_iter()
+            .map(|site| Traced::take(site, &mut gradients))
+            .collect::<Result<Vec<_>, _>>()?;
+        drop(gradients);
+
+        let mask = plain(mask.inner());
+        let rows = sites.first().map_or(0, Traced::rows);
+        if mask.shape().num_elements() != rows {
+            return Err(PrivacyError::Mask { mask: mask.shape().num_elements(), rows });
+        }
+        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
+        let norms_sq = zeros(&mask, [rows]);
+        for site in &sites {
+            site.add_norm_sq(&handle(&norms_sq), &tuning)?;
+        }
+        let factors = zeros(&mask, [rows]);
+        kernels::clip_factors(
+            &mask.client,
+            &handle(&norms_sq),
+            &handle(&mask),
+            &handle(&factors),
+            self.clipping,
+            &tuning,
+        )?;
+        for site in &sites {
+            site.add_weighted_sum(&handle(&factors), |id| handle(&self.sums[self.index[&id]].value), &tuning)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the noise, divides by the expected batch size, and gives the gradients to an optimizer.
+    ///
+    /// `divisor` is q * N, a constant; never the number of examples drawn, which is private. A batch of no
+    /// examples is released all the same, as pure noise. `noise` proves that the ledger has charged this
+    /// step: it can be had from a reservation only.
+    ///
+    /// # Errors
+    /// [`PrivacyError`] when a number is out of range or a kernel refuses; nothing is released then.
+    ///
+    /// # Privacy
+    /// One Gaussian mechanism on the sum of clipped gradients. The noise of element i of parameter k is
+    /// a pure function of (key, step, k, i), with the reservation's step: no two releases of a process
+    /// share it.
+    pub fn release(
+        self,
+        divisor: f64,
+        noise: &StepNoise<'_>,
+        generator: Generator,
+    ) -> Result<GradientsParams, PrivacyError> {
+        if !(divisor.is_finite() && divisor > 0.0) {
+            return Err(PrivacyError::Divisor(divisor));
+        }
+        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
+        for (tensor, sum) in self.sums.iter().enumerate() {
+            kernels::add_gaussian_noise(
+                &sum.value.client,
+                &handle(&sum.value),
+                0,
+                noise.std_f32(),
+                noise.key(),
+                generator,
+                noise.step(),
+                tensor as u32,
+                &tuning,
+            )?;
+        }
+        Ok(self.divided(divisor))
+    }
+
+    /// The clipped sums divided by `divisor`, WITHOUT NOISE: not private. For tests and for
+    /// measuring what clipping alone does.
+    #[must_use]
+    pub fn without_noise_not_private(self, divisor: f64) -> GradientsParams {
+        self.divided(divisor)
+    }
+
+    fn divided(self, divisor: f64) -> GradientsParams {
+        let mut gradients = GradientsParams::new();
+        for Sum { id, value } in self.sums {
+            let scale = 1.0 / divisor;
+            match value.shape().num_dims() {
+                1 => gradients.register(id, wrap::<1>(value) * scale),
+                2 => gradients.register(id, wrap::<2>(value) * scale),
+                3 => gradients.register(id, wrap::<3>(value) * scale),
+                _ => gradients.register(id, wrap::<4>(value) * scale),
+            }
+        }
+        gradients
+    }
+
+    /// Every parameter of the module exactly once.
+    fn check_coverage(&self, tape: &Tape) -> Result<(), PrivacyError> {
+        if tape.sites.is_empty() {
+            return Err(PrivacyError::EmptyTape);
+        }
+        let mut used = vec![false; self.sums.len()];
+        for id in tape.sites.iter().flat_map(Site::parameters) {
+            let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
+            if std::mem::replace(&mut used[at], true) {
+                return Err(PrivacyError::Shared(id));
+            }
+        }
+        match used.iter().position(|used| !used) {
+            Some(at) => Err(PrivacyError::Uncovered(self.sums[at].id)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ModuleVisitor for PrivateGradients {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = plain(param.val().inner());
+        self.index.insert(param.id, self.sums.len());
+        self.sums.push(Sum { id: param.id, value: zeros(&value, value.shape()) });
+    }
+}
+
+/// A site with what its taps caught.
+enum Traced {
+    Linear { weight: ParamId, bias: ParamId, a: CubeTensor, g: CubeTensor },
+    Embedding { table: ParamId, ids: CubeTensor, g: CubeTensor },
+    Position { table: ParamId, g: CubeTensor },
+    LayerNorm { gain: ParamId, bias: ParamId, xhat: CubeTensor, g: CubeTensor },
+}
+
+impl Traced {
+    fn take(site: Site, gradients: &mut Gradients) -> Result<Self, PrivacyError> {
+        let mut caught = |tap: &Tensor<1>, id: ParamId| {
+            tap.grad_remove(gradients).map(plain).ok_or(PrivacyError::Unreached(id))
+        };
+        Ok(match site {
+            Site::Linear { weight, bias, input, tap } => {
+                Self::Linear { weight, bias, a: plain(input), g: caught(&tap, weight)? }
+            }
+            Site::Embedding { table, ids, tap } => {
+                Self::Embedding { table, ids: integers(ids), g: caught(&tap, table)? }
+            }
+            Site::Position { table, tap } => Self::Position { table, g: caught(&tap, table)? },
+            Site::LayerNorm { gain, bias, tap, tap_input } => {
+                Self::LayerNorm { gain, bias, xhat: caught(&tap_input, gain)?, g: caught(&tap, gain)? }
+            }
+        })
+    }
+
+    fn g(&self) -> &CubeTensor {
+        match self {
+            Self::Linear { g, .. } | Self::Embedding { g, .. } | Self::Position { g, .. } | Self::LayerNorm { g, .. } => g,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        self.g().shape()[0]
+    }
+
+    /// Adds the squared norms of the examples' gradients at this site.
+    fn add_norm_sq(&self, norms_sq: &TensorHandle, tuning: &Tuning) -> Result<(), KernelError> {
+        let client = &self.g().client;
+        let g = &handle(self.g());
+        match self {
+            Self::Linear { a, .. } => {
+                kernels::linear_norm_sq(client, &handle(a), g, norms_sq, LinearNorm::Auto, tuning)?;
+                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+            }
+            Self::Embedding { ids, .. } => kernels::embedding_norm_sq(client, &handle(ids), g, norms_sq, tuning),
+            Self::Position { .. } => kernels::position_norm_sq(client, g, norms_sq, tuning),
+            Self::LayerNorm { xhat, .. } => {
+                kernels::scale_norm_sq(client, &handle(xhat), g, norms_sq, tuning)?;
+                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+            }
+        }
+    }
+
+    /// Adds `sum_b c_b g_b` of this site's parameters into their accumulators.
+    fn add_weighted_sum(
+        &self,
+        factors: &TensorHandle,
+        sum: impl Fn(ParamId) -> TensorHandle,
+        tuning: &Tuning,
+    ) -> Result<(), KernelError> {
+        let client = &self.g().client;
+        let g = &handle(self.g());
+        match self {
+            Self::Linear { weight, bias, a, .. } => {
+                // In the product 0 * NaN would be NaN: an example that doesn't count leaves A too.
+                kernels::zero_dead_rows(client, &handle(a), factors, tuning)?;
+                kernels::weighted_sum_linear(client, &handle(a), g, factors, &sum(*weight), tuning)?;
+                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+            }
+            Self::Embedding { table, ids, .. } => {
+                kernels::weighted_sum_embedding(client, &handle(ids), g, factors, &sum(*table), tuning)
+            }
+            Self::Position { table, .. } => {
+                kernels::weighted_sum_position(client, g, factors, &sum(*table), tuning)
+            }
+            Self::LayerNorm { gain, bias, xhat, .. } => {
+                kernels::weighted_sum_scale(client, &handle(xhat), g, factors, &sum(*gain), tuning)?;
+                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+            }
+        }
+    }
+}
+
+impl Site {
+    fn parameters(&self) -> impl Iterator<Item = ParamId> {
+        let (first, second) = match self {
+            Self::Linear { weight, bias, .. } => (*weight, Some(*bias)),
+            Self::LayerNorm { gain, bias, .. } => (*gain, Some(*bias)),
+            Self::Embedding { table, .. } | Self::Position { table, .. } => (*table, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// The tensor as dp-kernels takes it; it shares the buffer.
+fn handle(tensor: &CubeTensor) -> TensorHandle {
+    tensor.clone().into()
+}
+
+/// An f32 tensor of zeros beside `like`, with a buffer of its own.
+fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    let shape = shape.into();
+    let bytes = vec![0u8; shape.num_elements().max(1) * size_of::<f32>()];
+    let buffer = like.client.create_from_slice(&bytes);
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, buffer, DType::F32)
+}

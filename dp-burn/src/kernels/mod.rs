@@ -1,0 +1,72 @@
+//! The kernels of a transformer's layers that carry no weights: each one pass over its data, forward
+//! and backward, where a chain of element-wise tensor operations takes ten.
+//!
+//! One unit works on one row with vectors as wide as the row allows. Sums run in a fixed order, so
+//! that a row's result depends on that row alone: an example's gradient can't change with its
+//! neighbours in the batch.
+
+pub(crate) mod attention;
+pub(crate) mod cross_entropy;
+pub(crate) mod gelu;
+pub(crate) mod layer_norm;
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// The widest vector, in f32 elements, that every row of `row` elements of all `tensors` can be read by.
+pub(crate) fn lanes(tensors: &[&CubeTensor], row: usize) -> usize {
+    let hardware = &tensors[0].client.properties().hardware;
+    // A GPU unit loads at most 16 bytes at once.
+    let most = if hardware.num_cpu_cores.is_some() { hardware.load_width as usize / 32 } else { 4 };
+    let mut width = most.clamp(1, 16);
+    let aligned = |width: usize| {
+        let offset = |t: &CubeTensor| t.handle.offset_start.unwrap_or(0) as usize / size_of::<f32>();
+        row.is_multiple_of(width) && tensors.iter().all(|t| offset(t).is_multiple_of(width))
+    };
+    while !aligned(width) {
+        width /= 2;
+    }
+    width
+}
+
+/// A launch with one unit for each of `rows` rows; units past the last must do nothing.
+pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
+    let hardware = &like.client.properties().hardware;
+    // On the CPU runtime units are threads and cubes are a loop that each of them walks.
+    let units = hardware.max_units_per_cube.clamp(1, 256);
+    let cubes = (rows as u32).div_ceil(units).max(1);
+    let x = cubes.min(hardware.max_cube_count.0).min(u32::from(u16::MAX));
+    (CubeCount::Static(x, cubes.div_ceil(x), 1), CubeDim::new_1d(units))
+}
+
+/// The row of this unit in a launch by [`grid`].
+#[cube]
+pub(crate) fn row_of() -> usize {
+    CUBE_POS as usize * CUBE_DIM as usize + UNIT_POS as usize
+}
+
+/// A new f32 tensor beside `like`.
+pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    let shape = shape.into();
+    let handle = like.client.empty(shape.num_elements().max(1) * size_of::<f32>());
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, DType::F32)
+}
+
+/// `tensor` as a kernel argument of vectors of `lanes` elements.
+pub(crate) fn buffer(tensor: &CubeTensor, lanes: usize) -> BufferArg {
+    let len = tensor.meta.shape().num_elements() / lanes;
+    // SAFETY: a contiguous tensor's handle holds all the elements of its shape.
+    unsafe { BufferArg::from_raw_parts(tensor.handle.clone(), len) }
+}
+
+/// The sum of a vector's lanes.
+#[cube]
+pub(crate) fn sum_lanes<N: Size>(v: Vector<f32, N>) -> f32 {
+    let mut sum = v.extract(0usize);
+    #[unroll]
+    for lane in 1..N::value() {
+        sum += v.extract(lane);
+    }
+    sum
+}

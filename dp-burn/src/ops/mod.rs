@@ -1,0 +1,87 @@
+//! The differentiable operations that layers are built of, on CubeCL tensors.
+//!
+//! Each works on an autodiff device (training) and on a plain one (inference). A private operation
+//! takes a *tap*: a leaf tensor of one element on which the backward pass registers the gradient of
+//! the loss with respect to the operation's output. With a tap, no weight gradient is formed.
+
+mod attention;
+mod cross_entropy;
+mod embedding;
+mod gelu;
+mod gemm;
+mod layer_norm;
+mod linear;
+mod position;
+
+pub use attention::causal_attention;
+pub use cross_entropy::cross_entropy;
+pub use embedding::embedding;
+pub use gelu::gelu;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use position::position;
+
+pub(crate) use gemm::{Product, gemm};
+
+use burn::backend::Autodiff;
+use burn::tensor::Tensor;
+
+use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+
+/// The backend that records a graph over CubeCL tensors.
+pub(crate) type Graph = Autodiff<CubeBackend>;
+/// A float tensor of that backend.
+pub(crate) type GraphTensor = burn::backend::tensor::FloatTensor<Graph>;
+
+/// A float argument as the two kinds of device have it.
+pub(crate) enum Arg {
+    Graph(GraphTensor),
+    Plain(CubeTensor),
+}
+
+/// Unwraps `tensor`.
+///
+/// # Panics
+/// Panics when the tensor lives on a backend that is not CubeCL: a layer on such a device can't run at all.
+pub(crate) fn arg<const D: usize>(tensor: Tensor<D>) -> Arg {
+    match tensor.clone().try_into_primitive::<Graph>() {
+        Ok(t) => Arg::Graph(t),
+        Err(_) => Arg::Plain(plain(tensor)),
+    }
+}
+
+/// Unwraps a tensor of a plain device.
+///
+/// # Panics
+/// As [`arg`], or when the tensor records a graph.
+pub(crate) fn plain<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    match tensor.try_into_primitive::<CubeBackend>() {
+        Ok(t) => into_contiguous(t),
+        Err(e) => panic!("dp-burn runs on CubeCL devices (cpu, wgpu, cuda): {e:?}"),
+    }
+}
+
+/// Unwraps a tensor of integers, on either kind of device.
+///
+/// # Panics
+/// As [`arg`].
+pub(crate) fn integers<const D: usize>(tensor: Tensor<D, burn::tensor::Int>) -> CubeTensor {
+    let t = match tensor.clone().try_into_primitive::<Graph>() {
+        Ok(t) => Ok(t),
+        Err(_) => tensor.try_into_primitive::<CubeBackend>(),
+    };
+    match t {
+        Ok(t) => into_contiguous(t),
+        Err(e) => panic!("dp-burn runs on CubeCL devices (cpu, wgpu, cuda): {e:?}"),
+    }
+}
+
+/// Wraps a plain tensor.
+pub(crate) fn wrap<const D: usize>(tensor: CubeTensor) -> Tensor<D> {
+    Tensor::from_primitive::<CubeBackend>(tensor)
+}
+
+/// Wraps a tensor of the graph.
+pub(crate) fn wrap_graph<const D: usize>(tensor: GraphTensor) -> Tensor<D> {
+    Tensor::from_primitive::<Graph>(tensor)
+}

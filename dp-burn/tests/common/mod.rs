@@ -1,0 +1,97 @@
+//! What the tests of this crate share: devices, a small model and a microbatch of numbers.
+#![allow(dead_code)]
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use dp_burn::{Batch, ModelConfig, Transformer};
+use dp_kernels::conformance::open_or_skip;
+
+/// The plain devices that are there: the processor, and a GPU or its software stand-in.
+pub fn devices() -> Vec<(&'static str, Device)> {
+    let mut devices = Vec::new();
+    if open_or_skip("cpu", dp_backend_cpu::open).is_some() {
+        devices.push(("cpu", Device::cpu()));
+    }
+    if open_or_skip("wgpu", dp_backend_wgpu::open).is_some() {
+        devices.push(("wgpu", Device::wgpu(burn::tensor::DeviceKind::default())));
+    }
+    devices
+}
+
+pub const VOCABULARY: usize = 32;
+pub const CONTEXT: usize = 7;
+
+/// Two blocks of odd sizes.
+pub fn config() -> ModelConfig {
+    ModelConfig { vocabulary: VOCABULARY, context: CONTEXT, layers: 2, width: 24, heads: 3, hidden: 40 }
+}
+
+/// A model whose weights are large enough for gradients of different sizes.
+pub fn model(device: &Device) -> Transformer {
+    Transformer::new(&config(), 11, device)
+}
+
+/// Rows on the host.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    pub ids: Vec<i32>,
+    pub targets: Vec<i32>,
+    pub weights: Vec<f32>,
+    pub mask: Vec<f32>,
+}
+
+/// `rows` rows of ids that repeat, with lengths from 1 to the context.
+pub fn rows(rows: usize) -> Rows {
+    let mut ids = Vec::new();
+    let mut targets = Vec::new();
+    let mut weights = Vec::new();
+    for b in 0..rows {
+        let valid = 1 + (b * 3 + 4) % CONTEXT;
+        for t in 0..CONTEXT {
+            ids.push(((b * 5 + t * t) % 9) as i32);
+            targets.push(((b * 7 + t * 3 + 1) % VOCABULARY) as i32);
+            weights.push(if t < valid { 1.0 / valid as f32 } else { 0.0 });
+        }
+    }
+    Rows { ids, targets, weights, mask: vec![1.0; rows] }
+}
+
+impl Rows {
+    pub fn upload(&self, device: &Device) -> Batch {
+        Batch::new(&self.ids, &self.targets, &self.weights, &self.mask, CONTEXT, device)
+    }
+
+    pub fn row(&self, b: usize) -> Self {
+        let places = b * CONTEXT..(b + 1) * CONTEXT;
+        Self {
+            ids: self.ids[places.clone()].to_vec(),
+            targets: self.targets[places.clone()].to_vec(),
+            weights: self.weights[places].to_vec(),
+            mask: self.mask[b..b + 1].to_vec(),
+        }
+    }
+}
+
+/// The gradients of every parameter, in the order of the module.
+pub fn values<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Vec<f32>> {
+    struct Reader<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+    impl ModuleVisitor for Reader<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+            assert_eq!(gradient.dims(), param.val().dims());
+            self.1.push(gradient.into_data().try_to_vec().expect("f32"));
+        }
+    }
+    let mut reader = Reader(gradients, Vec::new());
+    model.visit(&mut reader);
+    reader.1
+}
+
+/// The largest difference, relative to the largest value of `b`.
+pub fn relative(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let scale = b.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
+    let worst = a.iter().zip(b).fold(0.0f64, |m, (&x, &y)| m.max((f64::from(x) - f64::from(y)).abs()));
+    if scale == 0.0 { worst } else { worst / scale }
+}
