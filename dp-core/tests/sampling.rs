@@ -41,6 +41,16 @@ fn the_stream_is_frozen() {
     }
 }
 
+/// A uniform equal to the threshold is out: the record at step 4 whose uniform is a 53-bit number.
+#[test]
+fn the_comparison_is_strict() {
+    let (key, uniform) = (Key::new(WORDS), 0x6480_9f4f_667d_0000u64);
+    let rate = uniform as f64 / 2f64.powi(64);
+    let sampler = |rate| PoissonSampler::new(rate).unwrap();
+    assert!(!sampler(rate).includes(&key, 4, 1887));
+    assert!(sampler(rate.next_up()).includes(&key, 4, 1887));
+}
+
 #[test]
 fn many_records_at_once_are_the_same_records() {
     let (key, sampler) = (Key::new(WORDS), PoissonSampler::new(0.3).unwrap());
@@ -175,7 +185,7 @@ fn draws_are_poisson() {
 /// A random permutation of the records, by sorting on random words.
 fn permutation(seed: u32) -> Vec<usize> {
     let mut order: Vec<usize> = (0..RECORDS).collect();
-    order.sort_by_key(|record| philox4x32x10((*record as u32, seed, 0, 0), 1, 2).0);
+    order.sort_by_cached_key(|record| philox4x32x10((*record as u32, seed, 0, 0), 1, 2).0);
     order
 }
 
