@@ -1,0 +1,90 @@
+//! Runs that can be integrated by hand: two steps on a grid, and a contour over Gaussian events.
+
+use dp_core::accounting::{Event, delta, epsilon};
+
+/// Delta of two sampled steps, the worse direction, by the midpoint rule over both outputs.
+fn two_steps(rate: f64, sigma: f64, epsilon: f64) -> f64 {
+    const NODES: usize = 3000;
+    let (from, to) = (-9.0 * sigma, 9.0 * sigma + 1.0);
+    let width = (to - from) / NODES as f64;
+    let points: Vec<(f64, f64)> = (0..NODES)
+        .map(|i| {
+            let x = from + width * (i as f64 + 0.5);
+            let base = (-x * x / (2.0 * sigma * sigma)).exp()
+                / (sigma * (2.0 * std::f64::consts::PI).sqrt());
+            let ratio = 1.0 - rate + rate * ((2.0 * x - 1.0) / (2.0 * sigma * sigma)).exp();
+            (base * width, ratio)
+        })
+        .collect();
+    let bar = epsilon.exp();
+    let (mut remove, mut add) = (0.0, 0.0);
+    for &(q1, r1) in &points {
+        for &(q2, r2) in &points {
+            let ratio = r1 * r2;
+            remove += q1 * q2 * (ratio - bar).max(0.0);
+            add += q1 * q2 * (1.0 - bar * ratio).max(0.0);
+        }
+    }
+    f64::max(remove, add)
+}
+
+#[test]
+fn two_steps_match_direct_integration() {
+    for (rate, sigma, at) in [
+        (0.1, 1.0, 0.3),
+        (0.3, 0.8, 1.0),
+        (0.5, 2.0, 0.2),
+        (0.02, 1.0, 0.05),
+        (0.9, 1.5, 0.1),
+        // The slow corner, where the answer is allowed to be wide but not wrong.
+        (0.01, 3.0, 0.002),
+        (0.005, 3.0, 0.005),
+    ] {
+        let event = Event::PoissonGaussian { rate, sigma };
+        let bounds = delta(&[(event, 2)], at).expect("two steps");
+        let truth = two_steps(rate, sigma, at);
+        println!("q {rate} sigma {sigma} eps {at}: {bounds:?}, by hand {truth:e}");
+        assert!(bounds.lower <= truth * (1.0 + 1e-4), "{bounds:?} {truth}");
+        assert!(bounds.upper >= truth * (1.0 - 1e-4), "{bounds:?} {truth}");
+        if bounds.relative_width() < 1e-6 {
+            assert!(
+                (bounds.estimate / truth - 1.0).abs() < 1e-4,
+                "{bounds:?} {truth}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_contour_adds_gaussian_events() {
+    // A rate this near to one is a Gaussian to ten digits, but goes by the contour.
+    let nearly_full = Event::PoissonGaussian {
+        rate: 1.0 - 1e-12,
+        sigma: 4.0,
+    };
+    let gaussian = |sigma| Event::Gaussian { sigma };
+    for (n, m) in [(50, 30), (1, 200), (500, 1)] {
+        let contour = epsilon(&[(nearly_full, n), (gaussian(5.0), m)], 1e-6).expect("contour");
+        let closed = epsilon(&[(gaussian(4.0), n), (gaussian(5.0), m)], 1e-6).expect("closed");
+        let error = contour.estimate / closed.estimate - 1.0;
+        assert!(error.abs() < 1e-9, "{contour:?} {closed:?}");
+    }
+}
+
+#[test]
+fn a_billion_steps_cost_no_digits() {
+    // The same total by many small steps and by the central limit they are at.
+    let event = Event::PoissonGaussian {
+        rate: 1e-6,
+        sigma: 100.0,
+    };
+    let spent = epsilon(&[(event, 1_000_000_000)], 1e-6).expect("epsilon");
+    // Variance of one loss: rate^2 (e^{1/sigma^2} - 1).
+    let mu = (1e9 * 1e-12 * (1e-4f64).exp_m1()).sqrt();
+    let limit = epsilon(&[(Event::Gaussian { sigma: 1.0 / mu }, 1)], 1e-6).expect("limit");
+    assert!(spent.relative_width() < 1e-6, "{spent:?}");
+    assert!(
+        (spent.estimate / limit.estimate - 1.0).abs() < 1e-3,
+        "{spent:?} {limit:?}"
+    );
+}
