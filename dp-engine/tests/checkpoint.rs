@@ -446,25 +446,31 @@ fn a_full_disk_leaves_the_former_checkpoint() {
     }
     save_step(&path, 1).unwrap();
     let test = "a_full_disk_leaves_the_former_checkpoint";
-    let mut shell = std::process::Command::new("sh");
-    shell.args([
-        "-c",
-        "trap '' XFSZ; exec prlimit --fsize=9000 \"$0\" \"$@\"",
-    ]);
-    shell
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"]);
-    let output = shell
-        .env("DPCUBE_TEST_LIMITED_CHECKPOINT", &path)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(load_step(&path), 1);
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    let fill = || {
+        let mut shell = std::process::Command::new("sh");
+        shell.args([
+            "-c",
+            "trap '' XFSZ; exec prlimit --fsize=9000 \"$0\" \"$@\"",
+        ]);
+        shell
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"]);
+        let output = shell
+            .env("DPCUBE_TEST_LIMITED_CHECKPOINT", &path)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(load_step(&path), 1);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    };
+    fill();
+    // Nor is it lost where an earlier crash had left it set aside.
+    fs::rename(&path, path.with_file_name("checkpoint.former")).unwrap();
+    fill();
 }
 
 #[test]

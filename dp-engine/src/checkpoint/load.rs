@@ -132,3 +132,51 @@ fn read_part(bytes: &[u8], entry: &PartEntry) -> Result<Vec<Tensor<'static>>, St
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(tensors)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::manifest::{CheckpointMeta, Dataset};
+    use super::*;
+
+    /// A manifest whose digest is right, made by hand to point elsewhere.
+    #[test]
+    fn a_manifest_cannot_point_out_of_its_directory() {
+        let meta = CheckpointMeta {
+            step: 1,
+            config: json!({}),
+            dataset: Dataset {
+                fingerprint: [0; 32],
+                records: 2,
+            },
+            ledger: None,
+            extra: json!(null),
+        };
+        let read = |file: &str| {
+            let entry = PartEntry {
+                name: "model".into(),
+                file: file.into(),
+                bytes: 0,
+                sha256: [0; 32],
+            };
+            let manifest = Manifest::new(&meta, vec![entry]);
+            let text = manifest.sealed().unwrap().to_string();
+            parse(Path::new("manifest.json"), text.as_bytes()).map(|read| read == manifest)
+        };
+        assert!(read("model.safetensors").unwrap());
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../model",
+            "/etc/passwd",
+            "a/b",
+            "a\\b",
+            "./model",
+        ] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("is not a file name"), "{bad}: {error}");
+        }
+    }
+}
