@@ -28,7 +28,9 @@ impl std::fmt::Display for DeviceName {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum DeviceError {
     /// The program was built without the runtime.
-    #[error("this build has no {0} runtime: build it with --features {0}, or choose another --device")]
+    #[error(
+        "this build has no {0} runtime: build it with --features {0}, or choose another --device"
+    )]
     NotBuilt(DeviceName),
 }
 

@@ -9,16 +9,24 @@ use thiserror::Error;
 pub enum PrivacyError {
     /// A parameter of the module took no part in the private forward pass: its gradient would be
     /// missing, or formed without clipping and noise.
-    #[error("parameter {0} of the module has no private gradient: run it through a private layer, or take it out of the module")]
+    #[error(
+        "parameter {0} of the module has no private gradient: run it through a private layer, or take it out of the module"
+    )]
     Uncovered(ParamId),
     /// A parameter was used twice in one forward pass: the norm's cross term is not computed.
-    #[error("parameter {0} was used twice in one forward pass, and the norm of a shared parameter's gradient has a cross term that isn't computed here: use separate parameters")]
+    #[error(
+        "parameter {0} was used twice in one forward pass, and the norm of a shared parameter's gradient has a cross term that isn't computed here: use separate parameters"
+    )]
     Shared(ParamId),
     /// A parameter that took part is not one of the module's.
-    #[error("parameter {0} took part in the forward pass but is not one of the module that these gradients were made for")]
+    #[error(
+        "parameter {0} took part in the forward pass but is not one of the module that these gradients were made for"
+    )]
     Unknown(ParamId),
     /// A tap caught no gradient: the layer's output did not reach the loss.
-    #[error("the output of the layer with parameter {0} did not reach the loss: its gradient is missing")]
+    #[error(
+        "the output of the layer with parameter {0} did not reach the loss: its gradient is missing"
+    )]
     Unreached(ParamId),
     /// The tape was not private, so that nothing was recorded.
     #[error("the forward pass recorded no private layer: hand it Tape::private")]
@@ -32,7 +40,9 @@ pub enum PrivacyError {
         rows: usize,
     },
     /// The divisor is not a positive number.
-    #[error("the divisor of the noised sum is {0}: it is the expected batch size q * N, a positive number")]
+    #[error(
+        "the divisor of the noised sum is {0}: it is the expected batch size q * N, a positive number"
+    )]
     Divisor(f64),
     /// The module has no parameters.
     #[error("the module has no float parameters, so there is nothing to train")]

@@ -1,6 +1,7 @@
 //! Clipped, summed and noised gradients of a logical batch.
 
 use crate::error::PrivacyError;
+use crate::kernels::settle;
 use crate::ops::{integers, plain, wrap};
 use crate::tape::{Site, Tape};
 use burn::backend::TensorMetadata;
@@ -42,9 +43,17 @@ impl PrivateGradients {
     /// Panics when the module's device is not a CubeCL device.
     #[must_use]
     pub fn new<M: Module>(module: &M, clipping: Clipping) -> Self {
-        let mut gradients = Self { clipping, sums: Vec::new(), index: HashMap::new(), tuning: None };
+        let mut gradients = Self {
+            clipping,
+            sums: Vec::new(),
+            index: HashMap::new(),
+            tuning: None,
+        };
         module.visit(&mut gradients);
-        gradients.tuning = gradients.sums.first().map(|sum| Tuning::for_client(&sum.value.client));
+        gradients.tuning = gradients
+            .sums
+            .first()
+            .map(|sum| Tuning::for_client(&sum.value.client));
         gradients
     }
 
@@ -56,7 +65,12 @@ impl PrivateGradients {
     /// # Errors
     /// [`PrivacyError`] when a parameter of the module has no private gradient, is shared, or a kernel
     /// refuses. The accumulator is then unchanged or unusable: drop it, release nothing.
-    pub fn add(&mut self, tape: Tape, losses: Tensor<1>, mask: Tensor<1>) -> Result<(), PrivacyError> {
+    pub fn add(
+        &mut self,
+        tape: Tape,
+        losses: Tensor<1>,
+        mask: Tensor<1>,
+    ) -> Result<(), PrivacyError> {
         self.check_coverage(&tape)?;
         let mut gradients = losses.backward();
         let sites = tape
@@ -69,12 +83,16 @@ impl PrivateGradients {
         let mask = plain(mask.inner());
         let rows = sites.first().map_or(0, Traced::rows);
         if mask.shape().num_elements() != rows {
-            return Err(PrivacyError::Mask { mask: mask.shape().num_elements(), rows });
+            return Err(PrivacyError::Mask {
+                mask: mask.shape().num_elements(),
+                rows,
+            });
         }
         let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
         let norms_sq = zeros(&mask, [rows]);
         for site in &sites {
             site.add_norm_sq(&handle(&norms_sq), &tuning)?;
+            settle(&norms_sq);
         }
         let factors = zeros(&mask, [rows]);
         kernels::clip_factors(
@@ -86,7 +104,12 @@ impl PrivateGradients {
             &tuning,
         )?;
         for site in &sites {
-            site.add_weighted_sum(&handle(&factors), |id| handle(&self.sums[self.index[&id]].value), &tuning)?;
+            site.add_weighted_sum(
+                &handle(&factors),
+                |id| handle(&self.sums[self.index[&id]].value),
+                &tuning,
+            )?;
+            settle(&factors);
         }
         Ok(())
     }
@@ -174,40 +197,86 @@ impl ModuleVisitor for PrivateGradients {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let value = plain(param.val().inner());
         self.index.insert(param.id, self.sums.len());
-        self.sums.push(Sum { id: param.id, value: zeros(&value, value.shape()) });
+        self.sums.push(Sum {
+            id: param.id,
+            value: zeros(&value, value.shape()),
+        });
     }
 }
 
 /// A site with what its taps caught.
 enum Traced {
-    Linear { weight: ParamId, bias: ParamId, a: CubeTensor, g: CubeTensor },
-    Embedding { table: ParamId, ids: CubeTensor, g: CubeTensor },
-    Position { table: ParamId, g: CubeTensor },
-    LayerNorm { gain: ParamId, bias: ParamId, xhat: CubeTensor, g: CubeTensor },
+    Linear {
+        weight: ParamId,
+        bias: ParamId,
+        a: CubeTensor,
+        g: CubeTensor,
+    },
+    Embedding {
+        table: ParamId,
+        ids: CubeTensor,
+        g: CubeTensor,
+    },
+    Position {
+        table: ParamId,
+        g: CubeTensor,
+    },
+    LayerNorm {
+        gain: ParamId,
+        bias: ParamId,
+        xhat: CubeTensor,
+        g: CubeTensor,
+    },
 }
 
 impl Traced {
     fn take(site: Site, gradients: &mut Gradients) -> Result<Self, PrivacyError> {
         let mut caught = |tap: &Tensor<1>, id: ParamId| {
-            tap.grad_remove(gradients).map(plain).ok_or(PrivacyError::Unreached(id))
+            tap.grad_remove(gradients)
+                .map(plain)
+                .ok_or(PrivacyError::Unreached(id))
         };
         Ok(match site {
-            Site::Linear { weight, bias, input, tap } => {
-                Self::Linear { weight, bias, a: plain(input), g: caught(&tap, weight)? }
-            }
-            Site::Embedding { table, ids, tap } => {
-                Self::Embedding { table, ids: integers(ids), g: caught(&tap, table)? }
-            }
-            Site::Position { table, tap } => Self::Position { table, g: caught(&tap, table)? },
-            Site::LayerNorm { gain, bias, tap, tap_input } => {
-                Self::LayerNorm { gain, bias, xhat: caught(&tap_input, gain)?, g: caught(&tap, gain)? }
-            }
+            Site::Linear {
+                weight,
+                bias,
+                input,
+                tap,
+            } => Self::Linear {
+                weight,
+                bias,
+                a: plain(input),
+                g: caught(&tap, weight)?,
+            },
+            Site::Embedding { table, ids, tap } => Self::Embedding {
+                table,
+                ids: integers(ids),
+                g: caught(&tap, table)?,
+            },
+            Site::Position { table, tap } => Self::Position {
+                table,
+                g: caught(&tap, table)?,
+            },
+            Site::LayerNorm {
+                gain,
+                bias,
+                tap,
+                tap_input,
+            } => Self::LayerNorm {
+                gain,
+                bias,
+                xhat: caught(&tap_input, gain)?,
+                g: caught(&tap, gain)?,
+            },
         })
     }
 
     fn g(&self) -> &CubeTensor {
         match self {
-            Self::Linear { g, .. } | Self::Embedding { g, .. } | Self::Position { g, .. } | Self::LayerNorm { g, .. } => g,
+            Self::Linear { g, .. }
+            | Self::Embedding { g, .. }
+            | Self::Position { g, .. }
+            | Self::LayerNorm { g, .. } => g,
         }
     }
 
@@ -224,7 +293,9 @@ impl Traced {
                 kernels::linear_norm_sq(client, &handle(a), g, norms_sq, LinearNorm::Auto, tuning)?;
                 kernels::bias_norm_sq(client, g, norms_sq, tuning)
             }
-            Self::Embedding { ids, .. } => kernels::embedding_norm_sq(client, &handle(ids), g, norms_sq, tuning),
+            Self::Embedding { ids, .. } => {
+                kernels::embedding_norm_sq(client, &handle(ids), g, norms_sq, tuning)
+            }
             Self::Position { .. } => kernels::position_norm_sq(client, g, norms_sq, tuning),
             Self::LayerNorm { xhat, .. } => {
                 kernels::scale_norm_sq(client, &handle(xhat), g, norms_sq, tuning)?;
@@ -243,20 +314,43 @@ impl Traced {
         let client = &self.g().client;
         let g = &handle(self.g());
         match self {
-            Self::Linear { weight, bias, a, .. } => {
+            Self::Linear {
+                weight, bias, a, ..
+            } => {
                 // In the product 0 * NaN would be NaN: an example that doesn't count leaves A too.
                 kernels::zero_dead_rows(client, &handle(a), factors, tuning)?;
-                kernels::weighted_sum_linear(client, &handle(a), g, factors, &sum(*weight), tuning)?;
+                kernels::weighted_sum_linear(
+                    client,
+                    &handle(a),
+                    g,
+                    factors,
+                    &sum(*weight),
+                    tuning,
+                )?;
                 kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
             }
-            Self::Embedding { table, ids, .. } => {
-                kernels::weighted_sum_embedding(client, &handle(ids), g, factors, &sum(*table), tuning)
-            }
+            Self::Embedding { table, ids, .. } => kernels::weighted_sum_embedding(
+                client,
+                &handle(ids),
+                g,
+                factors,
+                &sum(*table),
+                tuning,
+            ),
             Self::Position { table, .. } => {
                 kernels::weighted_sum_position(client, g, factors, &sum(*table), tuning)
             }
-            Self::LayerNorm { gain, bias, xhat, .. } => {
-                kernels::weighted_sum_scale(client, &handle(xhat), g, factors, &sum(*gain), tuning)?;
+            Self::LayerNorm {
+                gain, bias, xhat, ..
+            } => {
+                kernels::weighted_sum_scale(
+                    client,
+                    &handle(xhat),
+                    g,
+                    factors,
+                    &sum(*gain),
+                    tuning,
+                )?;
                 kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
             }
         }
@@ -284,5 +378,11 @@ fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     let shape = shape.into();
     let bytes = vec![0u8; shape.num_elements().max(1) * size_of::<f32>()];
     let buffer = like.client.create_from_slice(&bytes);
-    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, buffer, DType::F32)
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        shape,
+        buffer,
+        DType::F32,
+    )
 }

@@ -23,7 +23,9 @@ pub enum StateError {
     #[error("parameter {0} is missing from the saved model")]
     Missing(String),
     /// The shapes differ.
-    #[error("parameter {name} has shape {expected:?} in this model and {actual:?} in the saved one: use the sizes that it was trained with")]
+    #[error(
+        "parameter {name} has shape {expected:?} in this model and {actual:?} in the saved one: use the sizes that it was trained with"
+    )]
     Shape {
         /// The parameter.
         name: String,
@@ -33,7 +35,9 @@ pub enum StateError {
         actual: Vec<usize>,
     },
     /// The tensors have a parameter that the module lacks.
-    #[error("the saved model has a parameter {0} that this model lacks: use the sizes that it was trained with")]
+    #[error(
+        "the saved model has a parameter {0} that this model lacks: use the sizes that it was trained with"
+    )]
     Unknown(String),
     /// The device could not give a tensor's values.
     #[error("parameter {name} could not be read from the device: {reason}")]
@@ -50,7 +54,11 @@ pub enum StateError {
 /// # Errors
 /// [`StateError::Read`] when the device fails.
 pub fn export<M: Module>(module: &M) -> Result<Vec<NamedTensor>, StateError> {
-    let mut exporter = Exporter { path: Vec::new(), tensors: Vec::new(), error: None };
+    let mut exporter = Exporter {
+        path: Vec::new(),
+        tensors: Vec::new(),
+        error: None,
+    };
     module.visit(&mut exporter);
     exporter.error.map_or(Ok(exporter.tensors), Err)
 }
@@ -61,7 +69,11 @@ pub fn export<M: Module>(module: &M) -> Result<Vec<NamedTensor>, StateError> {
 /// [`StateError`] when a name or a shape doesn't fit.
 pub fn import<M: Module>(module: M, tensors: Vec<NamedTensor>) -> Result<M, StateError> {
     let tensors = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let mut importer = Importer { path: Vec::new(), tensors, error: None };
+    let mut importer = Importer {
+        path: Vec::new(),
+        tensors,
+        error: None,
+    };
     let module = module.map(&mut importer);
     if let Some(error) = importer.error {
         return Err(error);
@@ -92,8 +104,17 @@ impl ModuleVisitor for Exporter {
         let tensor = param.val();
         let shape = tensor.dims().to_vec();
         match tensor.into_data().try_to_vec::<f32>() {
-            Ok(values) => self.tensors.push(NamedTensor { name, shape, values }),
-            Err(e) => self.error = Some(StateError::Read { name, reason: format!("{e:?}") }),
+            Ok(values) => self.tensors.push(NamedTensor {
+                name,
+                shape,
+                values,
+            }),
+            Err(e) => {
+                self.error = Some(StateError::Read {
+                    name,
+                    reason: format!("{e:?}"),
+                })
+            }
         }
     }
 }
@@ -119,13 +140,19 @@ impl ModuleMapper for Importer {
         let expected = tensor.dims().to_vec();
         let loaded = match self.tensors.remove(&name) {
             None => Err(StateError::Missing(name)),
-            Some(saved) if saved.shape != expected => {
-                Err(StateError::Shape { name, expected, actual: saved.shape })
-            }
+            Some(saved) if saved.shape != expected => Err(StateError::Shape {
+                name,
+                expected,
+                actual: saved.shape,
+            }),
             Some(saved) => {
                 let data = TensorData::new(saved.values, saved.shape);
                 let loaded = Tensor::<D>::from_data(data, &tensor.device());
-                Ok(if tensor.is_require_grad() { loaded.require_grad() } else { loaded })
+                Ok(if tensor.is_require_grad() {
+                    loaded.require_grad()
+                } else {
+                    loaded
+                })
             }
         };
         let value = loaded.unwrap_or_else(|error| {

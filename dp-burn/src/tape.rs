@@ -7,13 +7,27 @@ use burn::tensor::{Device, Int, Tensor};
 #[derive(Debug)]
 pub(crate) enum Site {
     /// `y = x W + b`: `input [B, T, d]`.
-    Linear { weight: ParamId, bias: ParamId, input: Tensor<3>, tap: Tensor<1> },
+    Linear {
+        weight: ParamId,
+        bias: ParamId,
+        input: Tensor<3>,
+        tap: Tensor<1>,
+    },
     /// `y = table[ids]`: `ids [B, T]`.
-    Embedding { table: ParamId, ids: Tensor<2, Int>, tap: Tensor<1> },
+    Embedding {
+        table: ParamId,
+        ids: Tensor<2, Int>,
+        tap: Tensor<1>,
+    },
     /// `y = x + table`.
     Position { table: ParamId, tap: Tensor<1> },
     /// `y = xhat * gain + bias`; the backward pass leaves xhat on `tap_input`.
-    LayerNorm { gain: ParamId, bias: ParamId, tap: Tensor<1>, tap_input: Tensor<1> },
+    LayerNorm {
+        gain: ParamId,
+        bias: ParamId,
+        tap: Tensor<1>,
+        tap_input: Tensor<1>,
+    },
 }
 
 /// What layers write while they run forward.
@@ -31,20 +45,32 @@ impl Tape {
     /// A tape for a private microbatch on `device`, an autodiff device.
     #[must_use]
     pub fn private(device: &Device) -> Self {
-        Self { private: true, device: device.clone(), sites: Vec::new() }
+        Self {
+            private: true,
+            device: device.clone(),
+            sites: Vec::new(),
+        }
     }
 
     /// A tape that records nothing: ordinary training, or inference.
     #[must_use]
     pub fn ordinary(device: &Device) -> Self {
-        Self { private: false, device: device.clone(), sites: Vec::new() }
+        Self {
+            private: false,
+            device: device.clone(),
+            sites: Vec::new(),
+        }
     }
 
     /// A leaf to catch a gradient on; on an ordinary tape a constant that catches nothing.
     pub(crate) fn tap(&self) -> Tensor<1> {
         // The gradient registered on a leaf need not have the leaf's shape: one element is enough.
         let leaf = Tensor::zeros([1], &self.device);
-        if self.private { leaf.require_grad() } else { leaf }
+        if self.private {
+            leaf.require_grad()
+        } else {
+            leaf
+        }
     }
 
     /// Notes a site; `make` runs on private tapes only.

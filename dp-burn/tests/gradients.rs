@@ -18,7 +18,8 @@ fn private(model: &Transformer, device: &Device, parts: &[Rows]) -> Vec<Vec<f32>
         let batch = part.upload(device);
         let mut tape = Tape::private(device);
         let losses = model.losses(&batch, &mut tape).sum();
-        sums.add(tape, losses, batch.mask).expect("every layer is private");
+        sums.add(tape, losses, batch.mask)
+            .expect("every layer is private");
     }
     values(model, &sums.without_noise_not_private(1.0))
 }
@@ -31,7 +32,12 @@ fn one(model: &Transformer, device: &Device, row: &Rows) -> Vec<Vec<f32>> {
 }
 
 fn norm(gradient: &[Vec<f32>]) -> f64 {
-    gradient.iter().flatten().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt()
+    gradient
+        .iter()
+        .flatten()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>()
+        .sqrt()
 }
 
 #[test]
@@ -75,7 +81,10 @@ fn one_example_never_adds_more_than_the_clipping_norm() {
         let rows = rows(6);
         for b in 0..6 {
             let alone = norm(&private(&model, &device, &[rows.row(b)]));
-            assert!(alone <= f64::from(CLIP) * (1.0 + 1e-4), "{name}: example {b} adds {alone}");
+            assert!(
+                alone <= f64::from(CLIP) * (1.0 + 1e-4),
+                "{name}: example {b} adds {alone}"
+            );
         }
     }
 }
@@ -110,7 +119,11 @@ fn an_example_does_not_move_its_neighbours() {
             b.targets[t] = 1;
             b.ids[3 * common::CONTEXT + t] = 8;
         }
-        assert_eq!(private(&model, &device, &[a]), private(&model, &device, &[b]), "{name}");
+        assert_eq!(
+            private(&model, &device, &[a]),
+            private(&model, &device, &[b]),
+            "{name}"
+        );
     }
 }
 
@@ -125,15 +138,24 @@ fn an_example_that_is_not_finite_contributes_exactly_zero() {
             let mut broken = rows(4);
             broken.weights[2 * common::CONTEXT] = bad;
             let sums = private(&model, &device, &[broken]);
-            assert!(sums.iter().flatten().all(|x| x.is_finite()), "{name}: {bad}");
-            assert_eq!(sums, private(&model, &device, &[masked.clone()]), "{name}: {bad}");
+            assert!(
+                sums.iter().flatten().all(|x| x.is_finite()),
+                "{name}: {bad}"
+            );
+            assert_eq!(
+                sums,
+                private(&model, &device, &[masked.clone()]),
+                "{name}: {bad}"
+            );
         }
     }
 }
 
 #[test]
 fn a_parameter_outside_the_tape_is_refused() {
-    let Some((_, device)) = devices().into_iter().next() else { return };
+    let Some((_, device)) = devices().into_iter().next() else {
+        return;
+    };
     let device = device.autodiff();
     let model = model(&device);
     let batch = rows(2).upload(&device);
@@ -155,7 +177,10 @@ fn a_parameter_outside_the_tape_is_refused() {
     for _ in 0..100 {
         init.constant(1, 0.0);
     }
-    let wider = Wider { inner: model.clone(), extra: dp_burn::LayerNorm::new(&mut init, 4) };
+    let wider = Wider {
+        inner: model.clone(),
+        extra: dp_burn::LayerNorm::new(&mut init, 4),
+    };
     let mut tape = Tape::private(&device);
     let losses = wider.inner.losses(&batch, &mut tape).sum();
     let mut sums = PrivateGradients::new(&wider, Clipping::Flat { clip: CLIP });
@@ -164,7 +189,9 @@ fn a_parameter_outside_the_tape_is_refused() {
 
     let mut sums = PrivateGradients::new(&model, Clipping::Flat { clip: CLIP });
     let tape = Tape::ordinary(&device);
-    let error = sums.add(tape, batch.weights.clone().sum(), batch.mask.clone()).unwrap_err();
+    let error = sums
+        .add(tape, batch.weights.clone().sum(), batch.mask.clone())
+        .unwrap_err();
     assert!(matches!(error, PrivacyError::EmptyTape), "{error}");
 
     let mut tape = Tape::private(&device);
@@ -172,5 +199,8 @@ fn a_parameter_outside_the_tape_is_refused() {
     let mut sums = PrivateGradients::new(&model, Clipping::Flat { clip: CLIP });
     let short = rows(1).upload(&device).mask;
     let error = sums.add(tape, losses, short).unwrap_err();
-    assert!(matches!(error, PrivacyError::Mask { mask: 1, rows: 2 }), "{error}");
+    assert!(
+        matches!(error, PrivacyError::Mask { mask: 1, rows: 2 }),
+        "{error}"
+    );
 }

@@ -17,7 +17,10 @@ fn both<const D: usize>(
     let y = f(x.clone());
     let gradients = (y.clone() * weights.clone()).sum().backward();
     let gradient = x.grad(&gradients).expect("x is tracked");
-    (y.into_data().try_to_vec().expect("f32"), gradient.into_data().try_to_vec().expect("f32"))
+    (
+        y.into_data().try_to_vec().expect("f32"),
+        gradient.into_data().try_to_vec().expect("f32"),
+    )
 }
 
 fn compare(name: &str, ours: (Vec<f32>, Vec<f32>), theirs: (Vec<f32>, Vec<f32>)) {
@@ -67,7 +70,10 @@ fn attention_is_softmax_of_products() {
                     .sum_dim(4)
                     .reshape([b, heads, t, t])
                     / (e as f64).sqrt();
-                let future = Tensor::<2>::ones([t, t], &device).triu(1).reshape([1, 1, t, t]) * -1e9;
+                let future = Tensor::<2>::ones([t, t], &device)
+                    .triu(1)
+                    .reshape([1, 1, t, t])
+                    * -1e9;
                 let p = softmax(scores + future, 3);
                 (p.reshape([b, heads, t, t, 1]) * v.reshape([b, heads, 1, t, e]))
                     .sum_dim(3)
@@ -75,7 +81,11 @@ fn attention_is_softmax_of_products() {
                     .swap_dims(1, 2)
                     .reshape([b, t, d])
             };
-            compare(name, both(&x, &w, |x| causal_attention(x, heads)), both(&x, &w, plain));
+            compare(
+                name,
+                both(&x, &w, |x| causal_attention(x, heads)),
+                both(&x, &w, plain),
+            );
         }
     }
 }
@@ -91,7 +101,8 @@ fn cross_entropy_is_the_log_softmax_of_the_target() {
             let targets = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), &device);
             let weights = Tensor::<1>::random([n], Distribution::Uniform(0.0, 1.0), &device);
             let outer = random([n], &device);
-            let ours = |x: Tensor<3>| cross_entropy(x.reshape([n, v]), targets.clone(), weights.clone());
+            let ours =
+                |x: Tensor<3>| cross_entropy(x.reshape([n, v]), targets.clone(), weights.clone());
             let theirs = |x: Tensor<3>| {
                 let p = log_softmax(x.reshape([n, v]), 1);
                 p.gather(1, targets.clone().reshape([n, 1])).reshape([n]) * weights.clone() * -1.0

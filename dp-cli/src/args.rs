@@ -65,7 +65,7 @@ pub struct Settings {
     pub device: Device,
 
     /// Number of optimizer steps. More steps need more noise for the same guarantee.
-    #[arg(long, value_name = "T", default_value_t = 400)]
+    #[arg(long, value_name = "T", default_value_t = 240)]
     pub steps: u64,
 
     /// Expected batch size, in records: the sampling rate times the number of training records.
@@ -101,10 +101,11 @@ pub struct Settings {
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub seed: u64,
 
-    /// Tokenizer: `bytes`, or a HuggingFace tokenizer.json. One that was trained on the private
-    /// records would itself release them without noise.
-    #[arg(long, value_name = "FILE", default_value = "bytes")]
-    pub tokenizer: PathBuf,
+    /// Tokenizer: `bytes`, `wordnet-4096` (shipped), or a HuggingFace tokenizer.json. One that was
+    /// trained on the private records would itself release them without noise. Default: `bytes` for
+    /// the tiny model, `wordnet-4096` for the small one.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub tokenizer: Option<PathBuf>,
 }
 
 /// The guarantee to keep.

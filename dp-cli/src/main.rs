@@ -1,2 +1,37 @@
-//! x
-fn main() {}
+//! The program `dpcube`: train a language model with differential privacy, use it, and answer what privacy costs.
+
+mod account;
+mod args;
+mod demo;
+mod device;
+mod error;
+mod files;
+mod generate;
+mod interrupt;
+mod memory;
+mod model;
+mod progress;
+mod report;
+mod train;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use error::Failure;
+
+fn main() -> ExitCode {
+    let cli = match Cli::from_command_line() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let done = match cli.command {
+        Command::Train(args) => train::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Account(args) => account::run(args).map_err(Failure::from),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,6 +1,6 @@
 //! Causal multi-head self-attention on the packed projection `qkv [B, T, 3 h e]`: no transposed copies.
 
-use super::{buffer, empty, grid, lanes, row_of, sum_lanes};
+use super::{buffer, empty, grid, lanes, row_of, settle, sum_lanes};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -16,7 +16,12 @@ struct Sizes {
 impl Sizes {
     fn of(qkv: &CubeTensor, heads: usize) -> Self {
         let [b, t, packed] = qkv.shape().dims();
-        Self { b, t, h: heads, e: packed / 3 / heads }
+        Self {
+            b,
+            t,
+            h: heads,
+            e: packed / 3 / heads,
+        }
     }
 
     fn rows(&self) -> usize {
@@ -36,29 +41,67 @@ pub(crate) fn forward(qkv: &CubeTensor, heads: usize) -> (CubeTensor, CubeTensor
     let n = lanes(&[qkv, &out], s.e);
     let (count, dim) = grid(qkv, s.rows());
     attend::launch(
-        &qkv.client, count, dim, n, buffer(qkv, n), buffer(&p, 1), buffer(&out, n),
-        s.rows() as u32, s.t as u32, s.scale(), s.h, s.e / n,
+        &qkv.client,
+        count,
+        dim,
+        n,
+        buffer(qkv, n),
+        buffer(&p, 1),
+        buffer(&out, n),
+        s.rows() as u32,
+        s.t as u32,
+        s.scale(),
+        s.h,
+        s.e / n,
     );
+    settle(&out);
     (out, p)
 }
 
 /// The gradient with respect to `qkv`, given `g`, that with respect to the output.
-pub(crate) fn backward(g: &CubeTensor, qkv: &CubeTensor, p: &CubeTensor, heads: usize) -> CubeTensor {
+pub(crate) fn backward(
+    g: &CubeTensor,
+    qkv: &CubeTensor,
+    p: &CubeTensor,
+    heads: usize,
+) -> CubeTensor {
     let s = Sizes::of(qkv, heads);
     let d_qkv = empty(qkv, qkv.shape());
     let d_scores = empty(qkv, [s.b, s.h, s.t, s.t]);
     let n = lanes(&[g, qkv, &d_qkv], s.e);
     let (count, dim) = grid(qkv, s.rows());
     attend_backward_queries::launch(
-        &qkv.client, count.clone(), dim, n,
-        buffer(g, n), buffer(qkv, n), buffer(p, 1), buffer(&d_scores, 1), buffer(&d_qkv, n),
-        s.rows() as u32, s.t as u32, s.scale(), s.h, s.e / n,
+        &qkv.client,
+        count.clone(),
+        dim,
+        n,
+        buffer(g, n),
+        buffer(qkv, n),
+        buffer(p, 1),
+        buffer(&d_scores, 1),
+        buffer(&d_qkv, n),
+        s.rows() as u32,
+        s.t as u32,
+        s.scale(),
+        s.h,
+        s.e / n,
     );
     attend_backward_keys::launch(
-        &qkv.client, count, dim, n,
-        buffer(g, n), buffer(qkv, n), buffer(p, 1), buffer(&d_scores, 1), buffer(&d_qkv, n),
-        s.rows() as u32, s.t as u32, s.h, s.e / n,
+        &qkv.client,
+        count,
+        dim,
+        n,
+        buffer(g, n),
+        buffer(qkv, n),
+        buffer(p, 1),
+        buffer(&d_scores, 1),
+        buffer(&d_qkv, n),
+        s.rows() as u32,
+        s.t as u32,
+        s.h,
+        s.e / n,
     );
+    settle(&d_qkv);
     d_qkv
 }
 

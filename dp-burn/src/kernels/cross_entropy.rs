@@ -1,6 +1,6 @@
 //! Weighted cross-entropy of each row of logits against its target.
 
-use super::{buffer, empty, grid, lanes, row_of, sum_lanes};
+use super::{buffer, empty, grid, lanes, row_of, settle, sum_lanes};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -18,10 +18,19 @@ pub(crate) fn forward(
     let n = lanes(&[logits], v);
     let (count, dim) = grid(logits, rows);
     cross_entropy::launch(
-        &logits.client, count, dim, n,
-        buffer(logits, n), buffer(targets, 1), buffer(weights, 1), buffer(&loss, 1), buffer(&log_sum, 1),
-        rows as u32, v / n,
+        &logits.client,
+        count,
+        dim,
+        n,
+        buffer(logits, n),
+        buffer(targets, 1),
+        buffer(weights, 1),
+        buffer(&loss, 1),
+        buffer(&log_sum, 1),
+        rows as u32,
+        v / n,
     );
+    settle(&loss);
     (loss, log_sum)
 }
 
@@ -38,11 +47,20 @@ pub(crate) fn backward(
     let n = lanes(&[logits, &d_logits], v);
     let (count, dim) = grid(logits, rows);
     cross_entropy_backward::launch(
-        &logits.client, count, dim, n,
-        buffer(g, 1), buffer(logits, n), buffer(targets, 1), buffer(weights, 1), buffer(log_sum, 1),
+        &logits.client,
+        count,
+        dim,
+        n,
+        buffer(g, 1),
+        buffer(logits, n),
+        buffer(targets, 1),
+        buffer(weights, 1),
+        buffer(log_sum, 1),
         buffer(&d_logits, n),
-        rows as u32, v / n,
+        rows as u32,
+        v / n,
     );
+    settle(&d_logits);
     d_logits
 }
 

@@ -1,6 +1,6 @@
 //! GELU in its tanh form (Hendrycks and Gimpel 1606.08415, as GPT-2 has it).
 
-use super::{buffer, empty, grid, lanes, row_of};
+use super::{buffer, empty, grid, lanes, row_of, settle};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -13,7 +13,17 @@ pub(crate) fn forward(x: &CubeTensor) -> CubeTensor {
     let y = empty(x, x.shape());
     let (rows, columns, n) = cut(x, &[x, &y]);
     let (count, dim) = grid(x, rows);
-    gelu::launch(&x.client, count, dim, n, buffer(x, n), buffer(&y, n), rows as u32, columns);
+    gelu::launch(
+        &x.client,
+        count,
+        dim,
+        n,
+        buffer(x, n),
+        buffer(&y, n),
+        rows as u32,
+        columns,
+    );
+    settle(&y);
     y
 }
 
@@ -23,8 +33,17 @@ pub(crate) fn backward(g: &CubeTensor, x: &CubeTensor) -> CubeTensor {
     let (rows, columns, n) = cut(x, &[g, x, &dx]);
     let (count, dim) = grid(g, rows);
     gelu_backward::launch(
-        &g.client, count, dim, n, buffer(g, n), buffer(x, n), buffer(&dx, n), rows as u32, columns,
+        &g.client,
+        count,
+        dim,
+        n,
+        buffer(g, n),
+        buffer(x, n),
+        buffer(&dx, n),
+        rows as u32,
+        columns,
     );
+    settle(&dx);
     dx
 }
 
@@ -47,7 +66,12 @@ fn tanh_of_cubic<N: Size>(v: Vector<f32, N>) -> Vector<f32, N> {
 }
 
 #[cube(launch)]
-fn gelu<N: Size>(x: &[Vector<f32, N>], y: &mut [Vector<f32, N>], rows: u32, #[comptime] columns: usize) {
+fn gelu<N: Size>(
+    x: &[Vector<f32, N>],
+    y: &mut [Vector<f32, N>],
+    rows: u32,
+    #[comptime] columns: usize,
+) {
     let row = row_of();
     if row < rows as usize {
         let start = row * columns;

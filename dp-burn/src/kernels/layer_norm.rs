@@ -1,6 +1,6 @@
 //! Layer normalisation over the last axis (Ba et al. 1607.06450).
 
-use super::{buffer, empty, grid, lanes, row_of, sum_lanes};
+use super::{buffer, empty, grid, lanes, row_of, settle, sum_lanes};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -17,24 +17,48 @@ pub(crate) struct Normalised {
 }
 
 /// Normalises the rows of `x [.., d]`; `gain` and `bias` are `[d]`.
-pub(crate) fn forward(x: &CubeTensor, gain: &CubeTensor, bias: &CubeTensor, epsilon: f32) -> Normalised {
+pub(crate) fn forward(
+    x: &CubeTensor,
+    gain: &CubeTensor,
+    bias: &CubeTensor,
+    epsilon: f32,
+) -> Normalised {
     let shape = x.shape();
     let d = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / d.max(1);
-    let out = Normalised { y: empty(x, shape.clone()), xhat: empty(x, shape), rstd: empty(x, [rows]) };
+    let out = Normalised {
+        y: empty(x, shape.clone()),
+        xhat: empty(x, shape),
+        rstd: empty(x, [rows]),
+    };
     let n = lanes(&[x, gain, bias, &out.y, &out.xhat], d);
     let (count, dim) = grid(x, rows);
     layer_norm::launch(
-        &x.client, count, dim, n,
-        buffer(x, n), buffer(gain, n), buffer(bias, n),
-        buffer(&out.y, n), buffer(&out.xhat, n), buffer(&out.rstd, 1),
-        rows as u32, d / n, epsilon,
+        &x.client,
+        count,
+        dim,
+        n,
+        buffer(x, n),
+        buffer(gain, n),
+        buffer(bias, n),
+        buffer(&out.y, n),
+        buffer(&out.xhat, n),
+        buffer(&out.rstd, 1),
+        rows as u32,
+        d / n,
+        epsilon,
     );
+    settle(&out.y);
     out
 }
 
 /// The gradient with respect to `x`, given `g`, the gradient with respect to `y`.
-pub(crate) fn backward(g: &CubeTensor, xhat: &CubeTensor, rstd: &CubeTensor, gain: &CubeTensor) -> CubeTensor {
+pub(crate) fn backward(
+    g: &CubeTensor,
+    xhat: &CubeTensor,
+    rstd: &CubeTensor,
+    gain: &CubeTensor,
+) -> CubeTensor {
     let shape = g.shape();
     let d = shape[shape.num_dims() - 1];
     let rows = shape.num_elements() / d.max(1);
@@ -42,10 +66,19 @@ pub(crate) fn backward(g: &CubeTensor, xhat: &CubeTensor, rstd: &CubeTensor, gai
     let n = lanes(&[g, xhat, gain, &dx], d);
     let (count, dim) = grid(g, rows);
     layer_norm_backward::launch(
-        &g.client, count, dim, n,
-        buffer(g, n), buffer(xhat, n), buffer(rstd, 1), buffer(gain, n), buffer(&dx, n),
-        rows as u32, d / n,
+        &g.client,
+        count,
+        dim,
+        n,
+        buffer(g, n),
+        buffer(xhat, n),
+        buffer(rstd, 1),
+        buffer(gain, n),
+        buffer(&dx, n),
+        rows as u32,
+        d / n,
     );
+    settle(&dx);
     dx
 }
 

@@ -18,10 +18,15 @@ use cubecl::prelude::*;
 pub(crate) fn lanes(tensors: &[&CubeTensor], row: usize) -> usize {
     let hardware = &tensors[0].client.properties().hardware;
     // A GPU unit loads at most 16 bytes at once.
-    let most = if hardware.num_cpu_cores.is_some() { hardware.load_width as usize / 32 } else { 4 };
+    let most = if hardware.num_cpu_cores.is_some() {
+        hardware.load_width as usize / 32
+    } else {
+        4
+    };
     let mut width = most.clamp(1, 16);
     let aligned = |width: usize| {
-        let offset = |t: &CubeTensor| t.handle.offset_start.unwrap_or(0) as usize / size_of::<f32>();
+        let offset =
+            |t: &CubeTensor| t.handle.offset_start.unwrap_or(0) as usize / size_of::<f32>();
         row.is_multiple_of(width) && tensors.iter().all(|t| offset(t).is_multiple_of(width))
     };
     while !aligned(width) {
@@ -36,8 +41,24 @@ pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
     // On the CPU runtime units are threads and cubes are a loop that each of them walks.
     let units = hardware.max_units_per_cube.clamp(1, 256);
     let cubes = (rows as u32).div_ceil(units).max(1);
-    let x = cubes.min(hardware.max_cube_count.0).min(u32::from(u16::MAX));
-    (CubeCount::Static(x, cubes.div_ceil(x), 1), CubeDim::new_1d(units))
+    let x = cubes
+        .min(hardware.max_cube_count.0)
+        .min(u32::from(u16::MAX));
+    (
+        CubeCount::Static(x, cubes.div_ceil(x), 1),
+        CubeDim::new_1d(units),
+    )
+}
+
+/// On the CPU runtime, waits until the device has done what was launched.
+///
+/// There a queue of 32 launches stands between this thread and the device's, and a thread that finds it full
+/// spins, on a core that the kernels need. Waiting sleeps. On a GPU launches run ahead, as they should.
+pub(crate) fn settle(tensor: &CubeTensor) {
+    if tensor.client.properties().hardware.num_cpu_cores.is_some() {
+        // A failure shows on the next read of what was computed.
+        let _ = cubecl::future::block_on(tensor.client.sync());
+    }
 }
 
 /// The row of this unit in a launch by [`grid`].
@@ -49,8 +70,16 @@ pub(crate) fn row_of() -> usize {
 /// A new f32 tensor beside `like`.
 pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     let shape = shape.into();
-    let handle = like.client.empty(shape.num_elements().max(1) * size_of::<f32>());
-    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, DType::F32)
+    let handle = like
+        .client
+        .empty(shape.num_elements().max(1) * size_of::<f32>());
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        shape,
+        handle,
+        DType::F32,
+    )
 }
 
 /// `tensor` as a kernel argument of vectors of `lanes` elements.

@@ -19,13 +19,19 @@ pub struct Embedding {
 impl Embedding {
     /// Normal rows of deviation `std`.
     pub fn new(init: &mut Init, vocabulary: usize, d: usize, std: f64) -> Self {
-        Self { table: init.normal(vocabulary, d, std) }
+        Self {
+            table: init.normal(vocabulary, d, std),
+        }
     }
 
     /// `ids [B, T]`, each below V, to `[B, T, d]`.
     pub fn forward(&self, ids: Tensor<2, Int>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
-        tape.note(|| Site::Embedding { table: self.table.id, ids: ids.clone(), tap: tap.clone() });
+        tape.note(|| Site::Embedding {
+            table: self.table.id,
+            ids: ids.clone(),
+            tap: tap.clone(),
+        });
         ops::embedding(self.table.val(), ids, tap)
     }
 }

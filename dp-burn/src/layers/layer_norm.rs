@@ -25,7 +25,10 @@ impl LayerNorm {
 
     /// Gain one, bias zero.
     pub fn new(init: &mut Init, d: usize) -> Self {
-        Self { gain: init.constant(d, 1.0), bias: init.constant(d, 0.0) }
+        Self {
+            gain: init.constant(d, 1.0),
+            bias: init.constant(d, 0.0),
+        }
     }
 
     /// `x [B, T, d]`, the same shape out.
@@ -37,6 +40,13 @@ impl LayerNorm {
             tap: tap.clone(),
             tap_input: tap_input.clone(),
         });
-        ops::layer_norm(x, self.gain.val(), self.bias.val(), Self::EPSILON, tap, tap_input)
+        ops::layer_norm(
+            x,
+            self.gain.val(),
+            self.bias.val(),
+            Self::EPSILON,
+            tap,
+            tap_input,
+        )
     }
 }

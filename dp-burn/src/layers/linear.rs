@@ -23,7 +23,10 @@ pub struct Linear {
 impl Linear {
     /// Normal weights of deviation `std`, zero bias.
     pub fn new(init: &mut Init, d: usize, p: usize, std: f64) -> Self {
-        Self { weight: init.normal(d, p, std), bias: init.constant(p, 0.0) }
+        Self {
+            weight: init.normal(d, p, std),
+            bias: init.constant(p, 0.0),
+        }
     }
 
     /// `x [B, T, d]` to `[B, T, p]`.

@@ -28,15 +28,27 @@ impl Init {
     #[must_use]
     pub fn new(seed: u64, device: &Device) -> Self {
         let words = [seed as u32, (seed >> 32) as u32, 0, 0, 0, 0, 0, 0];
-        Self { key: Key::new(words), next: 0, device: device.clone() }
+        Self {
+            key: Key::new(words),
+            next: 0,
+            device: device.clone(),
+        }
     }
 
     /// Normal values of standard deviation `std`, `[rows, columns]`.
     pub fn normal(&mut self, rows: usize, columns: usize, std: f64) -> Param<Tensor<2>> {
         let mut values = vec![0.0f32; rows * columns];
         let (id, tensor) = self.id();
-        fill_gaussian(&mut values, 0, std as f32, &self.key, Generator::ChaCha20, 0, tensor)
-            .expect("a model's parameter has fewer than 2^35 elements and a finite deviation");
+        fill_gaussian(
+            &mut values,
+            0,
+            std as f32,
+            &self.key,
+            Generator::ChaCha20,
+            0,
+            tensor,
+        )
+        .expect("a model's parameter has fewer than 2^35 elements and a finite deviation");
         let data = TensorData::new(values, [rows, columns]);
         Param::initialized(id, self.tracked(Tensor::from_data(data, &self.device)))
     }
@@ -49,7 +61,11 @@ impl Init {
 
     /// On a plain device there is no gradient to require.
     fn tracked<const D: usize>(&self, tensor: Tensor<D>) -> Tensor<D> {
-        if self.device.is_autodiff() { tensor.require_grad() } else { tensor }
+        if self.device.is_autodiff() {
+            tensor.require_grad()
+        } else {
+            tensor
+        }
     }
 
     fn id(&mut self) -> (ParamId, u32) {

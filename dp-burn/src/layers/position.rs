@@ -19,13 +19,18 @@ pub struct Position {
 impl Position {
     /// Normal rows of deviation `std`.
     pub fn new(init: &mut Init, context: usize, d: usize, std: f64) -> Self {
-        Self { table: init.normal(context, d, std) }
+        Self {
+            table: init.normal(context, d, std),
+        }
     }
 
     /// `x [B, T, d]`, T at most the table's; on a private tape exactly the table's.
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
-        tape.note(|| Site::Position { table: self.table.id, tap: tap.clone() });
+        tape.note(|| Site::Position {
+            table: self.table.id,
+            tap: tap.clone(),
+        });
         ops::position(x, self.table.val(), tap)
     }
 }

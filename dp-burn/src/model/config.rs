@@ -26,13 +26,27 @@ impl ModelConfig {
     /// 2 layers, width 128, 4 heads, context 64.
     #[must_use]
     pub fn tiny(vocabulary: usize) -> Self {
-        Self { vocabulary, context: 64, layers: 2, width: 128, heads: 4, hidden: 512 }
+        Self {
+            vocabulary,
+            context: 64,
+            layers: 2,
+            width: 128,
+            heads: 4,
+            hidden: 512,
+        }
     }
 
     /// 4 layers, width 256, 4 heads, context 128.
     #[must_use]
     pub fn small(vocabulary: usize) -> Self {
-        Self { vocabulary, context: 128, layers: 4, width: 256, heads: 4, hidden: 1024 }
+        Self {
+            vocabulary,
+            context: 128,
+            layers: 4,
+            width: 256,
+            heads: 4,
+            hidden: 1024,
+        }
     }
 
     /// How many parameters the model has.

@@ -52,7 +52,8 @@ impl Batch {
         device: &Device,
     ) -> Self {
         let rows = mask.len();
-        let ids = |x: &[i32]| Tensor::from_data(TensorData::new(x.to_vec(), [rows, context]), device);
+        let ids =
+            |x: &[i32]| Tensor::from_data(TensorData::new(x.to_vec(), [rows, context]), device);
         Self {
             inputs: ids(inputs),
             targets: ids(targets),
@@ -72,7 +73,9 @@ impl Transformer {
         Self {
             tokens: Embedding::new(init, config.vocabulary, config.width, std),
             positions: Position::new(init, config.context, config.width, std),
-            blocks: (0..config.layers).map(|_| Block::new(init, config)).collect(),
+            blocks: (0..config.layers)
+                .map(|_| Block::new(init, config))
+                .collect(),
             norm: LayerNorm::new(init, config.width),
             head: Linear::new(init, config.width, config.vocabulary, std),
         }

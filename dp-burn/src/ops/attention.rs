@@ -25,7 +25,10 @@ pub fn causal_attention(qkv: Tensor<3>, heads: usize) -> Tensor<3> {
         Arg::Graph(qkv) => qkv,
         Arg::Plain(qkv) => return wrap(forward(&into_contiguous(qkv), heads).0),
     };
-    let prep = AttentionBackward.prepare::<NoCheckpointing>([qkv.node()]).compute_bound().stateful();
+    let prep = AttentionBackward
+        .prepare::<NoCheckpointing>([qkv.node()])
+        .compute_bound()
+        .stateful();
     let qkv = into_contiguous(qkv.into_primitive());
     let (out, probabilities) = forward(&qkv, heads);
     wrap_graph(match prep {

@@ -23,7 +23,10 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, weights: Tensor
         Arg::Graph(logits) => logits,
         Arg::Plain(logits) => return wrap(forward(&into_contiguous(logits), &targets, &weights).0),
     };
-    let prep = CrossEntropyBackward.prepare::<NoCheckpointing>([logits.node()]).compute_bound().stateful();
+    let prep = CrossEntropyBackward
+        .prepare::<NoCheckpointing>([logits.node()])
+        .compute_bound()
+        .stateful();
     let logits = into_contiguous(logits.into_primitive());
     let (loss, log_sum) = forward(&logits, &targets, &weights);
     wrap_graph(match prep {
@@ -43,7 +46,10 @@ impl Backward<CubeBackend, 1> for CrossEntropyBackward {
         let g = into_contiguous(grads.consume::<CubeBackend>(&ops.node));
         let (logits, targets, weights, log_sum) = ops.state;
         if let Some(node) = node {
-            grads.register::<CubeBackend>(node.id, backward(&g, &logits, &targets, &weights, &log_sum));
+            grads.register::<CubeBackend>(
+                node.id,
+                backward(&g, &logits, &targets, &weights, &log_sum),
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>, tap: Tensor<1>) -> Tenso
 fn forward(table: CubeTensor, ids: CubeTensor) -> CubeTensor {
     let ([b, t], [_, d]) = (ids.shape().dims(), table.shape().dims());
     let flat = CubeBackend::int_reshape(ids, Shape::from([b * t]));
-    CubeBackend::float_reshape(CubeBackend::float_select(table, 0, flat), Shape::from([b, t, d]))
+    CubeBackend::float_reshape(
+        CubeBackend::float_select(table, 0, flat),
+        Shape::from([b, t, d]),
+    )
 }
 
 #[derive(Debug)]

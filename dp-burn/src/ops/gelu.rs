@@ -17,7 +17,10 @@ pub fn gelu(x: Tensor<3>) -> Tensor<3> {
         Arg::Graph(x) => x,
         Arg::Plain(x) => return wrap(forward(&into_contiguous(x))),
     };
-    let prep = GeluBackward.prepare::<NoCheckpointing>([x.node()]).compute_bound().stateful();
+    let prep = GeluBackward
+        .prepare::<NoCheckpointing>([x.node()])
+        .compute_bound()
+        .stateful();
     wrap_graph(match prep {
         OpsKind::Tracked(mut prep) => {
             let id = prep.checkpoint(&x);
@@ -33,7 +36,12 @@ struct GeluBackward;
 impl Backward<CubeBackend, 1> for GeluBackward {
     type State = NodeId;
 
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [nx] = ops.parents;
         let g = into_contiguous(grads.consume::<CubeBackend>(&ops.node));
         let x: CubeTensor = checkpointer.retrieve_node_output(ops.state);

@@ -27,17 +27,28 @@ pub fn layer_norm(
     tap: Tensor<1>,
     tap_input: Tensor<1>,
 ) -> Tensor<3> {
-    let (x, gain, bias, tap, tap_input) = match (arg(x), arg(gain), arg(bias), arg(tap), arg(tap_input)) {
-        (Arg::Graph(x), Arg::Graph(gain), Arg::Graph(bias), Arg::Graph(tap), Arg::Graph(tap_input)) => {
-            (x, gain, bias, tap, tap_input)
-        }
-        (Arg::Plain(x), Arg::Plain(gain), Arg::Plain(bias), _, _) => {
-            return wrap(forward(&into_contiguous(x), &gain, &bias, epsilon).y);
-        }
-        _ => panic!("layer_norm: all tensors must live on the same device"),
-    };
+    let (x, gain, bias, tap, tap_input) =
+        match (arg(x), arg(gain), arg(bias), arg(tap), arg(tap_input)) {
+            (
+                Arg::Graph(x),
+                Arg::Graph(gain),
+                Arg::Graph(bias),
+                Arg::Graph(tap),
+                Arg::Graph(tap_input),
+            ) => (x, gain, bias, tap, tap_input),
+            (Arg::Plain(x), Arg::Plain(gain), Arg::Plain(bias), _, _) => {
+                return wrap(forward(&into_contiguous(x), &gain, &bias, epsilon).y);
+            }
+            _ => panic!("layer_norm: all tensors must live on the same device"),
+        };
     let prep = LayerNormBackward
-        .prepare::<NoCheckpointing>([x.node(), gain.node(), bias.node(), tap.node(), tap_input.node()])
+        .prepare::<NoCheckpointing>([
+            x.node(),
+            gain.node(),
+            bias.node(),
+            tap.node(),
+            tap_input.node(),
+        ])
         .compute_bound()
         .stateful();
     let x = into_contiguous(x.into_primitive());
@@ -76,7 +87,8 @@ impl Backward<CubeBackend, 5> for LayerNormBackward {
             CubeBackend::float_reshape(CubeBackend::float_sum_dim(flat, 0), Shape::from([d]))
         };
         if let Some(node) = n_gain {
-            grads.register::<CubeBackend>(node.id, sum(CubeBackend::float_mul(g.clone(), out.xhat)));
+            grads
+                .register::<CubeBackend>(node.id, sum(CubeBackend::float_mul(g.clone(), out.xhat)));
         }
         if let Some(node) = n_bias {
             grads.register::<CubeBackend>(node.id, sum(g));

@@ -1,6 +1,7 @@
 //! `y = x W + b`.
 
-use super::{Arg, Product, arg, gemm, wrap, wrap_graph};
+use super::gemm::{product, times_transposed, weight_gradient};
+use super::{Arg, arg, wrap, wrap_graph};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::{
     NodeId,
@@ -37,16 +38,18 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, tap: Tensor<1>) 
             let y = forward(x.into_primitive(), weight.clone(), b.into_primitive());
             prep.finish((x_id, weight), y)
         }
-        OpsKind::UnTracked(prep) => {
-            prep.finish(forward(x.into_primitive(), w.into_primitive(), b.into_primitive()))
-        }
+        OpsKind::UnTracked(prep) => prep.finish(forward(
+            x.into_primitive(),
+            w.into_primitive(),
+            b.into_primitive(),
+        )),
     })
 }
 
 fn forward(x: CubeTensor, w: CubeTensor, b: CubeTensor) -> CubeTensor {
     let ([batch, t, _], [d, p]) = (x.shape().dims(), w.shape().dims());
     let x = CubeBackend::float_reshape(into_contiguous(x), Shape::from([batch * t, d]));
-    let y = gemm(Product::AB, &x, &into_contiguous(w));
+    let y = product(&x, &into_contiguous(w));
     let y = CubeBackend::float_add(y, CubeBackend::float_reshape(b, Shape::from([1, p])));
     CubeBackend::float_reshape(y, Shape::from([batch, t, p]))
 }
@@ -57,7 +60,12 @@ struct LinearBackward;
 impl Backward<CubeBackend, 4> for LinearBackward {
     type State = (NodeId, CubeTensor);
 
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, 4>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let [nx, nw, nb, n_tap] = ops.parents;
         let g = into_contiguous(grads.consume::<CubeBackend>(&ops.node));
         let (x_id, w) = ops.state;
@@ -65,8 +73,11 @@ impl Backward<CubeBackend, 4> for LinearBackward {
         let flat = CubeBackend::float_reshape(g.clone(), Shape::from([batch * t, p]));
 
         if let Some(node) = nx {
-            let dx = gemm(Product::ABt, &flat, &into_contiguous(w));
-            grads.register::<CubeBackend>(node.id, CubeBackend::float_reshape(dx, Shape::from([batch, t, d])));
+            let dx = times_transposed(&flat, w);
+            grads.register::<CubeBackend>(
+                node.id,
+                CubeBackend::float_reshape(dx, Shape::from([batch, t, d])),
+            );
         }
         if let Some(node) = n_tap {
             grads.register::<CubeBackend>(node.id, g);
@@ -74,12 +85,12 @@ impl Backward<CubeBackend, 4> for LinearBackward {
         }
         if let Some(node) = nw {
             let x: CubeTensor = checkpointer.retrieve_node_output(x_id);
-            let x = CubeBackend::float_reshape(into_contiguous(x), Shape::from([batch * t, d]));
-            grads.register::<CubeBackend>(node.id, gemm(Product::AtB, &x, &flat));
+            grads.register::<CubeBackend>(node.id, weight_gradient(&into_contiguous(x), &g));
         }
         if let Some(node) = nb {
-            let db = CubeBackend::float_sum_dim(flat, 0);
-            grads.register::<CubeBackend>(node.id, CubeBackend::float_reshape(db, Shape::from([p])));
+            let db = CubeBackend::float_sum_dim(flat.clone(), 0);
+            grads
+                .register::<CubeBackend>(node.id, CubeBackend::float_reshape(db, Shape::from([p])));
         }
     }
 }

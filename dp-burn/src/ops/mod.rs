@@ -21,8 +21,6 @@ pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use position::position;
 
-pub(crate) use gemm::{Product, gemm};
-
 use burn::backend::Autodiff;
 use burn::tensor::Tensor;
 

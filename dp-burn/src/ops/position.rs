@@ -34,7 +34,9 @@ pub fn position(x: Tensor<3>, table: Tensor<2>, tap: Tensor<1>) -> Tensor<3> {
             let [t_max, _] = table.shape().dims();
             prep.finish(t_max, forward(x.into_primitive(), table))
         }
-        OpsKind::UnTracked(prep) => prep.finish(forward(x.into_primitive(), table.into_primitive())),
+        OpsKind::UnTracked(prep) => {
+            prep.finish(forward(x.into_primitive(), table.into_primitive()))
+        }
     })
 }
 
@@ -63,9 +65,18 @@ impl Backward<CubeBackend, 3> for PositionBackward {
         } else if let Some(node) = n_table {
             let [_, t, d] = g.shape().dims();
             let device = g.device.clone();
-            let zeros = CubeBackend::float_zeros(Shape::from([t_max, d]), &device, burn::tensor::FloatDType::F32);
-            let sum = CubeBackend::float_reshape(CubeBackend::float_sum_dim(g, 0), Shape::from([t, d]));
-            let whole = CubeBackend::float_slice_assign(zeros, &[Slice::from(0..t), Slice::from(0..d)], sum);
+            let zeros = CubeBackend::float_zeros(
+                Shape::from([t_max, d]),
+                &device,
+                burn::tensor::FloatDType::F32,
+            );
+            let sum =
+                CubeBackend::float_reshape(CubeBackend::float_sum_dim(g, 0), Shape::from([t, d]));
+            let whole = CubeBackend::float_slice_assign(
+                zeros,
+                &[Slice::from(0..t), Slice::from(0..d)],
+                sum,
+            );
             grads.register::<CubeBackend>(node.id, whole);
         }
     }

@@ -24,7 +24,14 @@ pub const CONTEXT: usize = 7;
 
 /// Two blocks of odd sizes.
 pub fn config() -> ModelConfig {
-    ModelConfig { vocabulary: VOCABULARY, context: CONTEXT, layers: 2, width: 24, heads: 3, hidden: 40 }
+    ModelConfig {
+        vocabulary: VOCABULARY,
+        context: CONTEXT,
+        layers: 2,
+        width: 24,
+        heads: 3,
+        hidden: 40,
+    }
 }
 
 /// A model whose weights are large enough for gradients of different sizes.
@@ -54,12 +61,24 @@ pub fn rows(rows: usize) -> Rows {
             weights.push(if t < valid { 1.0 / valid as f32 } else { 0.0 });
         }
     }
-    Rows { ids, targets, weights, mask: vec![1.0; rows] }
+    Rows {
+        ids,
+        targets,
+        weights,
+        mask: vec![1.0; rows],
+    }
 }
 
 impl Rows {
     pub fn upload(&self, device: &Device) -> Batch {
-        Batch::new(&self.ids, &self.targets, &self.weights, &self.mask, CONTEXT, device)
+        Batch::new(
+            &self.ids,
+            &self.targets,
+            &self.weights,
+            &self.mask,
+            CONTEXT,
+            device,
+        )
     }
 
     pub fn row(&self, b: usize) -> Self {
@@ -78,7 +97,10 @@ pub fn values<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Vec<f32>
     struct Reader<'a>(&'a GradientsParams, Vec<Vec<f32>>);
     impl ModuleVisitor for Reader<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let gradient = self.0.get::<D>(param.id).expect("every parameter has a gradient");
+            let gradient = self
+                .0
+                .get::<D>(param.id)
+                .expect("every parameter has a gradient");
             assert_eq!(gradient.dims(), param.val().dims());
             self.1.push(gradient.into_data().try_to_vec().expect("f32"));
         }
@@ -92,6 +114,8 @@ pub fn values<M: Module>(model: &M, gradients: &GradientsParams) -> Vec<Vec<f32>
 pub fn relative(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     let scale = b.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
-    let worst = a.iter().zip(b).fold(0.0f64, |m, (&x, &y)| m.max((f64::from(x) - f64::from(y)).abs()));
+    let worst = a.iter().zip(b).fold(0.0f64, |m, (&x, &y)| {
+        m.max((f64::from(x) - f64::from(y)).abs())
+    });
     if scale == 0.0 { worst } else { worst / scale }
 }

@@ -20,7 +20,8 @@ pub struct RunSummary {
     pub held_out_loss: f64,
     /// Held-out loss on the way, in ascending order of steps.
     pub held_out_curve: Vec<LossPoint>,
-    /// Tokens trained on a second: valid targets over the time of the steps, measuring excluded.
+    /// Places computed a second: expected batch times context over the time of the steps, measuring excluded.
+    /// Padding counts, because the number of valid tokens drawn is private.
     pub tokens_per_s: f64,
     /// Median time of a logical step, seconds.
     pub step_seconds: f64,

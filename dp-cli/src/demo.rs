@@ -1,0 +1,137 @@
+//! `dpcube demo`: train twice with the same settings, without privacy and with it, and show what it bought.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use crate::args::DemoArgs;
+use crate::error::Failure;
+use crate::files;
+use crate::report::{Report, RunSummary};
+use crate::train::SUMMARY;
+
+/// The shipped records: dictionary entries, public text.
+const CORPUS: &[u8] = include_bytes!("../../corpus/wordnet.txt");
+/// Their copy in the demo's folder.
+const RECORDS: &str = "records.txt";
+/// Marks a folder as a demo's own, so that the next demo may clear it.
+const MARK: &str = ".dpcube-demo";
+/// Folders of the two runs.
+const RUNS: [&str; 2] = ["non-private", "private"];
+
+/// Trains both models, each in a process of its own so that its peak memory is its own, and writes the
+/// report.
+///
+/// # Errors
+/// A run that failed; its own line says why.
+pub fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let out = &args.out;
+    clear(out)?;
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => {
+            let path = out.join(RECORDS);
+            files::write_atomically(&path, CORPUS).map_err(|error| unwritable(&path, &error))?;
+            path
+        }
+    };
+    let mut summaries = Vec::new();
+    for name in RUNS {
+        eprintln!("Training {name} ...");
+        summaries.push(train(args, name, &data)?);
+    }
+    let (Some(private), Some(non_private)) = (summaries.pop(), summaries.pop()) else {
+        return Err(Failure::new("a run left no summary"));
+    };
+    let report = Report::new(private, non_private)?;
+    let page = report.write(out)?;
+    println!("{}", report.text());
+    println!("The report is in {}", page.display());
+    Ok(())
+}
+
+/// Makes the folder, or removes what a former demo left in it.
+fn clear(out: &Path) -> Result<(), Failure> {
+    let mark = out.join(MARK);
+    let is_empty = fs::read_dir(out).map_or(true, |mut entries| entries.next().is_none());
+    if !is_empty && !mark.exists() {
+        return Err(Failure::new(format!(
+            "--out {out:?} holds something that is not a demo's: choose a new or empty folder"
+        )));
+    }
+    fs::create_dir_all(out).map_err(|error| unwritable(out, &error))?;
+    fs::write(&mark, "").map_err(|error| unwritable(&mark, &error))?;
+    for name in RUNS {
+        let folder = out.join(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!(
+        "{path:?} cannot be written: {error}; choose another --out"
+    ))
+}
+
+fn train(args: &DemoArgs, name: &str, data: &Path) -> Result<RunSummary, Failure> {
+    let folder = args.out.join(name);
+    let program = std::env::current_exe()?;
+    let status = Command::new(program)
+        .args(arguments(args, name, data, &folder))
+        .status()?;
+    check(name, status)?;
+    let path = folder.join(SUMMARY);
+    let text = fs::read_to_string(&path)
+        .map_err(|error| Failure::new(format!("{path:?} cannot be read: {error}")))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn check(name: &str, status: ExitStatus) -> Result<(), Failure> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(130) => Err(Failure::interrupted(format!(
+            "the {name} run was stopped; run the demo again to start over"
+        ))),
+        _ => Err(Failure::new(format!("the {name} run failed ({status})"))),
+    }
+}
+
+/// The same settings for both runs; the guarantee for the private one.
+fn arguments(args: &DemoArgs, name: &str, data: &Path, folder: &Path) -> Vec<OsString> {
+    let settings = &args.settings;
+    let mut list: Vec<OsString> = vec!["train".into()];
+    let mut option = |name: &str, value: OsString| list.extend([OsString::from(name), value]);
+    option("--data", data.into());
+    option("--out", folder.into());
+    option(
+        "--model",
+        format!("{:?}", settings.model).to_lowercase().into(),
+    );
+    option(
+        "--device",
+        format!("{:?}", settings.device).to_lowercase().into(),
+    );
+    option("--steps", settings.steps.to_string().into());
+    option("--batch", settings.batch.to_string().into());
+    option("--microbatch", settings.microbatch.to_string().into());
+    option("--lr", settings.lr.to_string().into());
+    option("--seed", settings.seed.to_string().into());
+    option("--canaries", args.canaries.to_string().into());
+    if let Some(tokenizer) = &settings.tokenizer {
+        option("--tokenizer", PathBuf::from(tokenizer).into());
+    }
+    if name == RUNS[1] {
+        option("--clip", settings.clip.to_string().into());
+        option("--epsilon", args.target.epsilon.to_string().into());
+        if let Some(delta) = args.target.delta {
+            option("--delta", format!("{delta:e}").into());
+        }
+    } else {
+        list.push("--non-private".into());
+    }
+    list
+}

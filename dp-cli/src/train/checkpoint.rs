@@ -1,0 +1,153 @@
+//! Saving a run and taking it up again.
+
+use std::borrow::Cow;
+use std::fs;
+
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
+use burn::tensor::Bytes;
+use dp_burn::{Transformer, export};
+use dp_core::ledger::Head;
+use dp_engine::checkpoint::{self, Checkpoint, CheckpointMeta, Dataset, Dtype, Part, Tensor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::CHECKPOINT;
+use crate::args::TrainArgs;
+use crate::error::Failure;
+use crate::report::{EpsilonPoint, LossPoint};
+
+/// Part of the checkpoint with the model's parameters.
+const MODEL: &str = "model";
+/// Part with the optimizer's state, as burn writes it.
+const OPTIMIZER: &str = "optimizer";
+
+/// What was measured so far; it goes along with the checkpoint.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// Held-out losses.
+    pub losses: Vec<LossPoint>,
+    /// Epsilon spent.
+    pub epsilons: Vec<EpsilonPoint>,
+    /// Time of each step, seconds.
+    pub seconds: Vec<f64>,
+}
+
+/// A run that was interrupted.
+pub struct Saved {
+    checkpoint: Checkpoint,
+}
+
+impl Saved {
+    /// The run in --out that --resume asks for, or `None` for a new run.
+    ///
+    /// # Errors
+    /// An --out that holds another run, nothing to resume, or a run with other settings or records.
+    pub fn find(
+        args: &TrainArgs,
+        config: &Value,
+        dataset: &Dataset,
+    ) -> Result<Option<Self>, Failure> {
+        if !args.resume {
+            new_folder(args)?;
+            return Ok(None);
+        }
+        let checkpoint = Checkpoint::load(&args.out.join(CHECKPOINT))?;
+        checkpoint.manifest().check_same_run(config, dataset)?;
+        Ok(Some(Self { checkpoint }))
+    }
+
+    /// Steps done.
+    pub fn step(&self) -> u64 {
+        self.checkpoint.manifest().step
+    }
+
+    /// The ledger's head when the checkpoint was written.
+    pub fn ledger_head(&self) -> Option<Head> {
+        self.checkpoint.manifest().ledger_head()
+    }
+
+    /// What was measured so far.
+    pub fn measured(&self) -> Result<Measured, Failure> {
+        Ok(serde_json::from_value(
+            self.checkpoint.manifest().extra.clone(),
+        )?)
+    }
+
+    /// The model, on the device of `graph`.
+    pub fn model(&self, graph: &burn::tensor::Device) -> Result<Transformer, Failure> {
+        Ok(crate::model::load(&self.checkpoint, graph)?.0)
+    }
+
+    /// The optimizer with its state back.
+    pub fn optimizer(&self, fresh: ModuleOptimizer) -> Result<ModuleOptimizer, Failure> {
+        let tensors = self.checkpoint.tensors(OPTIMIZER)?;
+        let Some(state) = tensors.into_iter().next() else {
+            return Err(Failure::new(
+                "the checkpoint holds no optimizer state; start again with another --out",
+            ));
+        };
+        let record = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(state.bytes.into_owned()))
+            .map_err(|error| {
+            Failure::new(format!("the optimizer's state cannot be read: {error:?}"))
+        })?;
+        Ok(fresh.load_record(record))
+    }
+}
+
+/// Makes --out, or sees that it is empty.
+fn new_folder(args: &TrainArgs) -> Result<(), Failure> {
+    let out = &args.out;
+    let refuse = |what: &str| Failure::new(format!("--out {out:?} {what}"));
+    match fs::read_dir(out) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) if checkpoint::exists(&out.join(CHECKPOINT)) => Err(refuse(
+                "holds another run: go on with it by --resume, or choose another folder",
+            )),
+            Some(_) => Err(refuse("is not empty: choose a new or empty folder")),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs::create_dir_all(out)
+            .map_err(|error| refuse(&format!("cannot be made: {error}; choose another folder"))),
+        Err(error) => Err(refuse(&format!(
+            "cannot be used: {error}; choose another folder"
+        ))),
+    }
+}
+
+/// Writes the checkpoint of `step` done steps.
+///
+/// # Errors
+/// A disk that is full or refuses; the former checkpoint is still there then.
+pub fn save(
+    args: &TrainArgs,
+    meta: &CheckpointMeta,
+    model: &Transformer,
+    optimizer: &ModuleOptimizer,
+) -> Result<(), Failure> {
+    let parameters: Vec<_> = export(model)?
+        .into_iter()
+        .map(|tensor| Tensor::from_f32(tensor.name, tensor.shape, &tensor.values))
+        .collect();
+    let state = optimizer.to_record().into_bytes().map_err(|error| {
+        Failure::new(format!(
+            "the optimizer's state cannot be written: {error:?}"
+        ))
+    })?;
+    let state = Tensor {
+        name: "burnpack".into(),
+        dtype: Dtype::U8,
+        shape: vec![state.len()],
+        bytes: Cow::Borrowed(&state),
+    };
+    let parts = [
+        Part {
+            name: MODEL,
+            tensors: &parameters,
+        },
+        Part {
+            name: OPTIMIZER,
+            tensors: &[state],
+        },
+    ];
+    Ok(checkpoint::save(&args.out.join(CHECKPOINT), meta, &parts)?)
+}

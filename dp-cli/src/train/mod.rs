@@ -1,0 +1,117 @@
+//! `dpcube train`: a training run, private unless told otherwise, from a file of records to a model.
+
+mod checkpoint;
+mod data;
+mod measure;
+mod private;
+mod run;
+mod settings;
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use dp_burn::Transformer;
+
+use crate::args::TrainArgs;
+use crate::device;
+use crate::error::Failure;
+use crate::files;
+use crate::interrupt::Interrupt;
+use crate::model;
+use crate::report::RunSummary;
+
+use checkpoint::Saved;
+use data::Data;
+use private::Guarantee;
+use run::Run;
+
+/// Folder of the checkpoint inside --out.
+pub const CHECKPOINT: &str = "checkpoint";
+/// Copy of a tokenizer.json inside --out; absent where tokens are bytes.
+pub const TOKENIZER: &str = "tokenizer.json";
+/// The summary inside --out, which the report is made from.
+pub const SUMMARY: &str = "train.json";
+/// The privacy ledger inside --out.
+const LEDGER: &str = "ledger.bin";
+
+/// Trains.
+///
+/// # Errors
+/// Everything that is wrong with the arguments is found before anything is written. Ctrl-C finishes the
+/// step, writes a checkpoint, and ends with the way to go on.
+pub fn run(args: &TrainArgs) -> Result<(), Failure> {
+    settings::check(args)?;
+    let (tokenizer, json) =
+        model::tokenizer(args.settings.tokenizer.as_deref(), args.settings.model)?;
+    let sizes = model::config(args.settings.model, &tokenizer);
+    let data = Data::prepare(args, &tokenizer, sizes.context)?;
+    let plan = private::plan(args, &data, &sizes)?;
+    let device = device::open(args.settings.device)?;
+
+    let config = settings::config(args, &sizes, &tokenizer, plan.as_ref());
+    let saved = Saved::find(args, &config, data.dataset())?;
+    let guarantee = plan
+        .map(|plan| Guarantee::open(plan, args, &config, &data, saved.as_ref()))
+        .transpose()?;
+    if saved.is_none() {
+        if let Some(json) = json {
+            write(&args.out, TOKENIZER, &json)?;
+        }
+    }
+    for line in data.notes() {
+        eprintln!("{line}");
+    }
+
+    let graph: Device = device.clone().autodiff();
+    let model = Transformer::new(&sizes, args.settings.seed, &graph);
+    let mut run = Run::new(
+        args, config, &data, &tokenizer, sizes, model, graph, guarantee,
+    )?;
+    if let Some(saved) = saved {
+        run.restore(saved)?;
+    }
+    let interrupt = Interrupt::install("finishing the step, then writing a checkpoint")?;
+    run.steps(&interrupt)?;
+    let summary = run.finish()?;
+    write(
+        &args.out,
+        SUMMARY,
+        (serde_json::to_string_pretty(&summary)? + "\n").as_bytes(),
+    )?;
+    println!("{}", conclusion(&args.out, &summary));
+    Ok(())
+}
+
+/// Writes a file into --out, whole or not at all.
+fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let path = out.join(name);
+    files::write_atomically(&path, bytes).map_err(|error| {
+        Failure::new(format!(
+            "{path:?} cannot be written: {error}; make room, or choose another --out"
+        ))
+    })
+}
+
+/// What the run came to, for a person.
+fn conclusion(out: &Path, summary: &RunSummary) -> String {
+    let mut text = format!(
+        "{} steps, held-out loss {:.3} nats per token (without noise, on records that were not trained on)\n",
+        summary.steps, summary.held_out_loss
+    );
+    match &summary.privacy {
+        Some(privacy) => text += &privacy.statement.to_string(),
+        None => text += "Trained without privacy: nothing is promised about any record.",
+    }
+    if !summary.canaries.is_empty() {
+        text += &format!(
+            "\n{} of {} canaries recited",
+            summary.recited(),
+            summary.canaries.len()
+        );
+    }
+    text + &format!(
+        "\nThe model is in {}; try dpcube generate --model {} --prompt \"...\"",
+        out.display(),
+        out.display()
+    )
+}

@@ -1,0 +1,193 @@
+//! The guarantee of a private run: its plan, its keys, its ledger.
+
+use dp_burn::ModelConfig;
+use dp_core::ledger::Header;
+use dp_core::noise::Generator;
+use dp_core::sensitivity::ClippedSum;
+use dp_engine::batches::Batches;
+use dp_engine::fingerprint::config_fingerprint;
+use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
+use dp_engine::ledger::{Budget, LedgerFile, Reservation};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::report::{Disclosure, PrivacyStatement};
+use serde_json::Value;
+
+use super::LEDGER;
+use super::checkpoint::Saved;
+use super::data::Data;
+use crate::args::TrainArgs;
+use crate::error::Failure;
+
+/// The generator of every private run.
+pub const GENERATOR: Generator = Generator::ChaCha20;
+
+/// The plan of a private run, calibrated; `None` with --non-private. Its warnings are printed.
+///
+/// # Errors
+/// A target, a batch or a clipping norm that is out of range, or a target that no noise reaches.
+pub fn plan(args: &TrainArgs, data: &Data, sizes: &ModelConfig) -> Result<Option<Plan>, Failure> {
+    if args.non_private {
+        return Ok(None);
+    }
+    let records = data.dataset().records;
+    let plan = Plan::new(&PlanRequest {
+        target: PrivacyTarget {
+            epsilon: args.target.epsilon,
+            delta: args.target.delta(records),
+        },
+        records,
+        batch: args.settings.batch,
+        steps: args.settings.steps,
+        clip: args.settings.clip,
+        eta: rounding_allowance(args.settings.batch, args.settings.microbatch, sizes)?,
+    })?;
+    for warning in plan.warnings() {
+        eprintln!("dpcube: warning: {warning}");
+    }
+    Ok(Some(plan))
+}
+
+/// The share of the clipping norm that f32 rounding can add to one record's influence on the sum.
+///
+/// The drawn batch stays below its mean by eight standard deviations plus 16, but for a chance below
+/// 1e-14 a step, which the smallest delta in use swallows; depths are those of the longest chain of
+/// additions in the sum (microbatch rows times tokens, then microbatches) and in the norm.
+fn rounding_allowance(batch: u64, microbatch: usize, sizes: &ModelConfig) -> Result<f64, Failure> {
+    let terms = batch + (8.0 * (batch as f64).sqrt()).ceil() as u64 + 16;
+    let widest = sizes.hidden.max(sizes.vocabulary).max(3 * sizes.width);
+    let sum = ClippedSum {
+        terms,
+        sum_depth: (microbatch * sizes.context) as u64 + terms.div_ceil(microbatch as u64) + 2,
+        norm_depth: (sizes.context * sizes.context.max(sizes.width) + widest) as u64
+            + 16 * (sizes.layers as u64 + 2),
+        cancellation: 1.0,
+    };
+    sum.eta().map_err(|error| {
+        Failure::new(format!(
+            "the rounding of a batch of {batch} records has no useful bound ({error}): choose a smaller --batch or --microbatch"
+        ))
+    })
+}
+
+/// What a private run holds while it trains.
+pub struct Guarantee {
+    plan: Plan,
+    ledger: LedgerFile,
+    noise: NoiseKey,
+    sampling: Option<dp_engine::keys::SamplingKey>,
+    groups: Vec<(String, u32)>,
+    dataset: dp_engine::checkpoint::Dataset,
+}
+
+impl Guarantee {
+    /// Draws this start's keys and opens the ledger: a new one, or the one of the run that goes on.
+    ///
+    /// # Errors
+    /// No randomness from the system, or a ledger that is locked, damaged, of another run, or older than
+    /// the checkpoint.
+    pub fn open(
+        plan: Plan,
+        args: &TrainArgs,
+        config: &Value,
+        data: &Data,
+        saved: Option<&Saved>,
+    ) -> Result<Self, Failure> {
+        let keys = RunKeys::generate()?;
+        let header = Header {
+            dataset: data.dataset().fingerprint,
+            config: config_fingerprint(config),
+        };
+        let PrivacyTarget { epsilon, delta } = plan.target();
+        let budget = Budget { epsilon, delta };
+        let path = args.out.join(LEDGER);
+        let ledger = match saved {
+            None => LedgerFile::create(&path, &header, budget, keys.process)?,
+            Some(saved) => {
+                let (mut ledger, recovery) =
+                    LedgerFile::open(&path, &header, budget, keys.process)?;
+                if let Some(head) = saved.ledger_head() {
+                    ledger.require(&head)?;
+                }
+                if recovery.unconfirmed > 0 {
+                    eprintln!(
+                        "dpcube: warning: {} reserved steps were never confirmed; they count as spent",
+                        recovery.unconfirmed
+                    );
+                }
+                ledger
+            }
+        };
+        Ok(Self {
+            plan,
+            ledger,
+            noise: keys.noise,
+            sampling: Some(keys.sampling),
+            groups: data.groups(),
+            dataset: *data.dataset(),
+        })
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The ledger as it is now.
+    pub fn ledger(&self) -> &LedgerFile {
+        &self.ledger
+    }
+
+    /// The batches of this start. Their key can be taken once.
+    pub fn batches(&mut self, microbatch: usize) -> Result<Batches, Failure> {
+        let key = self
+            .sampling
+            .take()
+            .ok_or_else(|| Failure::new("the batches of this start were made already"))?;
+        Ok(Batches::private(
+            self.dataset.records,
+            self.plan.rate(),
+            microbatch,
+            key,
+        )?)
+    }
+
+    /// Charges a step, before anything of it may leave.
+    pub fn reserve(&mut self, step: u64) -> Result<Reservation, Failure> {
+        Ok(self.ledger.reserve(step, self.plan.charge())?)
+    }
+
+    /// What draws the noise of a charged step.
+    pub fn noise<'a>(&'a self, reservation: &'a Reservation) -> Result<StepNoise<'a>, Failure> {
+        Ok(self.noise.for_step(reservation)?)
+    }
+
+    /// Notes that a charged step was used.
+    pub fn commit(&mut self, reservation: Reservation) -> Result<(), Failure> {
+        Ok(self.ledger.commit(reservation)?)
+    }
+
+    /// Upper bound on epsilon spent so far.
+    pub fn spent(&self) -> Result<f64, Failure> {
+        Ok(self.ledger.epsilon(self.plan.target().delta)?.upper)
+    }
+
+    /// What is promised, and on what it rests.
+    pub fn statement(&self) -> Result<PrivacyStatement, Failure> {
+        let without_noise = [
+            "the number of records N and of those longer than the context (printed, and in the settings)",
+            "the held-out loss, on records that were not trained on: the guarantee does not cover these",
+            "exposure and recitation of the planted canaries, which are invented",
+            "the time of each step, which grows with the number of records drawn",
+        ];
+        Ok(PrivacyStatement::new(
+            &self.plan,
+            &self.ledger,
+            Disclosure {
+                dataset: self.dataset,
+                rng: "ChaCha20 (RFC 8439), a key from the operating system at each start, written nowhere".into(),
+                without_noise: without_noise.map(String::from).to_vec(),
+                groups: self.groups.clone(),
+            },
+        )?)
+    }
+}

@@ -1,0 +1,381 @@
+//! The loop: draw, clip and sum, charge, noise, step, commit.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::Device;
+use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
+use dp_core::clipping::Clipping;
+use dp_engine::batches::{Batches, LogicalBatch};
+use dp_engine::checkpoint::CheckpointMeta;
+use dp_text::rows::Rows;
+use dp_text::tokenizer::Tokenizer;
+use serde_json::Value;
+
+use super::checkpoint::{self, Measured, Saved};
+use super::data::Data;
+use super::private::{GENERATOR, Guarantee};
+use super::{measure, settings};
+use crate::args::TrainArgs;
+use crate::error::Failure;
+use crate::interrupt::Interrupt;
+use crate::memory;
+use crate::model::{Reader, upload};
+use crate::progress::Progress;
+use crate::report::{EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting};
+
+/// Held-out losses along the way, the last not counted.
+const LOSS_POINTS: u64 = 20;
+/// Held-out records measured along the way; the last measure takes all.
+const SOME_HELD_OUT: usize = 256;
+/// AdamW's second-moment decay: half-life of a few hundred steps, as short runs need.
+const BETA_2: f32 = 0.99;
+
+/// A training run.
+pub struct Run<'a> {
+    args: &'a TrainArgs,
+    config: Value,
+    data: &'a Data,
+    tokenizer: &'a Tokenizer,
+    sizes: ModelConfig,
+    graph: Device,
+    /// `None` only while the optimizer has it.
+    model: Option<Transformer>,
+    optimizer: ModuleOptimizer,
+    batches: Batches,
+    guarantee: Option<Guarantee>,
+    done: u64,
+    measured: Measured,
+}
+
+impl<'a> Run<'a> {
+    /// A run at its start.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        args: &'a TrainArgs,
+        config: Value,
+        data: &'a Data,
+        tokenizer: &'a Tokenizer,
+        sizes: ModelConfig,
+        model: Transformer,
+        graph: Device,
+        mut guarantee: Option<Guarantee>,
+    ) -> Result<Self, Failure> {
+        let settings = &args.settings;
+        let records = data.dataset().records;
+        let batches = match &mut guarantee {
+            Some(guarantee) => guarantee.batches(settings.microbatch)?,
+            None => {
+                let rate = settings.batch as f64 / records as f64;
+                Batches::seeded(records, rate, settings.microbatch, settings.seed)?
+            }
+        };
+        Ok(Self {
+            args,
+            config,
+            data,
+            tokenizer,
+            sizes,
+            graph,
+            model: Some(model),
+            optimizer: AdamWConfig::new()
+                .with_beta_2(BETA_2)
+                .with_epsilon(1e-8)
+                .init(),
+            batches,
+            guarantee,
+            done: 0,
+            measured: Measured::default(),
+        })
+    }
+
+    /// Takes up an interrupted run.
+    pub fn restore(&mut self, saved: Saved) -> Result<(), Failure> {
+        self.model = Some(saved.model(&self.graph)?);
+        let fresh = AdamWConfig::new()
+            .with_beta_2(BETA_2)
+            .with_epsilon(1e-8)
+            .init();
+        self.optimizer = saved.optimizer(fresh)?;
+        self.measured = saved.measured()?;
+        self.done = saved.step();
+        Ok(())
+    }
+
+    /// Trains to the last step.
+    ///
+    /// # Errors
+    /// Ctrl-C ends with a checkpoint and the way to go on; a budget that is spent ends before the step.
+    pub fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
+        let steps = self.args.settings.steps;
+        let name = if self.guarantee.is_some() {
+            "private"
+        } else {
+            "non-private"
+        };
+        let mut progress = Progress::new(name, steps, self.done);
+        while self.done < steps {
+            let started = Instant::now();
+            self.step()?;
+            self.graph.sync().map_err(|error| {
+                Failure::new(format!(
+                    "the device failed at step {}: {error:?}",
+                    self.done
+                ))
+            })?;
+            self.measured.seconds.push(started.elapsed().as_secs_f64());
+            self.done += 1;
+
+            if self.is_measured() {
+                self.measure()?;
+            }
+            let spent = self.measured.epsilons.last().map(|point| point.epsilon);
+            progress.step(self.done, self.places_per_step(), spent);
+            let stop = interrupt.requested() && self.done < steps;
+            if stop || self.done.is_multiple_of(self.args.checkpoint_every) || self.done == steps {
+                self.save()?;
+            }
+            if stop {
+                progress.finish();
+                return Err(Failure::interrupted(format!(
+                    "stopped after step {}; the same command with --resume goes on",
+                    self.done
+                )));
+            }
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// One logical step.
+    fn step(&mut self) -> Result<(), Failure> {
+        let step = self.done;
+        let rate = settings::learning_rate(self.args.settings.lr, step, self.args.settings.steps);
+        let model = self
+            .model
+            .take()
+            .ok_or_else(|| Failure::new("the model was lost in a failed step"))?;
+        let work = Work {
+            data: self.data,
+            context: self.sizes.context,
+            graph: &self.graph,
+            batch: self.args.settings.batch,
+        };
+        let batch = self.batches.draw(step);
+        let model = match &mut self.guarantee {
+            Some(guarantee) => {
+                let sums = work.clipped_sum(&model, batch, guarantee)?;
+                let paid = guarantee.reserve(step)?;
+                let gradients = sums.release(
+                    guarantee.plan().divisor(),
+                    &guarantee.noise(&paid)?,
+                    GENERATOR,
+                )?;
+                let model = self.optimizer.step(rate, model, gradients);
+                guarantee.commit(paid)?;
+                model
+            }
+            None => match work.ordinary(&model, batch)? {
+                Some(gradients) => self.optimizer.step(rate, model, gradients),
+                // No record was drawn: there is nothing to learn from.
+                None => model,
+            },
+        };
+        self.model = Some(model);
+        Ok(())
+    }
+
+    /// Places computed a step: expected batch times context. The valid tokens drawn are private.
+    fn places_per_step(&self) -> u64 {
+        self.args.settings.batch * self.sizes.context as u64
+    }
+
+    /// Whether loss and epsilon are taken after this step: they cost more than a step.
+    fn is_measured(&self) -> bool {
+        let steps = self.args.settings.steps;
+        let every = steps.div_ceil(LOSS_POINTS).max(1);
+        self.done == 1 || self.done == steps || self.done.is_multiple_of(every)
+    }
+
+    fn measure(&mut self) -> Result<(), Failure> {
+        let step = self.done;
+        if let Some(guarantee) = &self.guarantee {
+            let epsilon = guarantee.spent()?;
+            self.measured.epsilons.push(EpsilonPoint { step, epsilon });
+        }
+        let most = if step == self.args.settings.steps {
+            usize::MAX
+        } else {
+            SOME_HELD_OUT
+        };
+        let loss = measure::held_out_loss(&self.reader()?, self.data, most)?;
+        self.measured.losses.push(LossPoint { step, loss });
+        Ok(())
+    }
+
+    fn reader(&self) -> Result<Reader<'a>, Failure> {
+        let model = self
+            .model
+            .as_ref()
+            .ok_or_else(|| Failure::new("the model was lost in a failed step"))?;
+        Ok(Reader {
+            model: model.valid(),
+            config: self.sizes.clone(),
+            tokenizer: self.tokenizer,
+            device: self.graph.clone().inner(),
+        })
+    }
+
+    fn save(&self) -> Result<(), Failure> {
+        let meta = CheckpointMeta {
+            step: self.done,
+            config: self.config.clone(),
+            dataset: *self.data.dataset(),
+            ledger: self
+                .guarantee
+                .as_ref()
+                .map(|guarantee| guarantee.ledger().head()),
+            extra: serde_json::to_value(&self.measured)?,
+        };
+        let model = self
+            .model
+            .as_ref()
+            .ok_or_else(|| Failure::new("the model was lost in a failed step"))?;
+        checkpoint::save(self.args, &meta, model, &self.optimizer)
+    }
+
+    /// Measures the finished model.
+    pub fn finish(self) -> Result<RunSummary, Failure> {
+        let canaries = measure::canaries(&self.reader()?, self.data, self.args.settings.seed)?;
+        let mut seconds = self.measured.seconds.clone();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds.get(seconds.len() / 2).copied().unwrap_or(f64::NAN);
+        let privacy = match &self.guarantee {
+            Some(guarantee) => Some(PrivacySummary {
+                statement: guarantee.statement()?,
+                epsilon_curve: self.measured.epsilons.clone(),
+            }),
+            None => None,
+        };
+        let total: f64 = seconds.iter().sum();
+        Ok(RunSummary {
+            settings: self.settings(),
+            data: self.data.summary.clone(),
+            parameters: self.sizes.parameters() as u64,
+            steps: self.done,
+            held_out_loss: self
+                .measured
+                .losses
+                .last()
+                .map_or(f64::NAN, |point| point.loss),
+            held_out_curve: self.measured.losses.clone(),
+            tokens_per_s: (self.places_per_step() * seconds.len() as u64) as f64 / total,
+            step_seconds: median,
+            peak_memory_bytes: memory::peak_bytes(),
+            canaries,
+            privacy,
+        })
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        let settings = &self.args.settings;
+        let named = |name: &str, value: String| Setting {
+            name: name.into(),
+            value,
+        };
+        vec![
+            named(
+                "model",
+                format!(
+                    "{:?}, {} parameters",
+                    settings.model,
+                    self.sizes.parameters()
+                )
+                .to_lowercase(),
+            ),
+            named("tokenizer", self.tokenizer.fingerprint()),
+            named("device", format!("{:?}", settings.device).to_lowercase()),
+            named("steps", settings.steps.to_string()),
+            named("batch", format!("{} records expected", settings.batch)),
+            named(
+                "microbatch",
+                format!(
+                    "{} rows of {} tokens",
+                    settings.microbatch, self.sizes.context
+                ),
+            ),
+            named(
+                "optimizer",
+                format!("AdamW, peak learning rate {}", settings.lr),
+            ),
+            named("seed", settings.seed.to_string()),
+        ]
+    }
+}
+
+/// What the gradients of one logical batch are made from.
+struct Work<'a> {
+    data: &'a Data,
+    context: usize,
+    graph: &'a Device,
+    batch: u64,
+}
+
+impl Work<'_> {
+    /// The clipped sum over the batch; zeros for an empty one.
+    fn clipped_sum(
+        &self,
+        model: &Transformer,
+        batch: LogicalBatch<'_>,
+        guarantee: &Guarantee,
+    ) -> Result<PrivateGradients, Failure> {
+        let clipping = Clipping::Flat {
+            clip: guarantee.plan().clip() as f32,
+        };
+        let mut sums = PrivateGradients::new(model, clipping);
+        self.each_microbatch(batch, |batch| {
+            let mut tape = Tape::private(self.graph);
+            let losses = model.losses(&batch, &mut tape).sum();
+            Ok(sums.add(tape, losses, batch.mask)?)
+        })?;
+        Ok(sums)
+    }
+
+    /// Ordinary summed gradients over the expected batch size; `None` for an empty batch.
+    fn ordinary(
+        &self,
+        model: &Transformer,
+        batch: LogicalBatch<'_>,
+    ) -> Result<Option<GradientsParams>, Failure> {
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        let mut sums = GradientsAccumulator::new();
+        self.each_microbatch(batch, |batch| {
+            let mut tape = Tape::ordinary(self.graph);
+            let loss = model.losses(&batch, &mut tape).sum() / self.batch as f64;
+            sums.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+            Ok(())
+        })?;
+        Ok(Some(sums.grads()))
+    }
+
+    fn each_microbatch(
+        &self,
+        batch: LogicalBatch<'_>,
+        mut work: impl FnMut(Batch) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for microbatch in batch.microbatches() {
+            let mut rows = Rows::new(microbatch.records.len(), self.context);
+            let records: Vec<Option<usize>> = microbatch
+                .records
+                .iter()
+                .map(|r| r.map(|r| r as usize))
+                .collect();
+            rows.fill(&self.data.train, &records)?;
+            work(upload(&rows, microbatch.mask, self.graph))?;
+        }
+        Ok(())
+    }
+}

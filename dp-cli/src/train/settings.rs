@@ -1,0 +1,96 @@
+//! Checks of the arguments, and the configuration that a resumed run must repeat.
+
+use dp_burn::ModelConfig;
+use dp_engine::plan::Plan;
+use dp_text::tokenizer::Tokenizer;
+use serde_json::{Value, json};
+
+use crate::args::TrainArgs;
+use crate::error::Failure;
+
+/// Checks what no later part of the run checks.
+///
+/// # Errors
+/// One line that names the value and what to do.
+pub fn check(args: &TrainArgs) -> Result<(), Failure> {
+    let settings = &args.settings;
+    let refuse = |message: String| Err(Failure::new(message));
+    if !(settings.lr.is_finite() && settings.lr > 0.0) {
+        return refuse(format!(
+            "--lr is {}: it must be a finite number above 0, for example 0.002",
+            settings.lr
+        ));
+    }
+    if settings.steps == 0 {
+        return refuse("--steps is 0: train for at least 1".into());
+    }
+    if settings.batch == 0 {
+        return refuse("--batch is 0: choose an expected batch size of at least 1 record".into());
+    }
+    if settings.microbatch == 0 || settings.microbatch > 4096 {
+        return refuse(format!(
+            "--microbatch is {}: choose from 1 to 4096 rows",
+            settings.microbatch
+        ));
+    }
+    if args.checkpoint_every == 0 {
+        return refuse(
+            "--checkpoint-every is 0: choose at least 1 step between checkpoints".into(),
+        );
+    }
+    Ok(())
+}
+
+/// Everything that decides what the run computes. Kept in the checkpoint; its digest in the ledger.
+pub fn config(
+    args: &TrainArgs,
+    sizes: &ModelConfig,
+    tokenizer: &Tokenizer,
+    plan: Option<&Plan>,
+) -> Value {
+    let settings = &args.settings;
+    let guarantee = plan.map(|plan| {
+        json!({
+            "epsilon": plan.target().epsilon,
+            "delta": plan.target().delta,
+            "sigma": plan.sigma(),
+            "clip": plan.clip(),
+            "eta": plan.request().eta,
+        })
+    });
+    json!({
+        "sizes": sizes,
+        "tokenizer": tokenizer.fingerprint(),
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "microbatch": settings.microbatch,
+        "lr": settings.lr,
+        "seed": settings.seed,
+        "canaries": args.canaries,
+        "user_field": args.user_field,
+        "privacy": guarantee,
+    })
+}
+
+/// The learning rate of a step: a linear warm-up over the first twentieth, then linearly down to a tenth.
+pub fn learning_rate(peak: f64, step: u64, steps: u64) -> f64 {
+    let warm = (steps / 20).max(1);
+    if step < warm {
+        return peak * (step + 1) as f64 / warm as f64;
+    }
+    let done = (step - warm) as f64 / (steps - warm).max(1) as f64;
+    peak * (1.0 - 0.9 * done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_warms_up_and_comes_down() {
+        let rate = |step| learning_rate(1.0, step, 100);
+        assert_eq!((rate(0), rate(4), rate(5)), (0.2, 1.0, 1.0));
+        assert!(rate(50) < rate(20) && rate(99) < 0.12 && rate(99) > 0.1);
+        assert_eq!(learning_rate(1.0, 0, 1), 1.0);
+    }
+}
