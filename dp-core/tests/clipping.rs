@@ -75,6 +75,30 @@ fn flat_factor_bounds_every_norm_and_wastes_nothing() {
     }
 }
 
+/// Clipping norms below what a policy may have, where the squared norm itself is subnormal.
+#[test]
+fn flat_factor_bounds_subnormal_squared_norms() {
+    let mut clipped_some = 0;
+    for clip in [1e-17f32, 1e-21, 1e-22, 1e-25] {
+        for norm_sq in (0..0x0180_0000)
+            .step_by(17)
+            .chain(0..5000)
+            .map(f32::from_bits)
+        {
+            let norm = f64::from(norm_sq).sqrt();
+            let clipped = norm * f64::from(flat_factor(norm_sq, clip));
+            let want = norm.min(f64::from(clip));
+            assert!(
+                clipped <= f64::from(clip) * (1.0 + CLIP_SLACK),
+                "{norm_sq:e} {clip:e}"
+            );
+            assert!(clipped >= want * (1.0 - CLIP_SLACK), "{norm_sq:e} {clip:e}");
+            clipped_some += u32::from(norm > f64::from(clip));
+        }
+    }
+    assert!(clipped_some > 1_000_000);
+}
+
 #[test]
 fn automatic_factor_stays_below_the_clip_and_is_accurate() {
     for clip in CLIPS {

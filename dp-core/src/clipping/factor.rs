@@ -65,7 +65,8 @@ pub fn automatic_factor(norm_sq: f32, clip: f32, gamma: f32) -> f32 {
 
 /// `sqrt(x)` for every finite `x >= 0`, subnormals included.
 ///
-/// A tiny `x` is scaled by 2^64 first, a huge one by 2^-64: the iteration stays among normal numbers.
+/// A tiny `x` is scaled by 2^64 first, a huge one by 2^-64: the iteration stays among normal numbers,
+/// and its squares don't overflow.
 #[cfg_attr(feature = "cube", cube)]
 fn norm_of_square(x: f32) -> f32 {
     let tiny = x < 1.0e-18f32;
