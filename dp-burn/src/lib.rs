@@ -21,6 +21,7 @@ mod kernels;
 mod layers;
 mod model;
 mod ops;
+mod optimizer;
 mod state;
 mod tape;
 
@@ -29,6 +30,7 @@ pub use error::PrivacyError;
 pub use gradients::PrivateGradients;
 pub use layers::{Embedding, Init, LayerNorm, Linear, Position};
 pub use model::{Batch, ModelConfig, Transformer};
+pub use optimizer::AdamW;
 pub use ops::{causal_attention, cross_entropy, gelu};
 pub use state::{NamedTensor, StateError, export, import};
 pub use tape::Tape;

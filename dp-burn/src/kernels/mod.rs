@@ -5,6 +5,7 @@
 //! that a row's result depends on that row alone: an example's gradient can't change with its
 //! neighbours in the batch.
 
+pub(crate) mod adamw;
 pub(crate) mod attention;
 pub(crate) mod cross_entropy;
 pub(crate) mod gelu;
