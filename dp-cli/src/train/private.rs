@@ -7,7 +7,7 @@ use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile, Reservation};
+use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use serde_json::Value;
@@ -151,9 +151,14 @@ impl Guarantee {
         )?)
     }
 
-    /// Charges a step, before anything of it may leave.
-    pub fn reserve(&mut self, step: u64) -> Result<Reservation, Failure> {
-        Ok(self.ledger.reserve(step, self.plan.charge())?)
+    /// Charges a step, before anything of it may leave; `None` when the budget has no room for it, as at the
+    /// end of a run that crashed: the steps that were reserved then and lost are spent all the same.
+    pub fn reserve(&mut self, step: u64) -> Result<Option<Reservation>, Failure> {
+        match self.ledger.reserve(step, self.plan.charge()) {
+            Ok(reservation) => Ok(Some(reservation)),
+            Err(LedgerFileError::OverBudget { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What draws the noise of a charged step.

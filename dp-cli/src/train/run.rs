@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::Device;
-use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
+use dp_burn::{AdamW, Batch, ModelConfig, PrivateGradients, Tape, Transformer};
 use dp_core::clipping::Clipping;
 use dp_engine::batches::{Batches, LogicalBatch};
 use dp_engine::checkpoint::CheckpointMeta;
@@ -31,6 +31,15 @@ const LOSS_POINTS: u64 = 20;
 const SOME_HELD_OUT: usize = 256;
 /// AdamW's second-moment decay: half-life of a few hundred steps, as short runs need.
 const BETA_2: f32 = 0.99;
+
+/// The optimizer of every run.
+fn optimizer() -> ModuleOptimizer {
+    let adamw = AdamW {
+        beta_2: BETA_2,
+        ..AdamW::default()
+    };
+    adamw.into()
+}
 
 /// A training run.
 pub struct Run<'a> {
@@ -79,10 +88,7 @@ impl<'a> Run<'a> {
             sizes,
             graph,
             model: Some(model),
-            optimizer: AdamWConfig::new()
-                .with_beta_2(BETA_2)
-                .with_epsilon(1e-8)
-                .init(),
+            optimizer: optimizer(),
             batches,
             guarantee,
             done: 0,
@@ -93,11 +99,7 @@ impl<'a> Run<'a> {
     /// Takes up an interrupted run.
     pub fn restore(&mut self, saved: Saved) -> Result<(), Failure> {
         self.model = Some(saved.model(&self.graph)?);
-        let fresh = AdamWConfig::new()
-            .with_beta_2(BETA_2)
-            .with_epsilon(1e-8)
-            .init();
-        self.optimizer = saved.optimizer(fresh)?;
+        self.optimizer = saved.optimizer(optimizer())?;
         self.measured = saved.measured()?;
         self.done = saved.step();
         Ok(())
@@ -106,7 +108,8 @@ impl<'a> Run<'a> {
     /// Trains to the last step.
     ///
     /// # Errors
-    /// Ctrl-C ends with a checkpoint and the way to go on; a budget that is spent ends before the step.
+    /// Ctrl-C ends with a checkpoint and the way to go on. A budget that is spent ends the run before the step,
+    /// which is no error: what was lost in a crash is spent too.
     pub fn steps(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
         let steps = self.args.settings.steps;
         let name = if self.guarantee.is_some() {
@@ -117,7 +120,16 @@ impl<'a> Run<'a> {
         let mut progress = Progress::new(name, steps, self.done);
         while self.done < steps {
             let started = Instant::now();
-            self.step()?;
+            if !self.step()? {
+                progress.note(&format!(
+                    "dpcube: warning: the budget is spent after {} of {steps} steps, counting steps that an earlier \
+                     start reserved and lost; training ends here",
+                    self.done
+                ));
+                self.measure()?;
+                self.save()?;
+                break;
+            }
             self.graph.sync().map_err(|error| {
                 Failure::new(format!(
                     "the device failed at step {}: {error:?}",
@@ -148,8 +160,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// One logical step.
-    fn step(&mut self) -> Result<(), Failure> {
+    /// One logical step; `false`, with nothing done, where the budget has no room for it.
+    fn step(&mut self) -> Result<bool, Failure> {
         let step = self.done;
         let rate = settings::learning_rate(self.args.settings.lr, step, self.args.settings.steps);
         let model = self
@@ -166,7 +178,10 @@ impl<'a> Run<'a> {
         let model = match &mut self.guarantee {
             Some(guarantee) => {
                 let sums = work.clipped_sum(&model, batch, guarantee)?;
-                let paid = guarantee.reserve(step)?;
+                let Some(paid) = guarantee.reserve(step)? else {
+                    self.model = Some(model);
+                    return Ok(false);
+                };
                 let gradients = sums.release(
                     guarantee.plan().divisor(),
                     &guarantee.noise(&paid)?,
@@ -183,7 +198,7 @@ impl<'a> Run<'a> {
             },
         };
         self.model = Some(model);
-        Ok(())
+        Ok(true)
     }
 
     /// Places computed a step: expected batch times context. The valid tokens drawn are private.
@@ -204,11 +219,9 @@ impl<'a> Run<'a> {
             let epsilon = guarantee.spent()?;
             self.measured.epsilons.push(EpsilonPoint { step, epsilon });
         }
-        let most = if step == self.args.settings.steps {
-            usize::MAX
-        } else {
-            SOME_HELD_OUT
-        };
+        // The last step is the last planned, or the one that spent the budget: then this is called again.
+        let is_last = step == self.args.settings.steps || !self.is_measured();
+        let most = if is_last { usize::MAX } else { SOME_HELD_OUT };
         let loss = measure::held_out_loss(&self.reader()?, self.data, most)?;
         self.measured.losses.push(LossPoint { step, loss });
         Ok(())

@@ -1,0 +1,421 @@
+//! The program as a person runs it: training, its bad inputs, its interruptions, and what it leaves behind.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a file of records.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new(records: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text: String = (0..records)
+            .map(|i| format!("record {i}: the note of a day in month {}\n", i % 12))
+            .collect();
+        fs::write(folder.path().join("notes.txt"), text).expect("a file");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A small private run, with more arguments behind.
+    fn train(&self, out: &str, arguments: &[&str]) -> Command {
+        let mut command = dpcube();
+        command
+            .args(["train", "--data"])
+            .arg(self.path("notes.txt"))
+            .arg("--out")
+            .arg(self.path(out))
+            .args(["--batch", "8", "--microbatch", "8"])
+            .args(arguments);
+        command
+    }
+
+    fn json(&self, name: &str) -> Value {
+        let text = fs::read_to_string(self.path(name)).expect("a file");
+        serde_json::from_str(&text).expect("JSON")
+    }
+}
+
+fn dpcube() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_dpcube"))
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().expect("the program starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn assert_done(output: &Output) {
+    assert!(output.status.success(), "{}", stderr(output));
+}
+
+/// Exit code 2 and a last line on stderr that says `named`; gives that line.
+fn assert_refused(output: &Output, named: &str) {
+    let text = stderr(output);
+    let line = text.lines().last().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(line.starts_with("dpcube: error: "), "{text}");
+    assert!(line.contains(named), "{named:?} is not in {line:?}");
+    assert_eq!(text.matches("dpcube: error").count(), 1, "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+#[test]
+fn bad_arguments_are_refused_before_anything_is_written() {
+    let place = Place::new(60);
+    let cases: &[(&[&str], &str)] = &[
+        (&["--epsilon", "0"], "epsilon is 0"),
+        (&["--epsilon", "-3"], "epsilon is -3"),
+        (&["--epsilon", "nan"], "epsilon is NaN"),
+        (&["--delta", "1"], "delta is 1"),
+        (&["--delta", "0"], "delta is 0"),
+        (&["--batch", "61"], "--batch is 61"),
+        (&["--batch", "0"], "--batch is 0"),
+        (&["--clip", "0"], "clipping norm is 0"),
+        (&["--clip", "-1"], "clipping norm is -1"),
+        (&["--steps", "0"], "--steps is 0"),
+        (&["--lr", "0"], "--lr is 0"),
+        (&["--microbatch", "0"], "--microbatch is 0"),
+        (&["--checkpoint-every", "0"], "--checkpoint-every is 0"),
+        (&["--epsilon", "1e-12", "--delta", "1e-30"], "epsilon"),
+        (&["--device", "cuda"], "cuda"),
+        (&["--tokenizer", "no-such-file.json"], "no-such-file.json"),
+        (&["--resume"], "checkpoint"),
+        (&["--user-field", "patient"], "patient"),
+        (&["--canaries", "1000000"], "1000000"),
+    ];
+    for (arguments, named) in cases {
+        let mut command = place.train("out", &["--steps", "1"]);
+        // The last of two settings would be refused as given twice; these replace the small run's own.
+        let given: Vec<_> = command.get_args().map(|a| a.to_owned()).collect();
+        let mut kept = Vec::new();
+        let mut skip = false;
+        for argument in given {
+            let is_replaced = arguments
+                .iter()
+                .any(|a| a.starts_with("--") && argument == *a);
+            if !skip && !is_replaced {
+                kept.push(argument);
+            }
+            skip = is_replaced;
+        }
+        command = dpcube();
+        command.args(kept).args(*arguments);
+        let output = run(&mut command);
+        assert_refused(&output, named);
+        assert!(
+            !place.path("out").exists(),
+            "{arguments:?} left something behind"
+        );
+    }
+}
+
+#[test]
+fn bad_files_are_refused_before_anything_is_written() {
+    let place = Place::new(3);
+    let cases: &[(&str, Option<&[u8]>, &str)] = &[
+        ("missing.txt", None, "missing.txt"),
+        ("empty.txt", Some(b""), "empty.txt"),
+        ("blank.txt", Some(b"\n\n  \n"), "blank.txt"),
+        ("one.txt", Some(b"only this\n"), "one.txt"),
+        ("latin.txt", Some(b"first\nsecond \xe9t\xe9\n"), "latin.txt"),
+        (
+            "bad.jsonl",
+            Some(b"{\"text\": \"a\"}\n{\"text\": 3}\n"),
+            "bad.jsonl",
+        ),
+        (
+            "broken.jsonl",
+            Some(b"{\"text\": \"a\"}\n{\"text\": \n"),
+            "broken.jsonl",
+        ),
+    ];
+    for (name, bytes, named) in cases {
+        let path = place.path(name);
+        if let Some(bytes) = bytes {
+            fs::write(&path, bytes).expect("a file");
+        }
+        let mut command = dpcube();
+        command
+            .args(["train", "--batch", "1", "--steps", "1", "--data"])
+            .arg(&path)
+            .arg("--out")
+            .arg(place.path("out"));
+        assert_refused(&run(&mut command), named);
+        assert!(!place.path("out").exists(), "{name} left something behind");
+    }
+}
+
+#[test]
+fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
+    let place = Place::new(120);
+    let arguments = [
+        "--steps",
+        "3",
+        "--epsilon",
+        "8",
+        "--delta",
+        "1e-3",
+        "--canaries",
+        "1",
+    ];
+    let output = run(&mut place.train("out", &arguments));
+    assert_done(&output);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("differential privacy"), "{said}");
+
+    let summary = place.json("out/train.json");
+    let privacy = &summary["privacy"];
+    assert_eq!(
+        (&privacy["steps"], &privacy["unconfirmed"]),
+        (&3.into(), &0.into())
+    );
+    let number = |name: &str| privacy[name].as_f64().expect(name);
+    assert!(number("upper") <= 8.0 && number("lower") <= number("upper"));
+    assert!(
+        (number("rate") - 8.0 / summary["data"]["train_records"].as_f64().unwrap()).abs() < 1e-12
+    );
+    assert_eq!(privacy["groups"][0]["records"], 16);
+    assert!(privacy["groups"][0]["epsilon"].as_f64().unwrap() > number("upper"));
+    assert_eq!(summary["canaries"].as_array().map(Vec::len), Some(1));
+
+    let ledger = dp_engine::ledger::inspect(&place.path("out/ledger.bin")).expect("a ledger");
+    assert_eq!(ledger.summary.state.reservations(), 3);
+
+    let generate = |prompt: &str| {
+        let mut command = dpcube();
+        command
+            .args([
+                "generate",
+                "--max-tokens",
+                "4",
+                "--prompt",
+                prompt,
+                "--model",
+            ])
+            .arg(place.path("out"));
+        run(&mut command)
+    };
+    let output = generate("record 5");
+    assert_done(&output);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("record 5"));
+    assert_refused(&generate(&"long ".repeat(50)), "250 tokens");
+
+    assert_refused(
+        &run(&mut place.train("out", &arguments)),
+        "holds another run",
+    );
+    let mut changed = arguments;
+    changed[1] = "4";
+    let mut command = place.train("out", &changed);
+    assert_refused(&run(command.arg("--resume")), "steps");
+
+    fs::write(place.path("notes.txt"), "other\nrecords\n".repeat(60)).expect("a file");
+    let mut command = place.train("out", &arguments);
+    assert_refused(&run(command.arg("--resume")), "data");
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_left_alone() {
+    let place = Place::new(60);
+    fs::create_dir(place.path("out")).expect("a folder");
+    fs::write(place.path("out/thesis.txt"), "mine").expect("a file");
+    assert_refused(
+        &run(&mut place.train("out", &["--steps", "1"])),
+        "is not empty",
+    );
+    assert_eq!(
+        fs::read_dir(place.path("out")).expect("a folder").count(),
+        1
+    );
+}
+
+/// Waits until the child has written a line with `word` on stderr.
+fn wait_for(child: &mut Child, word: &str) -> BufReader<std::process::ChildStderr> {
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        assert_ne!(
+            lines.read_line(&mut line).expect("readable"),
+            0,
+            "ended before {word:?}"
+        );
+    }
+    lines
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status();
+    assert!(status.expect("kill runs").success());
+}
+
+const LONG: [&str; 8] = [
+    "--steps",
+    "60",
+    "--epsilon",
+    "8",
+    "--delta",
+    "1e-3",
+    "--checkpoint-every",
+    "5",
+];
+
+#[test]
+fn ctrl_c_finishes_the_step_and_the_run_goes_on() {
+    let place = Place::new(120);
+    let mut child = place
+        .train("out", &LONG)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = wait_for(&mut child, "step 1 of");
+    signal(&child, "-INT");
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).expect("readable");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{rest}");
+    assert!(rest.contains("--resume goes on"), "{rest}");
+    assert!(!place.path("out/train.json").exists());
+
+    let mut command = place.train("out", &LONG);
+    assert_done(&run(command.arg("--resume")));
+    let summary = place.json("out/train.json");
+    assert_eq!(summary["steps"], 60);
+    assert_eq!(summary["privacy"]["steps"], 60);
+}
+
+/// After a kill the steps since the last checkpoint are lost and spent: the run ends early, never over budget.
+#[test]
+fn a_killed_run_never_spends_twice() {
+    let place = Place::new(120);
+    let mut child = place
+        .train("out", &LONG)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let lines = wait_for(&mut child, "step 1 of");
+    let checkpoint = place.path("out/checkpoint/manifest.json");
+    while !checkpoint.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    signal(&child, "-KILL");
+    child.wait().expect("ends");
+    drop(lines);
+
+    let before = reservations(&place.path("out/ledger.bin"));
+    let output = run(place.train("out", &LONG).arg("--resume"));
+    assert_done(&output);
+    let summary = place.json("out/train.json");
+    let (steps, spent) = (
+        summary["steps"].as_u64().unwrap(),
+        summary["privacy"]["steps"].as_u64().unwrap(),
+    );
+    assert!(
+        before >= 5 && spent <= 60 && steps <= spent,
+        "{before}, {steps}, {spent}"
+    );
+    assert_eq!(spent, reservations(&place.path("out/ledger.bin")));
+    assert!(summary["privacy"]["upper"].as_f64().unwrap() <= 8.0);
+}
+
+fn reservations(path: &Path) -> u64 {
+    dp_engine::ledger::inspect(path)
+        .expect("a ledger")
+        .summary
+        .state
+        .reservations()
+}
+
+/// A disk that takes no more: the system refuses to let any file grow beyond 64 KiB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_nothing_is_half_written() {
+    let place = Place::new(60);
+    let command = place.train("out", &["--steps", "1"]);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args());
+    let output = run(&mut limited);
+    assert_refused(&output, "checkpoint");
+    assert!(!place.path("out/checkpoint").exists() && !place.path("out/train.json").exists());
+}
+
+#[test]
+fn the_demo_trains_both_ways_and_reports() {
+    let place = Place::new(120);
+    let demo = || {
+        let mut command = dpcube();
+        command
+            .args([
+                "demo",
+                "--steps",
+                "2",
+                "--batch",
+                "8",
+                "--canaries",
+                "2",
+                "--delta",
+                "1e-3",
+                "--data",
+            ])
+            .arg(place.path("notes.txt"))
+            .arg("--out")
+            .arg(place.path("demo"));
+        run(&mut command)
+    };
+    assert_done(&demo());
+    // A second demo replaces the first.
+    assert_done(&demo());
+
+    let report = place.json("demo/report.json");
+    for side in ["private", "non_private"] {
+        for field in ["held_out_loss", "tokens_per_s", "peak_memory_bytes"] {
+            assert!(
+                report[side][field].as_f64().is_some_and(|x| x > 0.0),
+                "{side}.{field}"
+            );
+        }
+        let canaries = report[side]["canaries"].as_array().expect("canaries");
+        assert_eq!(canaries.len(), 2);
+        assert!(
+            canaries
+                .iter()
+                .all(|c| c["exposure"].is_number() && c["recited"].is_boolean())
+        );
+    }
+    assert!(report["step_time_ratio"].as_f64().is_some_and(|x| x > 0.0));
+    for field in [
+        "epsilon", "lower", "upper", "delta", "sigma", "rate", "steps", "clip",
+    ] {
+        assert!(report["privacy"][field].is_number(), "privacy.{field}");
+    }
+    let page = fs::read_to_string(place.path("demo/report.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("Epsilon") || page.contains("epsilon"));
+    for fetched in ["src=\"http", "href=\"http", "<script", "@import", "url("] {
+        assert!(!page.contains(fetched), "the page has {fetched}");
+    }
+
+    fs::create_dir(place.path("other")).expect("a folder");
+    fs::write(place.path("other/mine.txt"), "mine").expect("a file");
+    let output = run(dpcube().args(["demo", "--out"]).arg(place.path("other")));
+    assert_refused(&output, "not a demo's");
+}
