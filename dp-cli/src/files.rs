@@ -70,6 +70,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         write_atomically(&path, b"old and longer").unwrap();
+        // What a process of the same number left when it was killed.
+        fs::write(beside(&path).unwrap(), b"half-written and longer").unwrap();
         write_atomically(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["a.json"]);

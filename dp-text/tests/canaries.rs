@@ -199,6 +199,15 @@ fn candidates_are_the_truth_and_distinct_others() {
     assert_ne!(first[1].text, candidates(&patients[1], 1)[1].text);
 }
 
+/// Ranked among every code there is, the true one counts once.
+#[test]
+fn the_truth_is_not_among_the_others() {
+    let canary = &canaries(1, 3).unwrap()[0];
+    let code = format!(" {}", canary.code);
+    let got = measure(canary, 999_999, |c| f64::from(u8::from(c.text == code)));
+    assert_eq!((got.rank, got.codes), (1.0, 1_000_000));
+}
+
 #[test]
 fn broken_scorers_are_errors() {
     let canary = &canaries(1, 3).unwrap()[0];

@@ -215,3 +215,36 @@ fn tick(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.abs().log10()).ceil().clamp(0.0, 6.0) as usize;
     format!("{value:.decimals$}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An axis has a length, whatever the values.
+    #[test]
+    fn a_range_is_never_empty() {
+        for values in [
+            vec![0.0],
+            vec![5.0; 3],
+            vec![-2.0],
+            vec![1e9, 1e9],
+            vec![0.0, f64::NAN],
+        ] {
+            for from_zero in [true, false] {
+                let (low, high) = range(values.iter().copied(), from_zero).unwrap();
+                let inside = |value: &f64| value.is_nan() || (low..high).contains(value);
+                assert!(values.iter().all(inside), "{values:?}: {low} to {high}");
+            }
+        }
+        assert_eq!(range([f64::NAN, f64::INFINITY].into_iter(), true), None);
+        assert_eq!(range([3.0].into_iter(), true).unwrap().0, 0.0);
+    }
+
+    #[test]
+    fn ticks_tell_values_apart() {
+        assert_eq!(
+            [tick(8.0, 9.0), tick(0.25, 0.5), tick(1200.0, 5000.0)],
+            ["8.0", "0.25", "1200"]
+        );
+    }
+}

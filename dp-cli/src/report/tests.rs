@@ -81,7 +81,7 @@ fn privacy() -> PrivacySummary {
         events: vec![],
         accountant: "exact, both directions".into(),
         rng: "ChaCha20 under a fresh key from the operating system".into(),
-        without_noise: vec!["loss on <held-out> records".into()],
+        without_noise: vec!["loss: on <held-out> records".into()],
         groups: vec![group],
         records: 21_373,
         dataset: "00ff".into(),
@@ -198,6 +198,8 @@ fn the_page_is_one_file_with_everything_in_it() {
         let page = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!page.contains(foreign), "{foreign}");
     }
+    // The ink of the plots is that of the page, light or dark.
+    assert!(page.contains("currentColor") && !page.contains("#010203") && !page.contains("NaN"));
     assert_eq!(page.matches("<svg").count(), 3);
     assert_eq!(page.matches("</svg>").count(), 3);
     for text in [
@@ -206,7 +208,7 @@ fn the_page_is_one_file_with_everything_in_it() {
         "<dd>Whatever anybody learns",
         "<dt>Sampler</dt>\n<dd>Poisson; each of 21373 records",
         "<dt>Computed from private records WITHOUT noise, outside the guarantee</dt>\n\
-         <dd>- loss on &lt;held-out&gt; records</dd>",
+         <dd>- loss: on &lt;held-out&gt; records</dd>",
         "<dt>A patient with 16 records has a weaker guarantee</dt>\n<dd>epsilon 31.4000",
         "ChaCha20 under a fresh key",
         "1.3 times as long",
@@ -235,12 +237,17 @@ fn text_is_escaped() {
 fn plots_show_the_values() {
     let report = sample();
     let page = report.html().unwrap();
-    let drawing = |page: &str, index: usize| page.split("<svg").nth(index).unwrap().to_owned();
+    let drawing = |page: &str, index: usize| {
+        let drawn = page.split("<svg").nth(index).unwrap();
+        drawn.split("</svg>").next().unwrap().to_owned()
+    };
     let mut other = report.clone();
     other.private.canaries[1].exposure = 3.9;
     let changed = other.html().unwrap();
     assert_eq!(drawing(&page, 1), drawing(&changed, 1));
     assert_ne!(drawing(&page, 2), drawing(&changed, 2));
+    other.non_private.canaries[0].exposure = 3.9;
+    assert_ne!(drawing(&changed, 2), drawing(&other.html().unwrap(), 2));
     other.private.held_out_curve.clear();
     other.non_private.held_out_curve.clear();
     other.privacy.epsilon_curve.clear();
@@ -291,7 +298,7 @@ fn the_terminal_gets_columns() {
         "{text}"
     );
     assert!(
-        text.contains("\n  - loss on <held-out> records\n"),
+        text.contains("\n  - loss: on <held-out> records\n"),
         "{text}"
     );
 }
