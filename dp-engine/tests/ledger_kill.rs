@@ -188,7 +188,7 @@ fn a_reservation_waits_for_the_disk() {
             "write" if rest.contains("\"DPLEDGER") => "header",
             "write" if rest.contains("\"RELEASED") => "release",
             "write" if rest.contains("\"\\1\\0\\0\\0") => "start",
-            "write" if rest.contains("\"\\2\\2\\0\\0") => "reserve",
+            "write" if rest.contains("\"\\2\\1\\0\\0") => "reserve",
             "write" if rest.contains("\"\\3\\0\\0\\0") => "commit",
             "fsync" | "fdatasync" => "sync",
             _ => return None,
