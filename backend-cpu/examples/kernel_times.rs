@@ -54,27 +54,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         let out = floats(client, &[d, p]);
         let (flat_a, flat_g) = (view(&a, &[b * t, d]), view(&g, &[b * t, p]));
-        time(client, "matmul A^T G (cubek)", product, || {
-            matmul(
-                client,
-                &flat_a,
-                &flat_g,
-                &out,
-                Transposes::LHS,
-                tuning.routine,
-            )
-        })?;
         let forward = floats(client, &[b * t, p]);
-        time(client, "matmul A W (cubek)", product, || {
-            matmul(
-                client,
-                &flat_a,
-                &weight,
-                &forward,
-                Transposes::NONE,
-                tuning.routine,
-            )
-        })?;
+        let backward = floats(client, &[b * t, d]);
+        for routine in [Routine::CpuGemm, Routine::Registers] {
+            time(client, &format!("A^T G {routine:?}"), product, || {
+                matmul(client, &flat_a, &flat_g, &out, Transposes::LHS, routine)
+            })?;
+            time(client, &format!("A W {routine:?}"), product, || {
+                matmul(
+                    client,
+                    &flat_a,
+                    &weight,
+                    &forward,
+                    Transposes::NONE,
+                    routine,
+                )
+            })?;
+            time(client, &format!("G W^T {routine:?}"), product, || {
+                matmul(
+                    client,
+                    &flat_g,
+                    &weight,
+                    &backward,
+                    Transposes::RHS,
+                    routine,
+                )
+            })?;
+        }
         time(client, "weighted_sum_linear", product, || {
             weighted_sum_linear(client, &a, &g, &factors, &weight, tuning)
         })?;

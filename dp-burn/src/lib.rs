@@ -30,7 +30,7 @@ pub use error::PrivacyError;
 pub use gradients::PrivateGradients;
 pub use layers::{Embedding, Init, LayerNorm, Linear, Position};
 pub use model::{Batch, ModelConfig, Transformer};
-pub use optimizer::AdamW;
 pub use ops::{causal_attention, cross_entropy, gelu};
+pub use optimizer::AdamW;
 pub use state::{NamedTensor, StateError, export, import};
 pub use tape::Tape;

@@ -22,7 +22,12 @@ pub struct AdamW {
 
 impl Default for AdamW {
     fn default() -> Self {
-        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 1e-4 }
+        Self {
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 1e-4,
+        }
     }
 }
 
@@ -50,8 +55,17 @@ impl Optimizer for AdamW {
             unbias_2: unbias(self.beta_2) as f32,
             epsilon: self.epsilon,
         };
-        let Updated { parameter, moment_1, moment_2 } =
-            step(&plain(tensor), &plain(gradient), &plain(moment_1), &plain(moment_2), &coefficients);
+        let Updated {
+            parameter,
+            moment_1,
+            moment_2,
+        } = step(
+            &plain(tensor),
+            &plain(gradient),
+            &plain(moment_1),
+            &plain(moment_2),
+            &coefficients,
+        );
         let state = AdaptiveMomentumState::new(time, wrap(moment_1), wrap(moment_2));
         (wrap(parameter), Some(state))
     }

@@ -95,7 +95,7 @@ fn cutting_the_batch_differently_changes_rounding_only() {
         let device = device.autodiff();
         let model = model(&device);
         let rows = rows(6);
-        let whole = private(&model, &device, &[rows.clone()]);
+        let whole = private(&model, &device, std::slice::from_ref(&rows));
         let single: Vec<Rows> = (0..6).map(|b| rows.row(b)).collect();
         let cut = private(&model, &device, &single);
         for (a, b) in whole.iter().zip(&cut) {
@@ -144,7 +144,7 @@ fn an_example_that_is_not_finite_contributes_exactly_zero() {
             );
             assert_eq!(
                 sums,
-                private(&model, &device, &[masked.clone()]),
+                private(&model, &device, std::slice::from_ref(&masked)),
                 "{name}: {bad}"
             );
         }

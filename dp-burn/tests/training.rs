@@ -185,7 +185,12 @@ fn the_fused_adamw_is_burns() {
     for (name, device) in devices() {
         let device = device.autodiff();
         let (mut ours, mut theirs) = (model(&device), model(&device));
-        let fused = dp_burn::AdamW { beta_1: 0.8, beta_2: 0.95, epsilon: 1e-6, weight_decay: 0.1 };
+        let fused = dp_burn::AdamW {
+            beta_1: 0.8,
+            beta_2: 0.95,
+            epsilon: 1e-6,
+            weight_decay: 0.1,
+        };
         let mut fused = burn::optim::ModuleOptimizer::from(fused);
         let chained = AdamWConfig::new().with_beta_1(0.8).with_beta_2(0.95);
         let mut chained = chained.with_epsilon(1e-6).with_weight_decay(0.1).init();
@@ -193,7 +198,10 @@ fn the_fused_adamw_is_burns() {
             theirs = trained(theirs, &mut chained, &device);
             ours = trained(ours, &mut fused, &device);
         }
-        let (ours, theirs) = (export(&ours).expect("readable"), export(&theirs).expect("readable"));
+        let (ours, theirs) = (
+            export(&ours).expect("readable"),
+            export(&theirs).expect("readable"),
+        );
         for (a, b) in ours.iter().zip(&theirs) {
             let error = common::relative(&a.values, &b.values);
             assert!(error <= 1e-4, "{name}: {} is off by {error:e}", a.name);

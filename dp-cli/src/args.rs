@@ -65,12 +65,12 @@ pub struct Settings {
     pub device: Device,
 
     /// Number of optimizer steps. More steps need more noise for the same guarantee.
-    #[arg(long, value_name = "T", default_value_t = 240)]
+    #[arg(long, value_name = "T", default_value_t = 800)]
     pub steps: u64,
 
     /// Expected batch size, in records: the sampling rate times the number of training records.
     /// Private batches vary around it, because each record enters by its own coin flip.
-    #[arg(long, value_name = "RECORDS", default_value_t = 256)]
+    #[arg(long, value_name = "RECORDS", default_value_t = 128)]
     pub batch: u64,
 
     /// Rows computed at once; a batch is cut into pieces of this size. It changes memory and
@@ -91,7 +91,7 @@ pub struct Settings {
     #[arg(
         long,
         value_name = "RATE",
-        default_value_t = 2e-3,
+        default_value_t = 3e-3,
         allow_negative_numbers = true
     )]
     pub lr: f64,
@@ -213,6 +213,16 @@ pub struct DemoArgs {
     /// Records to use in place of the shipped dictionary entries.
     #[arg(long, value_name = "FILE")]
     pub data: Option<PathBuf>,
+
+    /// How many of the shipped entries to use, from the first. They stand in random order, so the first are an
+    /// even sample; fewer entries mean more passes over them in the same time.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16_000,
+        conflicts_with = "data"
+    )]
+    pub records: usize,
 
     /// The guarantee of the private run.
     #[command(flatten)]

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus};
 use crate::args::DemoArgs;
 use crate::error::Failure;
 use crate::files;
+use crate::interrupt::Interrupt;
 use crate::report::{Report, RunSummary};
 use crate::train::SUMMARY;
 
@@ -28,11 +29,14 @@ const RUNS: [&str; 2] = ["non-private", "private"];
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let out = &args.out;
     clear(out)?;
+    // Ctrl-C reaches the run as well, which then finishes its step: wait for it.
+    let _interrupt = Interrupt::install("waiting for the run to finish its step")?;
     let data = match &args.data {
         Some(data) => data.clone(),
         None => {
             let path = out.join(RECORDS);
-            files::write_atomically(&path, CORPUS).map_err(|error| unwritable(&path, &error))?;
+            let records = first_lines(CORPUS, args.records);
+            files::write_atomically(&path, records).map_err(|error| unwritable(&path, &error))?;
             path
         }
     };
@@ -49,6 +53,19 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     println!("{}", report.text());
     println!("The report is in {}", page.display());
     Ok(())
+}
+
+/// The first `count` lines of `text`.
+fn first_lines(text: &[u8], count: usize) -> &[u8] {
+    let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let end = count
+        .checked_sub(1)
+        .and_then(|last| ends.map(|(at, _)| at + 1).nth(last));
+    if count == 0 {
+        &[]
+    } else {
+        &text[..end.unwrap_or(text.len())]
+    }
 }
 
 /// Makes the folder, or removes what a former demo left in it.
@@ -134,4 +151,19 @@ fn arguments(args: &DemoArgs, name: &str, data: &Path, folder: &Path) -> Vec<OsS
         list.push("--non-private".into());
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted() {
+        let text = b"a\nbb\nccc\n";
+        assert_eq!(first_lines(text, 0), b"");
+        assert_eq!(first_lines(text, 1), b"a\n");
+        assert_eq!(first_lines(text, 2), b"a\nbb\n");
+        assert_eq!(first_lines(text, 4), text);
+        assert_eq!(first_lines(b"a\nb", 2), b"a\nb");
+    }
 }

@@ -1,31 +1,33 @@
 //! Opening the device that a person named, or saying why not.
 
 use burn::tensor::Device;
-use dp_burn::DeviceName;
+use dp_burn::{DeviceError, DeviceName};
+use dp_kernels::Tuning;
 
 use crate::args;
 use crate::error::Failure;
 
-/// The device of `--device`, probed first: burn itself panics where there is none.
+/// The device of `--device` and how its launches are cut. It is probed first: burn itself panics where there is
+/// none.
 ///
 /// # Errors
 /// The device isn't there, or this build has no runtime for it.
-pub fn open(name: args::Device) -> Result<Device, Failure> {
+pub fn open(name: args::Device) -> Result<(Device, Tuning), Failure> {
     let name = match name {
         args::Device::Cpu => DeviceName::Cpu,
         args::Device::Wgpu => DeviceName::Wgpu,
         args::Device::Cuda => DeviceName::Cuda,
     };
     let device = dp_burn::open(name)?;
-    match name {
+    let backend = match name {
         #[cfg(feature = "cpu")]
-        DeviceName::Cpu => drop(dp_backend_cpu::open()?),
+        DeviceName::Cpu => dp_backend_cpu::open()?,
         #[cfg(feature = "wgpu")]
-        DeviceName::Wgpu => drop(dp_backend_wgpu::open()?),
+        DeviceName::Wgpu => dp_backend_wgpu::open()?,
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda => drop(dp_backend_cuda::open()?),
+        DeviceName::Cuda => dp_backend_cuda::open()?,
         #[allow(unreachable_patterns)]
-        _ => {}
-    }
-    Ok(device)
+        name => return Err(DeviceError::NotBuilt(name).into()),
+    };
+    Ok((device, backend.tuning))
 }

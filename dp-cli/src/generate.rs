@@ -28,7 +28,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         true => Tokenizer::from_file(&file)?,
         false => Tokenizer::Bytes,
     };
-    let device = device::open(args.device)?;
+    let (device, _) = device::open(args.device)?;
     let (model, config) = model::load(&checkpoint, &device)?;
     let reader = Reader {
         model,

@@ -129,7 +129,7 @@ impl<'a> Arg<'a> {
     pub(crate) fn vector(&self, row: usize, most: usize) -> usize {
         let offset = self.tensor.handle.offset_start.unwrap_or(0) as usize / self.dtype().size();
         let mut width = most.max(1);
-        while row % width != 0 || offset % width != 0 {
+        while !row.is_multiple_of(width) || !offset.is_multiple_of(width) {
             width /= 2;
         }
         width

@@ -116,7 +116,7 @@ pub fn zero_dead_rows(
     if b * row == 0 {
         return Ok(());
     }
-    let vector = x.vector(row, tuning.lanes(x.dtype().size()));
+    let vector = x.vector(row, tuning.lanes());
     let columns = row / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b, width);

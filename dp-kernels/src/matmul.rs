@@ -1,7 +1,8 @@
-//! Matrix products by cubek, with the routine chosen on purpose.
+//! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
 
 use crate::KernelError;
-use crate::check::check_elements;
+use crate::check::{Arg, check_elements};
+use crate::gemm;
 use cubecl::{client::Client, std::tensor::TensorHandle};
 use cubek::matmul::{
     definition::{MatmulElems, MatmulGlobalElems},
@@ -43,11 +44,14 @@ impl Transposes {
 /// Which of cubek's routines computes a product.
 ///
 /// The library's own choice is a trap on the CPU runtime, where it takes 33 s for a 512^3 product
-/// that [`Routine::CpuGemm`] makes in 1.4 ms (cubek 0.3.1, 2 cores with AVX-512): so there is none here.
+/// that [`Routine::CpuGemm`] makes in 1.4 ms (cubek 0.3.1, 2 cores with AVX-512): it is not offered here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Routine {
-    /// Register tiles on the processor's vector units, a thread for each part. CPU only.
+    /// This crate's register tiles on the processor's vector units: f32, contiguous operands. CPU only.
+    Registers,
+    /// cubek's register tiles: other types and strides too; slow where the last axis of `rhs` as read
+    /// isn't contiguous. CPU only.
     CpuGemm,
     /// Register tiles on a GPU's ordinary units, f32 products throughout.
     Units,
@@ -63,7 +67,7 @@ impl Routine {
     #[must_use]
     pub fn for_client(client: &Client) -> Self {
         if client.properties().hardware.num_cpu_cores.is_some() {
-            Self::CpuGemm
+            Self::Registers
         } else {
             Self::Units
         }
@@ -71,6 +75,7 @@ impl Routine {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Registers => "Registers",
             Self::CpuGemm => "CpuGemm",
             Self::Units => "Units",
             Self::TensorCores => "TensorCores",
@@ -78,9 +83,13 @@ impl Routine {
         }
     }
 
+    fn is_for_cpu(self) -> bool {
+        matches!(self, Self::Registers | Self::CpuGemm)
+    }
+
     fn strategy(self) -> Strategy {
         match self {
-            Self::CpuGemm => {
+            Self::Registers | Self::CpuGemm => {
                 tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into()
             }
             Self::Units => {
@@ -96,12 +105,12 @@ impl Routine {
 /// `out = lhs rhs`, overwritten; all leading axes are a batch.
 ///
 /// `lhs [.., m, k]`, `rhs [.., k, n]` (as read, after `transposes`), `out [.., m, n]`. All three have the
-/// same leading axes. Types as the routine takes them; f32 with every one. Strides may be any with
-/// one of the last two axes contiguous.
+/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one.
 ///
 /// # Errors
-/// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`]
-/// when the routine refuses types, strides or device.
+/// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`],
+/// [`KernelError::ElementType`] or [`KernelError::NotContiguous`] when the routine refuses types,
+/// strides or device.
 ///
 /// # Precision
 /// f32 sums over `k`, in an order that is the routine's.
@@ -149,8 +158,25 @@ pub fn matmul(
     if k == 0 {
         return Err(refused("nothing to sum over".into()));
     }
-    if (routine == Routine::CpuGemm) != client.properties().hardware.num_cpu_cores.is_some() {
+    if routine.is_for_cpu() != client.properties().hardware.num_cpu_cores.is_some() {
         return Err(refused("not a routine for this device".into()));
+    }
+    if routine == Routine::Registers {
+        return gemm::launch(
+            client,
+            &gemm::Product {
+                op,
+                a: Arg::new(op, "lhs", lhs)?.is_f32()?,
+                b: Arg::new(op, "rhs", rhs)?.is_f32()?,
+                out: Arg::new(op, "out", out)?.is_f32()?,
+                z: batch.iter().product(),
+                m,
+                n,
+                k,
+                a_transposed: transposes.lhs,
+                b_transposed: transposes.rhs,
+            },
+        );
     }
     let mut left = InputBinding::new(lhs.clone().binding(), lhs.dtype);
     if transposes.lhs {

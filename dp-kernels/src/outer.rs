@@ -16,7 +16,7 @@ impl Outer {
     /// The largest tile of at most 8 x 2 vectors that divides `[d, p]`; a divisor, because a ragged
     /// tile would cost a branch in every step.
     pub(crate) fn new(_a: &Arg<'_>, g: &Arg<'_>, d: usize, p: usize, tuning: &Tuning) -> Self {
-        let vector = g.vector(p, tuning.lanes(g.dtype().size()));
+        let vector = g.vector(p, tuning.lanes());
         let columns = if (p / vector).is_multiple_of(2) { 2 } else { 1 };
         let rows = [8, 4, 2]
             .into_iter()

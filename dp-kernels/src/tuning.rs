@@ -58,9 +58,25 @@ impl Tuning {
         }
     }
 
-    /// The most elements of `size` bytes in one load.
-    pub(crate) fn lanes(&self, size: usize) -> usize {
-        (self.vector_bytes / size).max(1)
+    /// The most roundings between an element of a clipped gradient and the finished sum over a logical batch of
+    /// `microbatches` microbatches of `examples` by `tokens`: what
+    /// [`ClippedSum::sum_depth`](dp_core::sensitivity::ClippedSum) wants.
+    ///
+    /// On a processor every weighted sum adds up an example's tokens first and then the examples; on a GPU a tile may
+    /// walk all tokens of a microbatch, in up to `examples` slices. One rounding is the product with the factor.
+    #[must_use]
+    pub fn weighted_sum_depth(&self, examples: u64, tokens: u64, microbatches: u64) -> u64 {
+        let microbatch = if self.is_cpu {
+            tokens + examples * microbatches
+        } else {
+            examples * tokens + examples
+        };
+        microbatch + microbatches + 1
+    }
+
+    /// The most elements of one load. Sums are f32, so it is f32 that has to fit, whatever is loaded.
+    pub(crate) fn lanes(&self) -> usize {
+        self.vector_bytes / size_of::<f32>()
     }
 
     /// How many units share a row of `work` loads: one on a CPU, otherwise a power of two.

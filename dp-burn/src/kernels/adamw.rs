@@ -42,8 +42,24 @@ pub(crate) fn step(
         moment_2: empty(parameter, shape.clone()),
     };
     let len = shape.num_elements();
-    let n = lanes(&[parameter, gradient, moment_1, moment_2, &out.parameter, &out.moment_1, &out.moment_2], len);
-    let is_cpu = parameter.client.properties().hardware.num_cpu_cores.is_some();
+    let n = lanes(
+        &[
+            parameter,
+            gradient,
+            moment_1,
+            moment_2,
+            &out.parameter,
+            &out.moment_1,
+            &out.moment_2,
+        ],
+        len,
+    );
+    let is_cpu = parameter
+        .client
+        .properties()
+        .hardware
+        .num_cpu_cores
+        .is_some();
     let run = if is_cpu { RUN } else { 1 };
     let vectors = len / n;
     let (count, dim) = grid(parameter, vectors.div_ceil(run));

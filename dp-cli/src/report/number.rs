@@ -1,17 +1,8 @@
 //! Numbers as people read them. What bounds a guarantee is rounded to the safe side.
 
-/// Epsilon and its like with about three significant digits, never less than the value.
+/// Epsilon and its like with about three significant digits, never less than the value: rounded to the nearest, and
+/// one unit of the last digit further where that went the wrong way.
 pub(super) fn upper(value: f64) -> String {
-    outward(value, 1.0)
-}
-
-/// A lower bound with about three significant digits, never more than the value.
-pub(super) fn lower(value: f64) -> String {
-    outward(value, -1.0)
-}
-
-/// Rounds to the nearest, and one unit of the last digit further where that went the wrong way.
-fn outward(value: f64, direction: f64) -> String {
     if !value.is_finite() || value == 0.0 {
         return plain(value);
     }
@@ -27,11 +18,7 @@ fn outward(value: f64, direction: f64) -> String {
         false => format!("{value:.digits$}"),
     };
     let shown = write(value).parse().unwrap_or(value);
-    let shown = if (shown - value) * direction < 0.0 {
-        shown + unit * direction
-    } else {
-        shown
-    };
+    let shown = if shown < value { shown + unit } else { shown };
     if !scientific && size >= 1000.0 {
         grouped(shown)
     } else {

@@ -45,18 +45,16 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         model::tokenizer(args.settings.tokenizer.as_deref(), args.settings.model)?;
     let sizes = model::config(args.settings.model, &tokenizer);
     let data = Data::prepare(args, &tokenizer, sizes.context)?;
-    let plan = private::plan(args, &data, &sizes)?;
-    let device = device::open(args.settings.device)?;
+    let (device, tuning) = device::open(args.settings.device)?;
+    let plan = private::plan(args, &data, &sizes, &tuning)?;
 
     let config = settings::config(args, &sizes, &tokenizer, plan.as_ref());
     let saved = Saved::find(args, &config, data.dataset())?;
     let guarantee = plan
         .map(|plan| Guarantee::open(plan, args, &config, &data, saved.as_ref()))
         .transpose()?;
-    if saved.is_none() {
-        if let Some(json) = json {
-            write(&args.out, TOKENIZER, &json)?;
-        }
+    if let (None, Some(json)) = (&saved, json) {
+        write(&args.out, TOKENIZER, &json)?;
     }
     for line in data.notes() {
         eprintln!("{line}");

@@ -10,6 +10,7 @@ use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
+use dp_kernels::Tuning;
 use serde_json::Value;
 
 use super::LEDGER;
@@ -25,21 +26,27 @@ pub const GENERATOR: Generator = Generator::ChaCha20;
 ///
 /// # Errors
 /// A target, a batch or a clipping norm that is out of range, or a target that no noise reaches.
-pub fn plan(args: &TrainArgs, data: &Data, sizes: &ModelConfig) -> Result<Option<Plan>, Failure> {
+pub fn plan(
+    args: &TrainArgs,
+    data: &Data,
+    sizes: &ModelConfig,
+    tuning: &Tuning,
+) -> Result<Option<Plan>, Failure> {
     if args.non_private {
         return Ok(None);
     }
     let records = data.dataset().records;
+    let target = PrivacyTarget {
+        epsilon: args.target.epsilon,
+        delta: args.target.delta(records),
+    };
     let plan = Plan::new(&PlanRequest {
-        target: PrivacyTarget {
-            epsilon: args.target.epsilon,
-            delta: args.target.delta(records),
-        },
+        target,
         records,
         batch: args.settings.batch,
         steps: args.settings.steps,
         clip: args.settings.clip,
-        eta: rounding_allowance(args.settings.batch, args.settings.microbatch, sizes)?,
+        eta: rounding_allowance(args, records, target.delta, sizes, tuning)?,
     })?;
     for warning in plan.warnings() {
         eprintln!("dpcube: warning: {warning}");
@@ -47,17 +54,33 @@ pub fn plan(args: &TrainArgs, data: &Data, sizes: &ModelConfig) -> Result<Option
     Ok(Some(plan))
 }
 
-/// The share of the clipping norm that f32 rounding can add to one record's influence on the sum.
+/// The share of the clipping norm that f32 rounding can add to one record's influence on the sum
+/// (docs/proofs/sensitivity.md), with the depths of this device's kernels.
 ///
-/// The drawn batch stays below its mean by eight standard deviations plus 16, but for a chance below
-/// 1e-14 a step, which the smallest delta in use swallows; depths are those of the longest chain of
-/// additions in the sum (microbatch rows times tokens, then microbatches) and in the norm.
-fn rounding_allowance(batch: u64, microbatch: usize, sizes: &ModelConfig) -> Result<f64, Failure> {
-    let terms = batch + (8.0 * (batch as f64).sqrt()).ceil() as u64 + 16;
+/// The number of records in one sum is bounded by the mean plus eight standard deviations plus 16. A Poisson draw is
+/// above that with a chance below 1e-14; where so much, over all steps, is not small beside delta, all records are
+/// the bound.
+fn rounding_allowance(
+    args: &TrainArgs,
+    records: u64,
+    delta: f64,
+    sizes: &ModelConfig,
+    tuning: &Tuning,
+) -> Result<f64, Failure> {
+    let settings = &args.settings;
+    let (batch, rows) = (settings.batch, settings.microbatch as u64);
+    let likely = batch + (8.0 * (batch as f64).sqrt()).ceil() as u64 + 16;
+    let is_negligible = 1e-14 * settings.steps as f64 <= 1e-6 * delta;
+    let terms = if is_negligible {
+        likely.min(records)
+    } else {
+        records
+    };
+    let microbatches = terms.div_ceil(rows);
     let widest = sizes.hidden.max(sizes.vocabulary).max(3 * sizes.width);
     let sum = ClippedSum {
         terms,
-        sum_depth: (microbatch * sizes.context) as u64 + terms.div_ceil(microbatch as u64) + 2,
+        sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, microbatches),
         norm_depth: (sizes.context * sizes.context.max(sizes.width) + widest) as u64
             + 16 * (sizes.layers as u64 + 2),
         cancellation: 1.0,
@@ -184,7 +207,7 @@ impl Guarantee {
             "exposure and recitation of the planted canaries, which are invented",
             "the time of each step, which grows with the number of records drawn",
         ];
-        Ok(PrivacyStatement::new(
+        let mut statement = PrivacyStatement::new(
             &self.plan,
             &self.ledger,
             Disclosure {
@@ -193,6 +216,13 @@ impl Guarantee {
                 without_noise: without_noise.map(String::from).to_vec(),
                 groups: self.groups.clone(),
             },
-        )?)
+        )?;
+        // What the proof of eta takes as given must be seen by whoever relies on the guarantee.
+        statement.warnings.push(
+            "the share for rounding (eta) is proved for gradients in which a record's tokens do not cancel by more than \
+             their norms; that is a property of the data, taken as given here (docs/proofs/sensitivity.md)"
+                .into(),
+        );
+        Ok(statement)
     }
 }

@@ -1,27 +1,98 @@
 //! Moving test data to a device and back.
 
 use super::CheckError;
+use super::data::{Case, Host};
 use crate::{Backend, Tuning};
 use cubecl::{
     CubeElement,
     client::Client,
-    ir::{ElemType, FloatKind, IntKind, UIntKind},
+    ir::{ElemType, FloatKind, IntKind, UIntKind, features::TypeUsage},
     std::tensor::TensorHandle,
 };
+use half::{bf16, f16};
 
-/// A device under test.
+/// A device under test, and the element type of the inputs.
 pub struct Bench {
     /// The device.
     pub backend: Backend,
+    /// What A, G and xhat are stored as: f32, f16 or bf16. Sums and norms are f32 always.
+    pub input: FloatKind,
 }
 
 pub(super) const F32: ElemType = ElemType::Float(FloatKind::F32);
 
 impl Bench {
-    /// A bench on `backend`.
+    /// A bench on `backend`, with f32 inputs.
     #[must_use]
     pub fn new(backend: Backend) -> Self {
-        Self { backend }
+        Self::with_input(backend, FloatKind::F32)
+    }
+
+    /// A bench on `backend`, with inputs of another type.
+    #[must_use]
+    pub fn with_input(backend: Backend, input: FloatKind) -> Self {
+        Self { backend, input }
+    }
+
+    /// One bench for each type of inputs that kernels take and the device has.
+    #[must_use]
+    pub fn every_input(backend: &Backend) -> Vec<Self> {
+        [FloatKind::F32, FloatKind::F16, FloatKind::BF16]
+            .into_iter()
+            .filter(|kind| {
+                let usage = backend
+                    .client
+                    .properties()
+                    .type_usage(ElemType::Float(*kind));
+                usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)
+            })
+            .map(|kind| Self::with_input(backend.clone(), kind))
+            .collect()
+    }
+
+    /// The name of the inputs' type.
+    pub(super) fn input_name(&self) -> &'static str {
+        match self.input {
+            FloatKind::F16 => "f16",
+            FloatKind::BF16 => "bf16",
+            _ => "f32",
+        }
+    }
+
+    /// `value` as the inputs' type holds it.
+    pub(super) fn round(&self, value: f32) -> f32 {
+        match self.input {
+            FloatKind::F16 => f16::from_f32(value).to_f32(),
+            FloatKind::BF16 => bf16::from_f32(value).to_f32(),
+            _ => value,
+        }
+    }
+
+    /// Inputs of `case`, in numbers that their type holds.
+    pub(super) fn host(&self, case: Case, seed: u64) -> Host {
+        let mut host = Host::new(case, seed);
+        for values in [&mut host.a, &mut host.g, &mut host.xhat] {
+            for value in values {
+                *value = self.round(*value);
+            }
+        }
+        host
+    }
+
+    /// `values` on the device, as the inputs' type.
+    pub(super) fn upload_input(&self, shape: &[usize], values: &[f32]) -> TensorHandle {
+        let dtype = ElemType::Float(self.input);
+        match self.input {
+            FloatKind::F16 => {
+                let values: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+                self.place(shape, f16::as_bytes(&values), dtype)
+            }
+            FloatKind::BF16 => {
+                let values: Vec<bf16> = values.iter().map(|v| bf16::from_f32(*v)).collect();
+                self.place(shape, bf16::as_bytes(&values), dtype)
+            }
+            _ => self.upload(shape, values),
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -55,6 +126,27 @@ impl Bench {
             self.client().create_from_slice(bytes)
         };
         TensorHandle::new_contiguous(shape.to_vec(), handle, dtype)
+    }
+
+    /// The values of a tensor of the inputs' type.
+    pub(super) fn download_input(&self, tensor: &TensorHandle) -> Result<Vec<f32>, CheckError> {
+        let len: usize = tensor.shape().iter().product();
+        if len == 0 || self.input == FloatKind::F32 {
+            return self.download(tensor);
+        }
+        let bytes = self
+            .client()
+            .read_one(tensor.handle.clone())
+            .map_err(|error| CheckError::Device(format!("{error:?}")))?;
+        let mut values: Vec<f32> = match self.input {
+            FloatKind::F16 => f16::from_bytes(&bytes).iter().map(|v| v.to_f32()).collect(),
+            _ => bf16::from_bytes(&bytes)
+                .iter()
+                .map(|v| v.to_f32())
+                .collect(),
+        };
+        values.truncate(len);
+        Ok(values)
     }
 
     /// The values of an f32 tensor.

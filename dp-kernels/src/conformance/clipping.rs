@@ -125,21 +125,21 @@ pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 3 => *value = -0.0,
                 5 => *value = f32::INFINITY,
                 8 => *value = f32::NAN,
-                _ => {}
+                _ => *value = bench.round(*value),
             }
         }
         let dead = [0.0, -0.0, f32::NAN, -1.0, f32::INFINITY];
         let factors: Vec<f32> = (0..b)
             .map(|i| if i % 2 == 0 { 0.5 } else { dead[i / 2 % 5] })
             .collect();
-        let tensor = bench.upload(&shape, &x);
+        let tensor = bench.upload_input(&shape, &x);
         launch_zero_dead_rows(
             bench.client(),
             &tensor,
             &bench.upload(&[b], &factors),
             bench.tuning(),
         )?;
-        let got = bench.download(&tensor)?;
+        let got = bench.download_input(&tensor)?;
         let row = len.checked_div(b).unwrap_or(0);
         let want: Vec<f32> = x
             .iter()
@@ -149,7 +149,7 @@ pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         let failure = first_difference(&got, &want);
         rows.push(Row::holds(
             "zero_dead_rows",
-            "f32",
+            bench.input_name(),
             format!("{shape:?}"),
             failure,
         ));

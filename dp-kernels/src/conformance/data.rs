@@ -103,14 +103,15 @@ impl Host {
         }
     }
 
-    /// Overwrites everything that belongs to example `b` by other numbers.
-    pub(super) fn replace_example(&mut self, b: usize, seed: u64) {
+    /// Overwrites everything that belongs to example `b` by what `other` has there.
+    pub(super) fn replace_example(&mut self, b: usize, other: &Self) {
         let Case { t, d, p, .. } = self.case;
-        let other = Self::new(self.case, seed);
-        self.a[b * t * d..(b + 1) * t * d].copy_from_slice(&other.a[b * t * d..(b + 1) * t * d]);
-        self.g[b * t * p..(b + 1) * t * p].copy_from_slice(&other.g[b * t * p..(b + 1) * t * p]);
-        self.xhat[b * t * p..(b + 1) * t * p]
-            .copy_from_slice(&other.xhat[b * t * p..(b + 1) * t * p]);
+        let copy = |to: &mut [f32], from: &[f32], row: usize| {
+            to[b * row..(b + 1) * row].copy_from_slice(&from[b * row..(b + 1) * row]);
+        };
+        copy(&mut self.a, &other.a, t * d);
+        copy(&mut self.g, &other.g, t * p);
+        copy(&mut self.xhat, &other.xhat, t * p);
         self.ids[b * t..(b + 1) * t].copy_from_slice(&other.ids[b * t..(b + 1) * t]);
     }
 

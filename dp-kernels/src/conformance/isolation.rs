@@ -1,7 +1,7 @@
 //! Examples are alone: what one holds changes no bit of another's norm, and a dead one changes no bit of a sum.
 
 use super::bench::{Bench, first_difference};
-use super::data::{Case, Host};
+use super::data::Case;
 use super::ops::{NORMS, SUMS};
 use super::{CheckError, Row};
 
@@ -16,10 +16,10 @@ pub(super) fn perturbation(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in &NORMS {
         for case in CASES {
-            let host = Host::new(case, 1);
+            let host = bench.host(case, 1);
             let j = case.b / 2;
             let mut other = host.clone();
-            other.replace_example(j, 99);
+            other.replace_example(j, &bench.host(case, 99));
             let zeros = vec![0.0; case.b];
             let mut before = op.run(bench, &host, &zeros)?;
             let mut after = op.run(bench, &other, &zeros)?;
@@ -28,7 +28,12 @@ pub(super) fn perturbation(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             after[j] = 0.0;
             let failure = first_difference(&after, &before)
                 .or_else(|| (!moved).then(|| format!("norm {j} did not move")));
-            rows.push(Row::holds(op.name, "f32", case.words(), failure));
+            rows.push(Row::holds(
+                op.name,
+                bench.input_name(),
+                case.words(),
+                failure,
+            ));
         }
     }
     Ok(rows)
@@ -39,13 +44,18 @@ pub(super) fn microbatches(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in &NORMS {
         for case in CASES {
-            let host = Host::new(case, 2);
+            let host = bench.host(case, 2);
             let whole = op.run(bench, &host, &vec![0.0; case.b])?;
             let cut = case.b - 1;
             let mut parts = op.run(bench, &host.examples(0, cut), &vec![0.0; cut])?;
             parts.extend(op.run(bench, &host.examples(cut, case.b), &[0.0])?);
             let failure = first_difference(&parts, &whole);
-            rows.push(Row::holds(op.name, "f32", case.words(), failure));
+            rows.push(Row::holds(
+                op.name,
+                bench.input_name(),
+                case.words(),
+                failure,
+            ));
         }
     }
     Ok(rows)
@@ -57,7 +67,7 @@ pub(super) fn bad_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     for op in &NORMS {
         for case in CASES {
             for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                let host = Host::new(case, 3);
+                let host = bench.host(case, 3);
                 let j = case.b - 2;
                 let mut bad = host.clone();
                 bad.poison(j, value);
@@ -70,7 +80,7 @@ pub(super) fn bad_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 let failure = first_difference(&got, &clean)
                     .or_else(|| unnoticed.then(|| format!("norm {j} is finite")));
                 let shape = format!("{} {value} in row {j}", case.words());
-                rows.push(Row::holds(op.name, "f32", shape, failure));
+                rows.push(Row::holds(op.name, bench.input_name(), shape, failure));
             }
         }
     }
@@ -82,7 +92,7 @@ pub(super) fn dead_examples(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in &SUMS {
         for case in CASES {
-            let mut clean = Host::new(case, 4);
+            let mut clean = bench.host(case, 4);
             let mut bad = clean.clone();
             for (j, value) in [(0, f32::NAN), (case.b - 1, f32::INFINITY)] {
                 for host in [&mut clean, &mut bad] {
@@ -99,7 +109,12 @@ pub(super) fn dead_examples(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                     .any(|w| !w.is_finite())
                     .then(|| "not finite".to_owned())
             });
-            rows.push(Row::holds(op.name, "f32", case.words(), failure));
+            rows.push(Row::holds(
+                op.name,
+                bench.input_name(),
+                case.words(),
+                failure,
+            ));
         }
     }
     Ok(rows)

@@ -7,7 +7,7 @@ use crate::{Transposes, matmul};
 use cubecl::std::tensor::TensorHandle;
 
 /// Batch, m, k, n.
-const SHAPES: [(usize, usize, usize, usize); 7] = [
+const SHAPES: [(usize, usize, usize, usize); 9] = [
     (1, 1, 1, 1),
     (1, 16, 16, 16),
     (3, 7, 5, 9),
@@ -15,6 +15,8 @@ const SHAPES: [(usize, usize, usize, usize); 7] = [
     (1, 33, 130, 65),
     (4, 1, 64, 32),
     (1, 128, 256, 128),
+    (2, 24, 600, 40),
+    (1, 520, 16, 33),
 ];
 
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {

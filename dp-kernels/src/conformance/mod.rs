@@ -22,7 +22,7 @@ mod words;
 pub use bench::Bench;
 pub use data::{Case, Host};
 pub use random::random_case;
-pub use require::{open_or_skip, skip_unless_required};
+pub use require::{open_or_skip, report_run, skip_unless_required};
 
 /// One comparison.
 #[derive(Debug, Clone, PartialEq)]
@@ -176,7 +176,7 @@ define_checks! { $
     refusals => refusals::all,
 }
 
-/// Runs the check `name` on the device that `open` opens, and panics with every failed row: for tests.
+/// Runs the check `name` on the device that `open` opens, for every type of inputs it has, and panics with every failed row: for tests.
 ///
 /// # Panics
 /// When a row fails, when the check stops, when there is no such check, or when the device can't be
@@ -193,7 +193,11 @@ pub fn assert_check(
         .iter()
         .find(|check| check.name == name)
         .unwrap_or_else(|| panic!("no check named {name}"));
-    let rows = (check.run)(&Bench::new(backend)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut rows = Vec::new();
+    for bench in Bench::every_input(&backend) {
+        let more = (check.run)(&bench).unwrap_or_else(|error| panic!("{name}: {error}"));
+        rows.extend(more);
+    }
     assert!(!rows.is_empty(), "{name} compared nothing");
     let failed: Vec<String> = rows
         .iter()

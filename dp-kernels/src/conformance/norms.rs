@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case, Host};
+use super::data::{CASES, Case};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -36,7 +36,7 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
 
 /// One comparison; the norms are added into numbers that are already there.
 pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<Row, CheckError> {
-    let host = Host::new(case, seed);
+    let host = bench.host(case, seed);
     let start: Vec<f32> = (0..case.b).map(|b| 0.25 * b as f32).collect();
     let mut want = start.clone();
     op.gradient.norms_sq(&host, &mut want)?;
@@ -44,7 +44,7 @@ pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<R
     let error = elementwise_error(&got, &want);
     Ok(Row::measured(
         op.name,
-        "f32",
+        bench.input_name(),
         case.words(),
         error,
         NORM_BUDGET,

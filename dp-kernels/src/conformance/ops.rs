@@ -153,17 +153,17 @@ fn linear(
 
 fn a(bench: &Bench, host: &Host) -> TensorHandle {
     let Case { b, t, d, .. } = host.case;
-    bench.upload(&[b, t, d], &host.a)
+    bench.upload_input(&[b, t, d], &host.a)
 }
 
 fn g(bench: &Bench, host: &Host) -> TensorHandle {
     let Case { b, t, p, .. } = host.case;
-    bench.upload(&[b, t, p], &host.g)
+    bench.upload_input(&[b, t, p], &host.g)
 }
 
 fn xhat(bench: &Bench, host: &Host) -> TensorHandle {
     let Case { b, t, p, .. } = host.case;
-    bench.upload(&[b, t, p], &host.xhat)
+    bench.upload_input(&[b, t, p], &host.xhat)
 }
 
 fn factors(bench: &Bench, host: &Host) -> TensorHandle {

@@ -171,7 +171,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 }
 
 fn wrong(routine: Routine) -> Routine {
-    if routine == Routine::CpuGemm {
+    if routine == Routine::Registers {
         Routine::Units
     } else {
         Routine::CpuGemm

@@ -1,7 +1,7 @@
 //! Weighted sums against the reference.
 
 use super::bench::{Bench, relative_error};
-use super::data::{CASES, Case, Host};
+use super::data::{CASES, Case};
 use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -36,7 +36,7 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
 
 /// One comparison; the sum is added into numbers that are already there.
 pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Row, CheckError> {
-    let host = Host::new(case, seed);
+    let host = bench.host(case, seed);
     let len: usize = op.gradient.shape(case).iter().product();
     let start: Vec<f32> = (0..len).map(|i| (i % 5) as f32 * 0.5 - 1.0).collect();
     let mut want = start.clone();
@@ -45,7 +45,7 @@ pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Ro
     let error = relative_error(&got, &want);
     Ok(Row::measured(
         op.name,
-        "f32",
+        bench.input_name(),
         case.words(),
         error,
         SUM_BUDGET,

@@ -69,7 +69,7 @@ fn launch(
     }
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
-    let most = tuning.lanes(g.dtype().size());
+    let most = tuning.lanes();
     let vector = g.vector(p, most).min(x.vector(p, most));
     let columns = p / vector;
     let width = tuning.width(columns);

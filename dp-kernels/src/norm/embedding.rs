@@ -35,7 +35,7 @@ pub fn embedding_norm_sq(
     }
     let partials = scratch(client, op, &[b, t])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    let vector = g.vector(p, tuning.lanes(g.dtype().size()));
+    let vector = g.vector(p, tuning.lanes());
     let columns = p / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b * t, width);

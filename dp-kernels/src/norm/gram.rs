@@ -64,7 +64,7 @@ fn launch_registers(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let most = tuning.lanes(a.dtype().size());
+    let most = tuning.lanes();
     let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
     let (count, dim) = tuning.grid(b * tiles, 1);
     gram_registers::launch(

@@ -128,7 +128,7 @@ fn launch_one_token(
     tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let Problem { a, g, b, d, p, .. } = problem;
-    let most = tuning.lanes(a.dtype().size());
+    let most = tuning.lanes();
     let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
     let width = tuning.width((d / a_vector).max(p / g_vector));
     let (count, dim) = tuning.grid(*b, width);

@@ -30,7 +30,7 @@ pub fn position_norm_sq(
     if b * t * p == 0 {
         return Ok(());
     }
-    let vector = g.vector(t * p, tuning.lanes(g.dtype().size()));
+    let vector = g.vector(t * p, tuning.lanes());
     let columns = t * p / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b, width);

@@ -83,7 +83,7 @@ fn launch(
     let partials = Arg::new(op, "workspace", &partials)?;
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
-    let most = tuning.lanes(g.dtype().size());
+    let most = tuning.lanes();
     let vector = g.vector(p, most).min(x.vector(p, most));
     let columns = p / vector;
     let width = tuning.width(columns);
@@ -157,7 +157,7 @@ pub(crate) fn launch_add_columns(
     len: usize,
     tuning: &Tuning,
 ) {
-    let most = tuning.lanes(size_of::<f32>());
+    let most = tuning.lanes();
     let vector = out.vector(len, most);
     let (count, dim) = tuning.grid(len / vector, 1);
     add_columns::launch(

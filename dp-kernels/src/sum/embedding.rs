@@ -40,7 +40,7 @@ pub fn weighted_sum_embedding(
     if b * t * p * v == 0 {
         return Ok(());
     }
-    let most = tuning.lanes(g.dtype().size());
+    let most = tuning.lanes();
     let vector = g.vector(p, most).min(out.vector(p, most));
     let columns = p / vector;
     if tuning.is_cpu {
@@ -85,7 +85,7 @@ pub fn weighted_sum_embedding(
     Ok(())
 }
 
-/// One unit owns a column of the table and walks all tokens once.
+/// One unit owns a column of the table and walks all examples.
 #[cube(launch)]
 pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
     ids: &[I],
@@ -102,12 +102,24 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
     let column = row_of(1u32);
     if column < columns as usize {
         for row in 0..rows as usize {
-            let factor = factors[row / tokens as usize];
-            let id = u32::cast_from(ids[row]);
-            if is_live(factor) && id < vocabulary {
-                let value = Vector::<f32, N>::cast_from(g[row * columns as usize + column]);
-                out[id as usize * columns as usize + column] +=
-                    value * Vector::<f32, N>::new(factor);
+            let example = row / tokens as usize;
+            let factor = factors[example];
+            let raw = ids[row];
+            let id = u32::cast_from(raw);
+            let mut earlier = example * tokens as usize;
+            while earlier < row && ids[earlier] != raw {
+                earlier += 1;
+            }
+            // The first of an example's tokens with this id adds all of them up: a number then goes through
+            // one addition a token of its own example and one an example.
+            if is_live(factor) && earlier == row && id < vocabulary {
+                let mut sum = Vector::<f32, N>::new(0.0f32);
+                for other in row..(example + 1) * tokens as usize {
+                    if ids[other] == raw {
+                        sum += Vector::<f32, N>::cast_from(g[other * columns as usize + column]);
+                    }
+                }
+                out[id as usize * columns as usize + column] += sum * Vector::<f32, N>::new(factor);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::check::{Arg, scratch};
 use crate::live::is_live;
-use crate::outer::{Outer, outer_tile};
+use crate::outer::{Outer, outer_tile, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
@@ -123,16 +123,9 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
             if is_live(factor) {
                 let mut i = 0usize;
                 while i < a_columns as usize {
-                    let mut sums =
-                        Array::<Vector<f32, N>>::new(comptime!(tile_rows * tile_columns));
-                    #[unroll]
-                    for u in 0..tile_rows {
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            sums[u * tile_columns + v] =
-                                out[(i + u) * g_columns as usize + column + v];
-                        }
-                    }
+                    // From zero, not from `out`: a number then goes through one addition a token of its own
+                    // example and one an example, not through one for every token of the batch.
+                    let mut sums = zeros::<N>(comptime!(tile_rows * tile_columns));
                     outer_tile::<F, N>(
                         a,
                         g,
@@ -152,7 +145,7 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
                     for u in 0..tile_rows {
                         #[unroll]
                         for v in 0..tile_columns {
-                            out[(i + u) * g_columns as usize + column + v] =
+                            out[(i + u) * g_columns as usize + column + v] +=
                                 sums[u * tile_columns + v];
                         }
                     }

@@ -35,7 +35,7 @@ pub fn weighted_sum_position(
     if b * t * p == 0 {
         return Ok(());
     }
-    let most = tuning.lanes(g.dtype().size());
+    let most = tuning.lanes();
     let vector = g.vector(t * p, most).min(out.vector(t * p, most));
     let columns = t * p / vector;
     let (count, dim) = tuning.grid(columns, 1);

@@ -1,5 +1,7 @@
 //! Gaussian noise by coordinates: the functions of [`dp_core::noise`], run by the device.
 
+mod wide;
+
 use crate::check::Arg;
 use crate::reduce::row_of;
 use crate::{KernelError, Tuning};
@@ -50,9 +52,37 @@ pub fn add_gaussian_noise(
     let skip = (first_element % per_block) as u32;
     let blocks = (skip as usize + len).div_ceil(per_block as usize);
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
-    let (count, dim) = tuning.grid(blocks, 1);
     let (low, high) = (step as u32, (step >> 32) as u32);
+    let lanes = if tuning.is_cpu && generator == Generator::ChaCha20 {
+        tuning.lanes()
+    } else {
+        1
+    };
+    let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
     match generator {
+        Generator::ChaCha20 if lanes > 1 => add_chacha20_noise_wide::launch(
+            client,
+            count,
+            dim,
+            lanes,
+            target.buffer(1),
+            len as u32,
+            blocks as u32,
+            skip,
+            first_block as u32,
+            tensor,
+            low,
+            high,
+            std,
+            k0,
+            k1,
+            k2,
+            k3,
+            k4,
+            k5,
+            k6,
+            k7,
+        ),
         Generator::ChaCha20 => add_chacha20_noise::launch(
             client,
             count,
@@ -133,6 +163,77 @@ pub(crate) fn add_chacha20_noise(
         add_element(target, place, 5u32, skip, len, std * n5);
         add_element(target, place, 6u32, skip, len, std * n6);
         add_element(target, place, 7u32, skip, len, std * n7);
+    }
+}
+
+/// One unit makes as many blocks as a vector has lanes.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn add_chacha20_noise_wide<N: Size>(
+    target: &mut [f32],
+    len: u32,
+    blocks: u32,
+    skip: u32,
+    first_block: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    std: f32,
+    k0: u32,
+    k1: u32,
+    k2: u32,
+    k3: u32,
+    k4: u32,
+    k5: u32,
+    k6: u32,
+    k7: u32,
+) {
+    let lanes = N::value();
+    let block = row_of(1u32) as u32 * comptime!(lanes as u32);
+    if block < blocks {
+        let mut key = Array::<u32>::new(8usize);
+        key[0] = k0;
+        key[1] = k1;
+        key[2] = k2;
+        key[3] = k3;
+        key[4] = k4;
+        key[5] = k5;
+        key[6] = k6;
+        key[7] = k7;
+        let mut counters = Vector::<u32, N>::new(first_block + block);
+        #[unroll]
+        for lane in 0..lanes {
+            counters.insert(lane, first_block + block + comptime!(lane as u32));
+        }
+        let words = wide::chacha20_blocks::<N>(counters, &key, tensor, step_low, step_high);
+        let mut noise = Array::<Vector<f32, N>>::new(8usize);
+        #[unroll]
+        for pair in 0..4usize {
+            let (even, odd) = wide::normals::<N>(&words, pair);
+            noise[2 * pair] = even * Vector::<f32, N>::new(std);
+            noise[2 * pair + 1] = odd * Vector::<f32, N>::new(std);
+        }
+        let place = block * 8u32;
+        // The whole of it is inside: no element has to ask.
+        if place >= skip && place - skip + comptime!(8 * lanes as u32) <= len {
+            let start = (place - skip) as usize;
+            #[unroll]
+            for lane in 0..lanes {
+                #[unroll]
+                for i in 0..8usize {
+                    target[start + comptime!(8 * lane + i)] += noise[i].extract(lane);
+                }
+            }
+        } else {
+            #[unroll]
+            for lane in 0..lanes {
+                #[unroll]
+                for i in 0..8usize {
+                    let offset = comptime!((8 * lane + i) as u32);
+                    add_element(target, place, offset, skip, len, noise[i].extract(lane));
+                }
+            }
+        }
     }
 }
 

@@ -1,0 +1,245 @@
+//! Matrix products on a processor: register tiles, one thread for a block of rows.
+//!
+//! `out[i, j] = sum_k a[i, k] b[k, j]`: a tile of rows times two vectors of columns stays in registers
+//! while `k` runs; `b` is read in vectors, `a` one broadcast element at a time, by any strides. The axis
+//! `k` is cut so that the columns of `b` that a tile reads stay in the nearest cache.
+//!
+//! A transposed `b` is copied first: `k n` elements against `m k n` products.
+
+use crate::check::{Arg, scratch};
+use crate::reduce::row_of;
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*};
+
+/// One product, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
+pub(crate) struct Product<'a> {
+    pub op: &'static str,
+    pub a: Arg<'a>,
+    pub b: Arg<'a>,
+    pub out: Arg<'a>,
+    pub z: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a_transposed: bool,
+    pub b_transposed: bool,
+}
+
+/// How much of `k` is taken at once: with two vectors of 64 bytes a row, 32 KiB.
+const DEPTH: usize = 256;
+
+pub(crate) fn launch(client: &Client, product: &Product<'_>) -> Result<(), KernelError> {
+    let tuning = Tuning::for_client(client);
+    if !product.b_transposed {
+        launch_plain(client, product, &product.b, &tuning);
+        return Ok(());
+    }
+    let Product { op, b, z, n, k, .. } = product;
+    let plain = scratch(client, op, &[*z, *k, *n])?;
+    let plain = Arg::new(op, "workspace", &plain)?;
+    launch_transpose(client, b, &plain, *z, *n, *k, &tuning);
+    launch_plain(client, product, &plain, &tuning);
+    Ok(())
+}
+
+fn launch_plain(client: &Client, product: &Product<'_>, b: &Arg<'_>, tuning: &Tuning) {
+    let Product {
+        a,
+        out,
+        z,
+        m,
+        n,
+        k,
+        a_transposed,
+        ..
+    } = product;
+    let most = tuning.lanes();
+    let vector = b.vector(*n, most).min(out.vector(*n, most));
+    let columns = n / vector;
+    let tile_columns = if columns.is_multiple_of(2) { 2 } else { 1 };
+    let tile_rows = [8, 4, 2]
+        .into_iter()
+        .find(|r| m.is_multiple_of(*r))
+        .unwrap_or(1);
+    // Blocks of rows that fit the second cache, more where threads would idle, then of columns.
+    let wanted = 4 * tuning.units as usize;
+    let tiles = m / tile_rows;
+    let row_blocks = tiles.min((m.div_ceil(64)).max(wanted.div_ceil(*z)));
+    let block_rows = tiles.div_ceil(row_blocks) * tile_rows;
+    let row_blocks = m.div_ceil(block_rows);
+    let panels = columns / tile_columns;
+    let column_blocks = panels.min(wanted.div_ceil(z * row_blocks));
+    let block_panels = panels.div_ceil(column_blocks);
+    let column_blocks = panels.div_ceil(block_panels);
+    let (a_row, a_depth) = if *a_transposed { (1, *m) } else { (*k, 1) };
+    let (count, dim) = tuning.grid(z * row_blocks * column_blocks, 1);
+    product_registers::launch(
+        client,
+        count,
+        dim,
+        vector,
+        a.buffer(1),
+        b.buffer(vector),
+        out.buffer(vector),
+        *z as u32,
+        *m as u32,
+        columns as u32,
+        *k as u32,
+        a_row as u32,
+        a_depth as u32,
+        block_rows as u32,
+        (block_panels * tile_columns) as u32,
+        tile_rows,
+        tile_columns,
+    );
+}
+
+/// One unit takes one block of rows and columns of one product of the batch.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn product_registers<N: Size>(
+    a: &[f32],
+    b: &[Vector<f32, N>],
+    out: &mut [Vector<f32, N>],
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    a_row: u32,
+    a_depth: u32,
+    block_rows: u32,
+    block_columns: u32,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+) {
+    let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
+    let (a_row, a_depth) = (a_row as usize, a_depth as usize);
+    let across = (columns + block_columns as usize - 1) / block_columns as usize;
+    let down = (rows + block_rows as usize - 1) / block_rows as usize;
+    let task = row_of(1u32);
+    let z = task / (across * down);
+    if z < batch as usize {
+        let place = task % (across * down);
+        let first_row = place / across * block_rows as usize;
+        let first_column = place % across * block_columns as usize;
+        let last_row = smaller(first_row + block_rows as usize, rows);
+        let last_column = smaller(first_column + block_columns as usize, columns);
+        let a_start = z * rows * depth;
+        let b_start = z * depth * columns;
+        let out_start = z * rows * columns;
+        let mut k0 = 0usize;
+        while k0 < depth {
+            let k1 = smaller(k0 + comptime!(DEPTH), depth);
+            let mut j = first_column;
+            while j < last_column {
+                let mut i = first_row;
+                while i < last_row {
+                    let mut sums =
+                        Array::<Vector<f32, N>>::new(comptime!(tile_rows * tile_columns));
+                    #[unroll]
+                    for s in 0..tile_rows * tile_columns {
+                        sums[s] = Vector::<f32, N>::new(0.0f32);
+                    }
+                    if k0 > 0 {
+                        #[unroll]
+                        for u in 0..tile_rows {
+                            #[unroll]
+                            for v in 0..tile_columns {
+                                sums[u * tile_columns + v] =
+                                    out[out_start + (i + u) * columns + j + v];
+                            }
+                        }
+                    }
+                    for k in k0..k1 {
+                        let a_at = a_start + i * a_row + k * a_depth;
+                        let b_at = b_start + k * columns + j;
+                        let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            right[v] = b[b_at + v];
+                        }
+                        #[unroll]
+                        for u in 0..tile_rows {
+                            let left = Vector::<f32, N>::new(a[a_at + u * a_row]);
+                            #[unroll]
+                            for v in 0..tile_columns {
+                                sums[u * tile_columns + v] =
+                                    fma(left, right[v], sums[u * tile_columns + v]);
+                            }
+                        }
+                    }
+                    #[unroll]
+                    for u in 0..tile_rows {
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            out[out_start + (i + u) * columns + j + v] = sums[u * tile_columns + v];
+                        }
+                    }
+                    i += tile_rows;
+                }
+                j += tile_columns;
+            }
+            k0 = k1;
+        }
+    }
+}
+
+#[cube]
+fn smaller(a: usize, b: usize) -> usize {
+    select(a < b, a, b)
+}
+
+fn launch_transpose(
+    client: &Client,
+    from: &Arg<'_>,
+    to: &Arg<'_>,
+    z: usize,
+    rows: usize,
+    columns: usize,
+    tuning: &Tuning,
+) {
+    let side = 16;
+    let tiles = z * rows.div_ceil(side) * columns.div_ceil(side);
+    let (count, dim) = tuning.grid(tiles, 1);
+    transpose::launch(
+        client,
+        count,
+        dim,
+        from.buffer(1),
+        to.buffer(1),
+        z as u32,
+        rows as u32,
+        columns as u32,
+        side,
+    );
+}
+
+/// `to[z, j, i] = from[z, i, j]`; one unit takes a square.
+#[cube(launch)]
+pub(crate) fn transpose(
+    from: &[f32],
+    to: &mut [f32],
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    #[comptime] side: usize,
+) {
+    let (rows, columns) = (rows as usize, columns as usize);
+    let across = (columns + comptime!(side - 1)) / comptime!(side);
+    let down = (rows + comptime!(side - 1)) / comptime!(side);
+    let tile = row_of(1u32);
+    let z = tile / (across * down);
+    if z < batch as usize {
+        let place = tile % (across * down);
+        let i0 = place / across * side;
+        let j0 = place % across * side;
+        let i1 = smaller(i0 + side, rows);
+        let j1 = smaller(j0 + side, columns);
+        let start = z * rows * columns;
+        for i in i0..i1 {
+            for j in j0..j1 {
+                to[start + j * rows + i] = from[start + i * columns + j];
+            }
+        }
+    }
+}

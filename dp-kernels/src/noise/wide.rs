@@ -1,0 +1,228 @@
+//! [`dp_core::noise`]'s ChaCha20 and normals on vectors, a block in each lane: what a processor's vector
+//! units need. The same operations in the same order, so the words are the same and the normals too, to
+//! what contracting multiply and add can change; the conformance suite compares them.
+
+use cubecl::prelude::*;
+
+/// Sixteen words of as many blocks as there are lanes.
+#[derive(CubeType)]
+pub(crate) struct Words<N: Size> {
+    words: Array<Vector<u32, N>>,
+}
+
+/// The ChaCha20 blocks of the given counters; `words` are the key's eight and the last three of the input.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn chacha20_blocks<N: Size>(
+    counters: Vector<u32, N>,
+    key: &Array<u32>,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+) -> Words<N> {
+    let mut start = Array::<Vector<u32, N>>::new(16usize);
+    start[0] = Vector::<u32, N>::new(0x6170_7865u32);
+    start[1] = Vector::<u32, N>::new(0x3320_646eu32);
+    start[2] = Vector::<u32, N>::new(0x7962_2d32u32);
+    start[3] = Vector::<u32, N>::new(0x6b20_6574u32);
+    #[unroll]
+    for i in 0..8usize {
+        start[4 + i] = Vector::<u32, N>::new(key[i]);
+    }
+    start[12] = counters;
+    start[13] = Vector::<u32, N>::new(tensor);
+    start[14] = Vector::<u32, N>::new(step_low);
+    start[15] = Vector::<u32, N>::new(step_high);
+
+    let mut words = Array::<Vector<u32, N>>::new(16usize);
+    #[unroll]
+    for i in 0..16usize {
+        words[i] = start[i];
+    }
+    for _ in 0..10u32 {
+        #[unroll]
+        for i in 0..4usize {
+            quarter_round::<N>(&mut words, i, 4 + i, 8 + i, 12 + i);
+        }
+        #[unroll]
+        for i in 0..4usize {
+            quarter_round::<N>(
+                &mut words,
+                i,
+                comptime!(4 + (i + 1) % 4),
+                comptime!(8 + (i + 2) % 4),
+                comptime!(12 + (i + 3) % 4),
+            );
+        }
+    }
+    #[unroll]
+    for i in 0..16usize {
+        words[i] += start[i];
+    }
+    Words::<N> { words }
+}
+
+#[cube]
+fn quarter_round<N: Size>(
+    words: &mut Array<Vector<u32, N>>,
+    #[comptime] a: usize,
+    #[comptime] b: usize,
+    #[comptime] c: usize,
+    #[comptime] d: usize,
+) {
+    words[a] = words[a] + words[b];
+    words[d] = rotate::<N>(words[d] ^ words[a], 16u32);
+    words[c] = words[c] + words[d];
+    words[b] = rotate::<N>(words[b] ^ words[c], 12u32);
+    words[a] = words[a] + words[b];
+    words[d] = rotate::<N>(words[d] ^ words[a], 8u32);
+    words[c] = words[c] + words[d];
+    words[b] = rotate::<N>(words[b] ^ words[c], 7u32);
+}
+
+#[cube]
+fn rotate<N: Size>(x: Vector<u32, N>, #[comptime] left: u32) -> Vector<u32, N> {
+    (x << Vector::<u32, N>::new(left)) | (x >> Vector::<u32, N>::new(comptime!(32 - left)))
+}
+
+/// Elements `2 pair` and `2 pair + 1` of every block.
+#[cube]
+pub(crate) fn normals<N: Size>(
+    blocks: &Words<N>,
+    #[comptime] pair: usize,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let high = blocks.words[4 * pair];
+    let low = blocks.words[4 * pair + 1];
+    let angle = blocks.words[4 * pair + 2];
+    let r = square_root::<N>(float::<N>(2.0f32) * minus_ln_uniform::<N>(high, low));
+    let (cosine, sine) = cos_sin_turn::<N>(angle);
+    (r * cosine, r * sine)
+}
+
+#[cube]
+fn int<N: Size>(x: u32) -> Vector<u32, N> {
+    Vector::<u32, N>::new(x)
+}
+
+#[cube]
+fn float<N: Size>(x: f32) -> Vector<f32, N> {
+    Vector::<f32, N>::new(x)
+}
+
+#[cube]
+fn to_float<N: Size>(x: Vector<u32, N>) -> Vector<f32, N> {
+    Vector::<f32, N>::cast_from(x)
+}
+
+#[cube]
+fn bits_to_float<N: Size>(x: Vector<u32, N>) -> Vector<f32, N> {
+    Vector::<f32, N>::reinterpret(x)
+}
+
+#[cube]
+fn float_to_bits<N: Size>(x: Vector<f32, N>) -> Vector<u32, N> {
+    Vector::<u32, N>::reinterpret(x)
+}
+
+/// [`dp_core::noise::normal::minus_ln_uniform`], lane by lane.
+#[cube]
+fn minus_ln_uniform<N: Size>(high: Vector<u32, N>, low: Vector<u32, N>) -> Vector<f32, N> {
+    let upper = high.greater_equal(&int::<N>(0x8000_0000u32));
+    let mask = select_many(upper, int::<N>(0xffff_ffffu32), int::<N>(0u32));
+    let h = high ^ mask;
+    let l = low ^ mask;
+
+    let n_high = (h << int::<N>(1u32)) | (l >> int::<N>(31u32));
+    let n_low = (l << int::<N>(1u32)) | int::<N>(1u32);
+    let short = n_high.equal(&int::<N>(0u32));
+    let first = select_many(short, n_low, n_high);
+    let second = select_many(short, int::<N>(0u32), n_low);
+    let zeros = first.leading_zeros();
+    let leading = (first << zeros) | ((second >> int::<N>(1u32)) >> (int::<N>(31u32) - zeros));
+    let shift = zeros + select_many(short, int::<N>(33u32), int::<N>(1u32));
+
+    let fraction = (to_float::<N>(leading >> int::<N>(16u32)) * float::<N>(65536.0f32)
+        + to_float::<N>(leading & int::<N>(0xffffu32)))
+        * float::<N>(2.328_306_4e-10f32);
+    let t = fraction * bits_to_float::<N>((int::<N>(127u32) - shift) << int::<N>(23u32));
+
+    let one = float::<N>(1.0f32);
+    let two = float::<N>(2.0f32);
+    let small = fraction.less_than(&float::<N>(0.707_106_77f32));
+    let f_of_u = select_many(small, two * fraction - one, fraction - one);
+    let e_of_u = select_many(small, shift + int::<N>(1u32), shift);
+    let near_one = t.less_than(&float::<N>(0.292_893_23f32));
+    let f_of_complement = select_many(near_one, float::<N>(0.0f32) - t, one - two * t);
+    let e_of_complement = select_many(near_one, int::<N>(0u32), int::<N>(1u32));
+    let f = select_many(upper, f_of_complement, f_of_u);
+    let e = to_float::<N>(select_many(upper, e_of_complement, e_of_u));
+
+    let p = float::<N>(0.067_466_48f32);
+    let p = p * f - float::<N>(0.116_756_55f32);
+    let p = p * f + float::<N>(0.118_881_606f32);
+    let p = p * f - float::<N>(0.124_055_885f32);
+    let p = p * f + float::<N>(0.142_195_52f32);
+    let p = p * f - float::<N>(0.166_679_96f32);
+    let p = p * f + float::<N>(0.200_021_19f32);
+    let p = p * f - float::<N>(0.250_000_1f32);
+    let p = p * f + float::<N>(0.333_333_13f32);
+    let square = f * f;
+    let tail = (f * square) * p - float::<N>(0.5f32) * square - e * float::<N>(-2.121_944_4e-4f32);
+    e * float::<N>(0.693_359_4f32) - (f + tail)
+}
+
+/// [`dp_core::noise::normal::cos_sin_turn`], lane by lane.
+#[cube]
+fn cos_sin_turn<N: Size>(w: Vector<u32, N>) -> (Vector<f32, N>, Vector<f32, N>) {
+    let octant = w >> int::<N>(29u32);
+    let forward = ((w & int::<N>(0x1fff_ffffu32)) << int::<N>(1u32)) | int::<N>(1u32);
+    let odd = (octant & int::<N>(1u32)).equal(&int::<N>(1u32));
+    let n = select_many(odd, int::<N>(0x4000_0000u32) - forward, forward);
+    let x = (to_float::<N>(n >> int::<N>(15u32)) * float::<N>(32768.0f32)
+        + to_float::<N>(n & int::<N>(0x7fffu32)))
+        * float::<N>(7.314_590_6e-10f32);
+
+    let s = x * x;
+    let p = float::<N>(-1.951_528_4e-4f32);
+    let p = p * s + float::<N>(0.008_332_16f32);
+    let p = p * s - float::<N>(0.166_666_55f32);
+    let small = x + (x * s) * p;
+    let q = float::<N>(2.443_315_9e-5f32);
+    let q = q * s - float::<N>(0.001_388_731_6f32);
+    let q = q * s + float::<N>(0.041_666_646f32);
+    let large = (float::<N>(1.0f32) - float::<N>(0.5f32) * s) + (s * s) * q;
+
+    let swap =
+        (((octant + int::<N>(1u32)) >> int::<N>(1u32)) & int::<N>(1u32)).equal(&int::<N>(1u32));
+    let cosine = select_many(swap, small, large);
+    let sine = select_many(swap, large, small);
+    let zero = float::<N>(0.0f32);
+    let cosine_negative = ((octant + int::<N>(2u32)) & int::<N>(4u32)).not_equal(&int::<N>(0u32));
+    let sine_negative = octant.greater_equal(&int::<N>(4u32));
+    (
+        select_many(cosine_negative, zero - cosine, cosine),
+        select_many(sine_negative, zero - sine, sine),
+    )
+}
+
+/// [`dp_core::noise::normal::square_root`], lane by lane.
+#[cube]
+fn square_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let inverse = inverse_square_root::<N>(x);
+    let s = x * inverse;
+    let high = bits_to_float::<N>(float_to_bits::<N>(s) & int::<N>(0xffff_f000u32));
+    let low = s - high;
+    let remainder = ((x - high * high) - float::<N>(2.0f32) * high * low) - low * low;
+    s + float::<N>(0.5f32) * inverse * remainder
+}
+
+#[cube]
+fn inverse_square_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let half = float::<N>(0.5f32) * x;
+    let three_halves = float::<N>(1.5f32);
+    let bits = (float_to_bits::<N>(x) & int::<N>(0x7fff_ffffu32)) >> int::<N>(1u32);
+    let y = bits_to_float::<N>(int::<N>(0x5f37_59dfu32) - bits);
+    let y = y * (three_halves - (half * y) * y);
+    let y = y * (three_halves - (half * y) * y);
+    y * (three_halves - (half * y) * y)
+}
