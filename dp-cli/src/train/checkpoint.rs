@@ -52,7 +52,10 @@ impl Saved {
             return Ok(None);
         }
         let checkpoint = Checkpoint::load(&args.out.join(CHECKPOINT))?;
-        checkpoint.manifest().check_same_run(config, dataset)?;
+        // The data set first: another number of records changes the noise multiplier too.
+        let manifest = checkpoint.manifest();
+        manifest.check_same_run(&manifest.config, dataset)?;
+        manifest.check_same_run(config, dataset)?;
         Ok(Some(Self { checkpoint }))
     }
 
