@@ -22,7 +22,7 @@ use std::collections::HashMap;
 /// Under add/remove adjacency of one example the sum changes by at most C in L2 norm (flat and
 /// automatic clipping), up to the rounding that `dp_core::sensitivity` bounds. An example is one row of
 /// a microbatch; rows are independent in every layer of this crate. An example whose norm is not
-/// finite contributes exactly zero.
+/// finite contributes exactly zero. The proof is in docs/proofs/private-gradients.md.
 pub struct PrivateGradients {
     clipping: Clipping,
     sums: Vec<Sum>,
