@@ -317,8 +317,6 @@ impl Traced {
             Self::Linear {
                 weight, bias, a, ..
             } => {
-                // In the product 0 * NaN would be NaN: an example that doesn't count leaves A too.
-                kernels::zero_dead_rows(client, &handle(a), factors, tuning)?;
                 kernels::weighted_sum_linear(
                     client,
                     &handle(a),

@@ -1,4 +1,4 @@
-//! Private layers and private gradients for [burn](burn).
+//! Private layers and private gradients for [burn].
 //!
 //! # The way of one microbatch
 //!

@@ -31,8 +31,7 @@ impl Linear {
 
     /// `x [B, T, d]` to `[B, T, p]`.
     ///
-    /// A private tape keeps the values of `x` until its gradients are made, and the kernels zero rows of
-    /// examples that don't count in place: don't keep another handle on `x` to read afterwards.
+    /// A private tape keeps the values of `x` until its gradients are made.
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
         tape.note(|| Site::Linear {

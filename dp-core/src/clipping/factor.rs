@@ -18,7 +18,7 @@ use crate::noise::words::select;
 /// `sqrt(norm_sq) * factor <= clip (1 + 2^-20)`, evaluated in f64, for every f32 `norm_sq`. What it
 /// bounds is the norm that was handed in: the error of `norm_sq` itself is the business of
 /// [`crate::sensitivity`]. A device that flushes subnormals takes a squared norm below 2^-126 for
-/// 0, so there `clip` must be at least [`MIN_CLIP`](super::MIN_CLIP).
+/// 0, so there `clip` must be at least [`MIN_CLIP`](crate::clipping::MIN_CLIP).
 ///
 /// # Precision
 /// The root is all but correctly rounded everywhere; one division, taken to be within 2.5 units in
@@ -37,14 +37,14 @@ pub fn flat_factor(norm_sq: f32, clip: f32) -> f32 {
 /// `clip / (|g| + gamma)` of the squared norm `norm_sq = |g|^2`: automatic clipping, AUTO-S.
 ///
 /// Every gradient is scaled, small ones too; no norm reaches `clip`. Exactly 0 for a `norm_sq` that
-/// [`flat_factor`] refuses, when `clip` or `gamma` is not a positive finite number, and when the
+/// [`flat_factor()`] refuses, when `clip` or `gamma` is not a positive finite number, and when the
 /// factor would overflow.
 ///
 /// # Privacy
 /// `sqrt(norm_sq) * factor <= clip (1 + 2^-20)`, evaluated in f64, for every f32 `norm_sq`.
 ///
 /// # Precision
-/// As [`flat_factor`], with one addition more.
+/// As [`flat_factor()`], with one addition more.
 ///
 /// # References
 /// Bu, Wang, Zha and Karypis, "Automatic clipping", 2206.07136.

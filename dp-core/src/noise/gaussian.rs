@@ -14,7 +14,7 @@ use super::{Generator, Key, MAX_STD, NoiseError, RESERVED_TENSOR};
 /// Elements `8 block .. 8 block + 8` of a tensor's standard normals, from one ChaCha20 block.
 ///
 /// `input` is `(block, tensor, step low, step high)`; the key is two quarters as in
-/// [`chacha20_block`].
+/// [`chacha20_block()`].
 #[cfg_attr(feature = "cube", cube)]
 pub fn chacha20_normals(key_low: Words4, key_high: Words4, input: Words4) -> (Normals4, Normals4) {
     let (w0, w1, w2, w3) = chacha20_block(key_low, key_high, input);
