@@ -10,7 +10,7 @@ use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
-use dp_kernels::Tuning;
+use dp_kernels::{LinearNorm, Tuning};
 use serde_json::Value;
 
 use super::LEDGER;
@@ -76,20 +76,45 @@ fn rounding_allowance(
     } else {
         records
     };
-    let microbatches = terms.div_ceil(rows);
-    let widest = sizes.hidden.max(sizes.vocabulary).max(3 * sizes.width);
     let sum = ClippedSum {
         terms,
-        sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, microbatches),
-        norm_depth: (sizes.context * sizes.context.max(sizes.width) + widest) as u64
-            + 16 * (sizes.layers as u64 + 2),
-        cancellation: 1.0,
+        sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, terms.div_ceil(rows)),
+        norm_depth: norm_depth(sizes),
+        cancellation: cancellation(sizes),
     };
     sum.eta().map_err(|error| {
         Failure::new(format!(
             "the rounding of a batch of {batch} records has no useful bound ({error}): choose a smaller --batch or --microbatch"
         ))
     })
+}
+
+/// The most roundings between a number of `a` or `g` and an example's finished squared norm: a product of tokens or a
+/// sum over them, the squares of a part, and the parts of all layers.
+fn norm_depth(sizes: &ModelConfig) -> u64 {
+    let (t, d) = (sizes.context, sizes.width);
+    let linears = [
+        (d, 3 * d),
+        (d, d),
+        (d, sizes.hidden),
+        (sizes.hidden, d),
+        (d, sizes.vocabulary),
+    ];
+    // The Gram way adds up pairs of tokens, the materialised way the squares of a whole weight.
+    let squares = linears.map(|(d, p)| match LinearNorm::Auto.resolve(t, d, p) {
+        LinearNorm::Materialised => t + d * p,
+        _ => t * t + d.max(p),
+    });
+    let widest = sizes.hidden.max(sizes.vocabulary).max(3 * d);
+    let others = t * d + widest;
+    let parts = 16 * (sizes.layers + 2);
+    (squares.into_iter().fold(others, usize::max) + parts) as u64
+}
+
+/// How far a record's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the
+/// square root of T for tokens that have nothing to do with each other.
+fn cancellation(sizes: &ModelConfig) -> f64 {
+    (sizes.context as f64).sqrt()
 }
 
 /// What a private run holds while it trains.
@@ -219,8 +244,9 @@ impl Guarantee {
         )?;
         // What the proof of eta takes as given must be seen by whoever relies on the guarantee.
         statement.warnings.push(
-            "the share for rounding (eta) is proved for gradients in which a record's tokens do not cancel by more than \
-             their norms; that is a property of the data, taken as given here (docs/proofs/sensitivity.md)"
+            "the share for rounding (eta) is proved for records whose tokens cancel in the gradient no more than tokens \
+             that have nothing to do with each other do; that is a property of the data, taken as given here \
+             (docs/proofs/sensitivity.md)"
                 .into(),
         );
         Ok(statement)
