@@ -11,8 +11,14 @@ use dp_kernels::{
     Backend,
     conformance::{Bench, checks, skip_unless_required},
 };
-use recorder::Recording;
-use std::{collections::BTreeSet, fs, path::Path};
+use recorder::{Machine, Recording};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 /// Kernels for processors are launched too, so that they are seen: nothing of the crate is left out.
 #[test]
@@ -30,19 +36,7 @@ fn every_kernel_compiles_to_ptx() {
         Ok(nvrtc) => nvrtc,
         Err(why) => return skip_unless_required("nvrtc", &why),
     };
-    let mut failed = Vec::new();
-    for recording in &recordings {
-        match recording
-            .source
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|source| nvrtc.compile(source))
-        {
-            Ok(ptx) if ptx.contains(".target sm_90a") && ptx.contains(".entry") => {}
-            Ok(ptx) => failed.push(format!("{}: PTX without entry:\n{ptx}", recording.id)),
-            Err(error) => failed.push(format!("{}: {error}", recording.id)),
-        }
-    }
+    let failed = compile_all(&nvrtc, &recordings);
     println!(
         "{} kernels of {} functions",
         recordings.len(),
@@ -62,10 +56,9 @@ fn every_kernel_compiles_to_ptx() {
 }
 
 fn record() -> Vec<Recording> {
-    let client = recorder::client();
-    for is_cpu in [false, true] {
-        let mut backend = Backend::new("recorder", "none".to_owned(), client.clone());
-        backend.tuning.is_cpu = is_cpu;
+    for machine in [Machine::Gpu, Machine::Processor] {
+        let client = recorder::client(machine);
+        let backend = Backend::new("recorder", "none".to_owned(), client);
         let benches = Bench::every_input(&backend);
         for (check, bench) in checks()
             .iter()
@@ -76,6 +69,31 @@ fn record() -> Vec<Recording> {
         }
     }
     recorder::take()
+}
+
+/// What is wrong with each kernel that doesn't compile, all threads at work.
+fn compile_all(nvrtc: &nvrtc::Compiler, recordings: &[Recording]) -> Vec<String> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failed = Vec::new();
+        while let Some(recording) = recordings.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let source = recording.source.as_ref().map_err(Clone::clone);
+            match source.and_then(|source| nvrtc.compile(source)) {
+                Ok(ptx) if ptx.contains(".target sm_90a") && ptx.contains(".entry") => {}
+                Ok(ptx) => failed.push(format!("{}: PTX without entry:\n{ptx}", recording.id)),
+                Err(error) => failed.push(format!("{}: {error}", recording.id)),
+            }
+        }
+        failed
+    };
+    let threads = thread::available_parallelism().map_or(1, Into::into);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let failures = workers.into_iter().map(|worker| worker.join());
+        failures
+            .flat_map(|failed| failed.expect("a worker only collects"))
+            .collect()
+    })
 }
 
 /// The names of all `#[cube(launch)]` functions in dp-kernels.

@@ -50,9 +50,18 @@ pub(crate) struct Recording {
 
 static RECORDINGS: Mutex<BTreeMap<String, Recording>> = Mutex::new(BTreeMap::new());
 
+/// What the recorder says it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Machine {
+    /// An H100.
+    Gpu,
+    /// A processor, so that the kernels for processors are launched too.
+    Processor,
+}
+
 /// A client of the recorder.
-pub(crate) fn client() -> Client {
-    Client::load::<Recorder>(DeviceId::new(0, 0))
+pub(crate) fn client(machine: Machine) -> Client {
+    Client::load::<Recorder>(DeviceId::new(0, machine as u16))
 }
 
 /// What was launched until now, each kernel once.
@@ -72,7 +81,7 @@ impl DeviceService for Recorder {
         let (utilities, _captures) = ServerUtilities::init(
             ServiceId::of::<Self>(device),
             "recorder",
-            h100(),
+            properties(device.index_id == Machine::Processor as u16),
             TargetProperties::default(),
             Arc::new(ServerLogger::default()),
             ContiguousMemoryLayoutPolicy::new(512),
@@ -89,9 +98,9 @@ impl DeviceService for Recorder {
 }
 
 /// What cubecl-cuda reads off an H100, as far as kernels are chosen by it; no tensor cores, which
-/// nothing here uses.
-fn h100() -> DeviceProperties {
-    let hardware = HardwareProperties {
+/// nothing here uses. A processor differs in what tells the two apart.
+fn properties(is_processor: bool) -> DeviceProperties {
+    let gpu = HardwareProperties {
         load_width: 128,
         vector_register_count: None,
         plane_size_min: 32,
@@ -108,6 +117,16 @@ fn h100() -> DeviceProperties {
         last_level_cache_size: None,
         max_vector_size: VectorSize::MAX,
         cube_mma_reserved_shared_memory: 0,
+    };
+    let hardware = if is_processor {
+        HardwareProperties {
+            max_units_per_cube: 2,
+            num_streaming_multiprocessors: None,
+            num_cpu_cores: Some(2),
+            ..gpu
+        }
+    } else {
+        gpu
     };
     let memory = MemoryDeviceProperties::new(20 << 30, 512).with_max_memory(80 << 30);
     let identity = DeviceIdentity {
@@ -135,6 +154,12 @@ impl Server for Recorder {
         _mode: LaunchMode,
     ) {
         let id = kernel.id().to_string();
+        if RECORDINGS
+            .lock()
+            .is_ok_and(|recordings| recordings.contains_key(&id))
+        {
+            return;
+        }
         let source = define_kernel(&*kernel)
             .map_err(|error| format!("{error:?}"))
             .and_then(|definition| {
