@@ -8,7 +8,9 @@ pub(crate) fn probe(index: usize) -> Result<String, String> {
     let driver = load(DRIVER)?;
     let count = device_count(&driver)?;
     if index >= count {
-        return Err(format!("no CUDA device {index}, the driver sees {count}"));
+        return Err(format!(
+            "the driver sees {count}, number {index} was asked for"
+        ));
     }
     load(NVRTC)?;
     let version = driver_version(&driver)?;
@@ -37,7 +39,7 @@ fn load(names: &[&str]) -> Result<Library, String> {
             return Ok(library);
         }
     }
-    Err(format!("no CUDA device: {} can't be loaded", names[0]))
+    Err(format!("{} can't be loaded", names[0]))
 }
 
 fn device_count(driver: &Library) -> Result<usize, String> {
@@ -53,7 +55,7 @@ fn device_count(driver: &Library) -> Result<usize, String> {
     };
     match (started, counted) {
         (0, 0) => Ok(count.max(0) as usize),
-        (0, code) | (code, _) => Err(format!("no CUDA device: the driver answers error {code}")),
+        (0, code) | (code, _) => Err(format!("the driver answers error {code}")),
     }
 }
 
@@ -69,6 +71,6 @@ fn driver_version(driver: &Library) -> Result<c_int, String> {
     if code == 0 {
         Ok(version)
     } else {
-        Err(format!("no CUDA device: the driver answers error {code}"))
+        Err(format!("the driver answers error {code}"))
     }
 }

@@ -120,7 +120,7 @@ impl fmt::Display for Description {
 #[non_exhaustive]
 pub enum BackendError {
     /// There is no such device on this machine.
-    #[error("no {backend} device: {reason}")]
+    #[error("no {} device: {reason}", in_prose(backend))]
     NoDevice {
         /// The runtime.
         backend: &'static str,
@@ -128,11 +128,20 @@ pub enum BackendError {
         reason: String,
     },
     /// There is one, but the runtime failed to start on it.
-    #[error("the {backend} device failed to start: {reason}")]
+    #[error("the {} device failed to start: {reason}", in_prose(backend))]
     Failed {
         /// The runtime.
         backend: &'static str,
         /// What the runtime said.
         reason: String,
     },
+}
+
+/// A runtime's name as a sentence has it.
+fn in_prose(backend: &str) -> &str {
+    match backend {
+        "cuda" => "CUDA",
+        "cpu" => "CPU",
+        other => other,
+    }
 }
