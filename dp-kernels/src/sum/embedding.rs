@@ -2,6 +2,8 @@
 
 use crate::check::Arg;
 use crate::live::is_live;
+use crate::norm::columns::chunk;
+use crate::outer::zeros;
 use crate::reduce::{lane_of, row_of};
 use crate::{KernelError, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
@@ -44,7 +46,8 @@ pub fn weighted_sum_embedding(
     let vector = g.vector(p, most).min(out.vector(p, most));
     let columns = p / vector;
     if tuning.is_cpu {
-        let (count, dim) = tuning.grid(columns, 1);
+        let chunk = chunk(columns, tuning);
+        let (count, dim) = tuning.grid(columns / chunk, 1);
         scatter_columns::launch(
             client,
             count,
@@ -58,6 +61,7 @@ pub fn weighted_sum_embedding(
             t as u32,
             columns as u32,
             v as u32,
+            chunk,
             ids.dtype(),
             g.dtype(),
         );
@@ -85,7 +89,7 @@ pub fn weighted_sum_embedding(
     Ok(())
 }
 
-/// One unit owns a column of the table and walks all examples.
+/// One unit owns `chunk` columns of the table and walks all examples.
 #[cube(launch)]
 pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
     ids: &[I],
@@ -96,10 +100,11 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
     tokens: u32,
     columns: u32,
     vocabulary: u32,
+    #[comptime] chunk: usize,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
 ) {
-    let column = row_of(1u32);
+    let column = row_of(1u32) * chunk;
     if column < columns as usize {
         for row in 0..rows as usize {
             let example = row / tokens as usize;
@@ -113,13 +118,21 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
             // The first of an example's tokens with this id adds all of them up: a number then goes through
             // one addition a token of its own example and one an example.
             if is_live(factor) && earlier == row && id < vocabulary {
-                let mut sum = Vector::<f32, N>::new(0.0f32);
+                let mut sums = zeros::<N>(chunk);
                 for other in row..(example + 1) * tokens as usize {
                     if ids[other] == raw {
-                        sum += Vector::<f32, N>::cast_from(g[other * columns as usize + column]);
+                        let at = other * columns as usize + column;
+                        #[unroll]
+                        for i in 0..chunk {
+                            sums[i] += Vector::<f32, N>::cast_from(g[at + i]);
+                        }
                     }
                 }
-                out[id as usize * columns as usize + column] += sum * Vector::<f32, N>::new(factor);
+                let at = id as usize * columns as usize + column;
+                #[unroll]
+                for i in 0..chunk {
+                    out[at + i] += sums[i] * Vector::<f32, N>::new(factor);
+                }
             }
         }
     }
