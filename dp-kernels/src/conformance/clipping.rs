@@ -109,7 +109,7 @@ fn norms() -> Vec<f32> {
 pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for shape in [
-        vec![9],
+        vec![11],
         vec![5, 3],
         vec![7, 4, 16],
         vec![6, 33, 5],
