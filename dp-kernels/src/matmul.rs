@@ -49,6 +49,9 @@ impl Transposes {
 #[non_exhaustive]
 pub enum Routine {
     /// This crate's register tiles on the processor's vector units: f32, contiguous operands. CPU only.
+    ///
+    /// Measured on 2 threads of an AMD EPYC with AVX-512, `[2048, 256]` by `[256, 1024]` and its two
+    /// transposed siblings: 420, 340 (`lhs^T`) and 450 (`rhs^T`) GFLOP/s, [`Routine::CpuGemm`] 91, 56 and 6.
     Registers,
     /// cubek's register tiles: other types and strides too; slow where the last axis of `rhs` as read
     /// isn't contiguous. CPU only.

