@@ -27,6 +27,51 @@ pub enum AccountingError {
         /// Largest group that the engine takes.
         max: u32,
     },
+    /// The mixture's parts don't make a law; see [`GaussianMixture::new`](super::GaussianMixture::new).
+    InvalidMixture {
+        /// Number of shifts that were given.
+        shifts: usize,
+        /// Number of probabilities that were given.
+        probabilities: usize,
+        /// Sum of the probabilities.
+        sum: f64,
+    },
+    /// The sensitivity is not positive, or too large.
+    InvalidSensitivity {
+        /// The sensitivity, after doubling for a replacement.
+        sensitivity: f64,
+    },
+    /// The batch is empty, or larger than the population, or the population larger than 2^53.
+    InvalidBatch {
+        /// Batch size that was given.
+        batch: u64,
+        /// Population that was given.
+        population: u64,
+    },
+    /// No bins or no epochs.
+    InvalidBins {
+        /// Bins that were given.
+        bins: u32,
+        /// Epochs that were given.
+        epochs: u32,
+    },
+    /// Fewer than two answers.
+    InvalidBuckets {
+        /// Number of answers that was given.
+        buckets: u32,
+    },
+    /// The zCDP parameter is negative, infinite or not a number.
+    InvalidRho {
+        /// The parameter that was given.
+        rho: f64,
+    },
+    /// The event has no proven pair under this neighbouring relation.
+    UndefinedAdjacency {
+        /// The relation of the run.
+        adjacency: super::Adjacency,
+    },
+    /// The engine doesn't know one of the events.
+    UndefinedEngine,
     /// An event occurs more often than 2^53 times.
     CountTooLarge {
         /// The count that was given.
@@ -76,6 +121,40 @@ impl fmt::Display for AccountingError {
             Self::InvalidGroup { group, max } => {
                 write!(f, "group size {group} is not in 1..={max}")
             }
+            Self::InvalidMixture {
+                shifts,
+                probabilities,
+                sum,
+            } => write!(
+                f,
+                "{shifts} shifts with {probabilities} probabilities of sum {sum} are not a law of at most 8 parts"
+            ),
+            Self::InvalidSensitivity { sensitivity } => {
+                write!(f, "sensitivity {sensitivity} is not in the supported range")
+            }
+            Self::InvalidBatch { batch, population } => {
+                write!(
+                    f,
+                    "batch size {batch} does not fit a population of {population}"
+                )
+            }
+            Self::InvalidBins { bins, epochs } => {
+                write!(
+                    f,
+                    "{bins} bins and {epochs} epochs: both must be at least 1"
+                )
+            }
+            Self::InvalidBuckets { buckets } => {
+                write!(f, "{buckets} answers are fewer than two")
+            }
+            Self::InvalidRho { rho } => write!(f, "rho {rho} is not in [0, 1e12]"),
+            Self::UndefinedAdjacency { adjacency } => {
+                write!(
+                    f,
+                    "an event has no proven pair under {adjacency:?} adjacency"
+                )
+            }
+            Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),
             Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
             Self::InvalidEpsilon { epsilon } => {
                 write!(f, "epsilon {epsilon} is not a positive finite number")

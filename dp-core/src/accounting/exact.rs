@@ -1,16 +1,16 @@
 //! The exact accountant: closed forms where there are any, the contour integral elsewhere.
 
 use super::contour::{Contour, MAX_ERROR};
-use super::event::{Summary, summarise};
+use super::event::MAX_COUNT;
 use super::invert::{Point, invert};
+use super::law::{DIRECTIONS, Law};
 use super::mixture::Mixture;
 use super::moment::Run;
 use super::normal::{ln_delta, ln_delta_error};
 use super::saddle::Saddle;
-use super::single::{Direction, single};
-use super::{AccountingError, Bounds, Event};
+use super::single::single;
+use super::{AccountingError, Adjacency, Bounds, Event};
 
-const DIRECTIONS: [Direction; 2] = [Direction::Remove, Direction::Add];
 /// Contours that a search for epsilon may draw.
 const MAX_CONTOURS: u32 = 4;
 /// A contour serves the epsilons at which log delta is within this of its own.
@@ -58,8 +58,7 @@ pub fn delta(events: &[(Event, u64)], epsilon: f64) -> Result<Bounds, Accounting
     match summarise(events)? {
         Summary::Nothing => Ok(Bounds::ZERO),
         Summary::Gaussian { mu } => Ok(gaussian(epsilon, mu).bounds()),
-        Summary::Single { rate, sigma, group } => {
-            let pair = Mixture::new(rate, sigma, group);
+        Summary::Single(pair) => {
             let [remove, add] = DIRECTIONS.map(|d| single(&pair, d, epsilon).bounds());
             Ok(remove.max(add))
         }
@@ -106,12 +105,16 @@ pub fn epsilon(events: &[(Event, u64)], delta: f64) -> Result<Bounds, Accounting
             let depth = libm::sqrt(-2.0 * ln_target);
             invert(|e| Ok(gaussian(e, mu)), ln_target, 0.0, -(1.0 + depth) / mu)
         }
-        Summary::Single { rate, sigma, group } => {
-            let pair = Mixture::new(rate, sigma, group);
+        Summary::Single(pair) => {
             let mut worst = Bounds::ZERO;
             for direction in DIRECTIONS {
                 let curve = |e| Ok(single(&pair, direction, e));
-                worst = worst.max(invert(curve, ln_target, 0.0, -1.0 / rate)?);
+                worst = worst.max(invert(
+                    curve,
+                    ln_target,
+                    0.0,
+                    -1.0 / (1.0 - pair.weight(0).0),
+                )?);
             }
             Ok(worst)
         }
@@ -311,4 +314,51 @@ fn gaussian(epsilon: f64, mu: f64) -> Point {
         ln_delta: ln_delta(epsilon, mu),
         error: ln_delta_error(epsilon, mu),
     }
+}
+
+/// What an event list comes to, before any integral is taken.
+enum Summary {
+    /// Nothing was released.
+    Nothing,
+    /// All events are Gaussian: together `N(mu, 1)` against `N(0, 1)`.
+    Gaussian { mu: f64 },
+    /// One sampled event, once.
+    Single(Mixture),
+    /// Anything else; `mu_sq` gathers the Gaussian events.
+    Mixed { mu_sq: f64 },
+}
+
+/// Checks every event and count, and sums up what has a closed form.
+fn summarise(events: &[(Event, u64)]) -> Result<Summary, AccountingError> {
+    let mut mu_sq = 0.0;
+    let mut sampled = 0u64;
+    let mut single = None;
+    for &(event, count) in events {
+        if count > MAX_COUNT {
+            return Err(AccountingError::CountTooLarge { count });
+        }
+        let law = event.law(Adjacency::AddRemove)?;
+        if count == 0 {
+            continue;
+        }
+        match law {
+            Law::Shift { mu } => mu_sq += mu * mu * count as f64,
+            Law::Mixture(pair) => {
+                sampled = sampled.saturating_add(count);
+                single = Some(pair);
+            }
+            _ => return Err(AccountingError::UndefinedEngine),
+        }
+    }
+    if !mu_sq.is_finite() {
+        return Err(AccountingError::OutOfRange { value: mu_sq });
+    }
+    Ok(match single {
+        None if mu_sq == 0.0 => Summary::Nothing,
+        None => Summary::Gaussian {
+            mu: libm::sqrt(mu_sq),
+        },
+        Some(pair) if sampled == 1 && mu_sq == 0.0 => Summary::Single(pair),
+        Some(_) => Summary::Mixed { mu_sq },
+    })
 }

@@ -5,6 +5,9 @@
 //! the worse one is given. Results are [`Bounds`]: the truth lies between `lower` and `upper`, and
 //! `upper` is the number to promise. The derivation is in `docs/accounting.md`.
 
+mod accountant;
+mod adjacency;
+mod binomial;
 mod calibrate;
 mod complex;
 mod contour;
@@ -13,16 +16,23 @@ mod event;
 mod exact;
 mod grid;
 mod group;
+mod hockey;
 mod invert;
+mod law;
 mod mixture;
 mod moment;
 mod normal;
 mod saddle;
 mod single;
 
+pub use accountant::Accountant;
+pub use adjacency::{Adjacency, Run};
 pub use calibrate::calibrate_sigma;
 pub use error::AccountingError;
-pub use event::{Event, MAX_GROUP, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA};
+pub use event::{
+    Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
+    MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
+};
 pub use exact::{delta, epsilon};
 pub use group::group_privacy;
 

@@ -1,11 +1,11 @@
 //! `K(z) = sum_i n_i log E[e^{z L_i}]`, the cumulants of the whole run, on and off the real line.
 
-use super::AccountingError;
 use super::complex::{Complex, expi_m1};
-use super::event::{Event, Reduced};
+use super::event::Event;
 use super::grid::{Exponent, for_each_node, step};
+use super::law::{Direction, Law};
 use super::mixture::Mixture;
-use super::single::Direction;
+use super::{AccountingError, Adjacency};
 
 /// Nodes that one pass of the inner quadrature serves.
 pub(super) const BLOCK: usize = 32;
@@ -56,10 +56,8 @@ impl Run<'_> {
     /// Each sampled event with its count.
     pub fn mixtures(&self) -> impl Iterator<Item = (Mixture, f64)> + '_ {
         self.events.iter().filter_map(|&(event, count)| {
-            match event.reduce() {
-                Ok(Reduced::Mixture { rate, sigma, group }) if count > 0 => {
-                    Some((Mixture::new(rate, sigma, group), count as f64))
-                }
+            match event.law(Adjacency::AddRemove) {
+                Ok(Law::Mixture(pair)) if count > 0 => Some((pair, count as f64)),
                 // Gaussian events are in mu_sq; bad ones were refused before.
                 _ => None,
             }

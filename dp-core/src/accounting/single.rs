@@ -4,17 +4,9 @@
 //! of the mixture contributes a Gaussian hockey-stick divergence of its own.
 
 use super::invert::Point;
+use super::law::Direction;
 use super::mixture::Mixture;
 use super::normal::{ln_delta, ln_delta_error};
-
-/// Which of the two neighbouring data sets is the larger one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
-    /// The record is in the data that the output came from.
-    Remove,
-    /// The record is not in the data that the output came from.
-    Add,
-}
 
 /// `log delta(epsilon)` of one event, `epsilon >= 0`.
 ///
@@ -33,15 +25,15 @@ pub(super) fn single(pair: &Mixture, direction: Direction, epsilon: f64) -> Poin
     if target <= pair.ln_floor() {
         return nothing;
     }
-    if pair.group == 1 {
+    if pair.one_record().is_some() {
         return single_record(pair, direction, epsilon);
     }
     let Some(y) = threshold(pair, target) else {
         return nothing;
     };
     let (mut top, mut error) = (f64::NEG_INFINITY, 0.0f64);
-    let term = |j: u32| {
-        let mu = f64::from(j) * pair.inv;
+    let term = |j: usize| {
+        let mu = pair.shift(j);
         let v = pair.shift_ratio(j, y);
         let ln_p = pair.weight(j).1;
         match direction {
@@ -52,14 +44,14 @@ pub(super) fn single(pair: &Mixture, direction: Direction, epsilon: f64) -> Poin
             ),
         }
     };
-    for j in 1..=pair.group {
+    for j in 1..pair.len() {
         top = top.max(term(j).0);
     }
     if top == f64::NEG_INFINITY {
         return nothing;
     }
     let mut sum = 0.0;
-    for j in 1..=pair.group {
+    for j in 1..pair.len() {
         let (ln, relative) = term(j);
         sum += libm::exp(ln - top);
         error = error.max(relative);
@@ -83,18 +75,18 @@ fn single_record(pair: &Mixture, direction: Direction, epsilon: f64) -> Point {
                 epsilon - ln_rate
             };
             Point {
-                ln_delta: ln_rate + ln_delta(amplified, pair.inv),
-                error: 4.0 * ln_delta_error(amplified, pair.inv),
+                ln_delta: ln_rate + ln_delta(amplified, pair.shift(1)),
+                error: 4.0 * ln_delta_error(amplified, pair.shift(1)),
             }
         }
         Direction::Add => {
             let share = libm::expm1(-epsilon) / rate;
             let v = libm::log1p(share);
             Point {
-                ln_delta: epsilon + ln_rate + v + ln_delta(-v, pair.inv),
+                ln_delta: epsilon + ln_rate + v + ln_delta(-v, pair.shift(1)),
                 // log1p loses what cancels near -1.
-                error: 4.0 * ln_delta_error(-v, pair.inv)
-                    + 1e-15 / (1.0 + share) * (1.0 + v.abs() * (1.0 / pair.inv + 1.0)),
+                error: 4.0 * ln_delta_error(-v, pair.shift(1))
+                    + 1e-15 / (1.0 + share) * (1.0 + v.abs() * (1.0 / pair.shift(1) + 1.0)),
             }
         }
     }

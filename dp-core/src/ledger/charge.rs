@@ -25,13 +25,15 @@ impl Charge {
     /// Checks every field.
     ///
     /// # Errors
-    /// [`Fault::Invalid`] with the field: rate outside (0, 1]; sigma or clip not finite or not above 0; eta not
+    /// [`Fault::Invalid`] with the field: rate outside (0, 1]; an event that the record format does not know; sigma or clip not finite or not above 0; eta not
     /// finite or below 0; count or group 0.
     pub fn check(&self) -> Result<(), Fault> {
         let (rate, group) = match self.event {
             Event::Gaussian { .. } => (1.0, 1),
             Event::PoissonGaussian { rate, .. } => (rate, 1),
             Event::GroupPoissonGaussian { rate, group, .. } => (rate, group),
+            // The record format has no code for another sampler yet.
+            _ => return Err(Fault::Invalid(Field::Sampler)),
         };
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let faults = [
@@ -54,5 +56,7 @@ fn sigma(event: &Event) -> f64 {
         Event::Gaussian { sigma }
         | Event::PoissonGaussian { sigma, .. }
         | Event::GroupPoissonGaussian { sigma, .. } => sigma,
+        // Refused by `check`.
+        _ => f64::NAN,
     }
 }

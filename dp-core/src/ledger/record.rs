@@ -168,6 +168,8 @@ fn encode_charge(block: &mut Block, charge: &Charge) {
         Event::Gaussian { sigma } => (FULL_BATCH, 0.0, sigma, 0),
         Event::PoissonGaussian { rate, sigma } => (POISSON, rate, sigma, 0),
         Event::GroupPoissonGaussian { rate, sigma, group } => (POISSON_GROUPS, rate, sigma, group),
+        // No checked charge holds one; code 0 is refused by every reader.
+        _ => (0, 0.0, 0.0, 0),
     };
     block[SAMPLER_AT] = sampler;
     put(block, GROUP_AT, group.to_le_bytes());
