@@ -4,6 +4,7 @@ mod contour;
 mod cumulants;
 mod density;
 mod kernel;
+mod laplace;
 mod line;
 mod nodes;
 mod panel;
@@ -117,6 +118,7 @@ impl Accountant for Exact<'_> {
                 }
                 worst
             }
+            Summary::Laplace(steps) => steps.at(epsilon).bounds(),
             Summary::Mixed(parts, kernel) => self.memory().delta(parts, kernel, epsilon)?,
         };
         Ok(infinite.add_to(finite))
@@ -165,6 +167,7 @@ impl Exact<'_> {
                 }
                 Ok(worst)
             }
+            Summary::Laplace(steps) => invert(|e| Ok(steps.at(e)), ln_target, 0.0, -1.0 / steps.mu),
             Summary::Mixed(parts, kernel) => self.memory().epsilon(*parts, *kernel, ln_target),
         }
     }

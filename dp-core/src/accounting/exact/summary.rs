@@ -2,6 +2,7 @@
 
 use super::cumulants::Parts;
 use super::kernel::Kernel;
+use super::laplace::{self, Steps};
 use crate::accounting::event::MAX_COUNT;
 use crate::accounting::law::Law;
 use crate::accounting::{AccountingError, Bounds, Run};
@@ -14,6 +15,8 @@ pub(super) enum Summary<'a> {
     Gaussian { mu: f64 },
     /// One event, once.
     Single(Law),
+    /// Laplace mechanisms of one scale.
+    Laplace(Steps),
     /// Anything else.
     Mixed(Parts<'a>, Kernel),
 }
@@ -67,6 +70,8 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
     let mut single = None;
     let mut lattice: Option<Kernel> = None;
     let mut on_lattice = true;
+    let mut laplace: Option<Steps> = None;
+    let mut all_laplace = true;
     for &(event, count) in run.events {
         if count > MAX_COUNT {
             return Err(AccountingError::CountTooLarge { count });
@@ -76,6 +81,7 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             continue;
         }
         let n = count as f64;
+        all_laplace &= matches!(law, Law::Laplace { rate: 1.0, .. });
         match &law {
             Law::Shift { mu } => {
                 mu_sq += mu * mu * n;
@@ -91,6 +97,15 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
                 on_lattice &= extend(&mut lattice, (mu / sigma, -0.5 * n * mu * mu));
             }
             Law::ZeroConcentrated { .. } => return Err(AccountingError::UndefinedEngine),
+            Law::Laplace { mu, .. } => {
+                on_lattice = false;
+                let so_far = laplace.map_or(0.0, |steps| steps.n);
+                all_laplace &= laplace.is_none_or(|steps| steps.mu == *mu);
+                laplace = Some(Steps {
+                    n: so_far + n,
+                    mu: *mu,
+                });
+            }
             _ => on_lattice = false,
         }
         others += 1;
@@ -130,6 +145,11 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             }))
         }
         (Some(law), _) if times == 1 && mu_sq == 0.0 => Summary::Single(law),
+        (Some(_), _)
+            if all_laplace && laplace.is_some_and(|steps| steps.n <= laplace::MAX_COUNT) =>
+        {
+            laplace.map_or(Summary::Nothing, Summary::Laplace)
+        }
         (Some(_), Some(kernel)) if on_lattice && mu_sq == 0.0 => Summary::Mixed(parts, kernel),
         (Some(_), _) => Summary::Mixed(parts, Kernel::Line),
     };
