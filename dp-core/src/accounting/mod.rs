@@ -22,6 +22,7 @@ mod law;
 mod mixture;
 mod moment;
 mod normal;
+mod pld;
 mod saddle;
 mod single;
 
@@ -35,6 +36,7 @@ pub use event::{
 };
 pub use exact::{delta, epsilon};
 pub use group::group_privacy;
+pub use pld::{Pld, pld_workspace_len};
 
 /// A number with what is proven about it: `lower <= truth <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
