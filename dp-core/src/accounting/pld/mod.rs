@@ -40,7 +40,7 @@ pub const fn pld_workspace_len(buckets: usize) -> usize {
 /// events' own curves.
 ///
 /// Every event's loss is put on a grid twice, by a law that dominates it and by one that it dominates; both are composed by
-/// FFT, tilted to where the answer is, so that deltas down to 1e-300 keep their digits. Time and memory don't depend
+/// FFT, tilted to where the answer is, so that small deltas (tested to 1e-100) keep their digits. Time and memory don't depend
 /// on the counts.
 ///
 /// # Privacy
