@@ -82,6 +82,13 @@ pub enum AccountingError {
         /// Probability of a loss without bound.
         probability: f64,
     },
+    /// The workspace is too short for the smallest grid.
+    InvalidWorkspace {
+        /// Length that was given, in numbers.
+        length: usize,
+        /// Shortest length.
+        needed: usize,
+    },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
     /// An event occurs more often than 2^53 times.
@@ -173,6 +180,12 @@ impl fmt::Display for AccountingError {
                 f,
                 "no epsilon reaches delta {delta}: with probability {probability} the loss is without bound"
             ),
+            Self::InvalidWorkspace { length, needed } => {
+                write!(
+                    f,
+                    "a workspace of {length} numbers is shorter than {needed}"
+                )
+            }
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),
             Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
             Self::InvalidEpsilon { epsilon } => {

@@ -19,6 +19,7 @@ mod invert;
 mod law;
 mod mixture;
 mod normal;
+mod pld;
 mod single;
 
 pub use accountant::Accountant;
@@ -31,6 +32,7 @@ pub use event::{
 };
 pub use exact::{Exact, Workspace, delta, epsilon};
 pub use group::group_privacy;
+pub use pld::{Pld, pld_workspace_len};
 
 /// A number with what is proven about it: `lower <= truth <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
