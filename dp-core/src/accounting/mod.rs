@@ -30,7 +30,7 @@ pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
     MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
 };
-pub use exact::{Exact, Workspace, delta, epsilon};
+pub use exact::{Exact, Source, Workspace, delta, epsilon};
 pub use group::group_privacy;
 pub use pld::{Pld, pld_workspace_len};
 
@@ -59,6 +59,30 @@ impl Bounds {
             0.0
         } else {
             self.upper / self.lower - 1.0
+        }
+    }
+
+    /// What two bounds of the same number say together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let lower = self.lower.max(other.lower);
+        let upper = self.upper.min(other.upper);
+        if lower > upper {
+            // They contradict each other by rounding at most; the wider claim is kept.
+            return Self {
+                lower: self.lower.min(other.lower),
+                estimate: self.estimate,
+                upper: self.upper.max(other.upper),
+            };
+        }
+        let narrower = if self.upper - self.lower <= other.upper - other.lower {
+            self
+        } else {
+            other
+        };
+        Self {
+            lower,
+            estimate: narrower.estimate.clamp(lower, upper),
+            upper,
         }
     }
 

@@ -23,7 +23,7 @@ use super::hockey::hockey;
 use super::invert::{Point, invert};
 use super::law::DIRECTIONS;
 use super::normal::{ln_delta, ln_delta_error};
-use super::{Accountant, AccountingError, Bounds, Event, Run};
+use super::{Accountant, AccountingError, Bounds, Event, Pld, Run};
 
 /// Largest epsilon that is answered.
 const MAX_EPSILON: f64 = 1e9;
@@ -81,6 +81,19 @@ impl<const NODES: usize, const POINTS: usize> Default for Workspace<NODES, POINT
 pub struct Exact<'w> {
     nodes: &'w mut [Node],
     marks: &'w mut [Mark],
+    second: Option<Pld<'w>>,
+    source: Source,
+}
+
+/// Which engine an answer of [`Exact`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Closed forms or the contour alone.
+    Contour,
+    /// The privacy loss distribution alone: the contour has no bound for this run.
+    Pld,
+    /// Both have bounds, and the answer lies in both.
+    Both,
 }
 
 impl<'w> Exact<'w> {
@@ -91,6 +104,57 @@ impl<'w> Exact<'w> {
         Self {
             nodes: &mut workspace.nodes,
             marks: &mut workspace.marks,
+            second: None,
+            source: Source::Contour,
+        }
+    }
+
+    /// The same, asking `pld` too where the contour has no bound, or one wider than 1e-7.
+    #[must_use]
+    pub fn with_pld(mut self, pld: Pld<'w>) -> Self {
+        self.second = Some(pld);
+        self
+    }
+
+    /// Which engine the last answer came from.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// Bounds that hold by both engines.
+    fn completed(
+        &mut self,
+        first: Result<Bounds, AccountingError>,
+        query: impl FnOnce(&mut Pld<'w>) -> Result<Bounds, AccountingError>,
+    ) -> Result<Bounds, AccountingError> {
+        self.source = Source::Contour;
+        let Some(pld) = &mut self.second else {
+            return first;
+        };
+        match first {
+            Ok(bounds) if bounds.upper == 0.0 || bounds.relative_width() <= NARROW => first,
+            Ok(bounds) => match query(pld) {
+                Ok(other) => {
+                    self.source = Source::Both;
+                    Ok(bounds.and(other))
+                }
+                Err(_) => first,
+            },
+            Err(
+                AccountingError::NotConverged { .. }
+                | AccountingError::WorkspaceTooSmall { .. }
+                | AccountingError::UndefinedEngine
+                | AccountingError::OutOfRange { .. },
+            ) => match query(pld) {
+                Ok(other) => {
+                    self.source = Source::Pld;
+                    Ok(other)
+                }
+                // The first engine's reason says more.
+                Err(_) => first,
+            },
+            refused => refused,
         }
     }
 
@@ -102,8 +166,8 @@ impl<'w> Exact<'w> {
     }
 }
 
-impl Accountant for Exact<'_> {
-    fn delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
+impl Exact<'_> {
+    fn contour_delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
         if !(0.0..=MAX_EPSILON).contains(&epsilon) {
             return Err(AccountingError::InvalidEpsilon { epsilon });
         }
@@ -124,7 +188,7 @@ impl Accountant for Exact<'_> {
         Ok(infinite.add_to(finite))
     }
 
-    fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
+    fn contour_epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
         if !(delta > 0.0 && delta < 1.0) {
             return Err(AccountingError::InvalidDelta { delta });
         }
@@ -139,6 +203,18 @@ impl Accountant for Exact<'_> {
             lower: lower.lower,
             ..upper
         })
+    }
+}
+
+impl Accountant for Exact<'_> {
+    fn delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
+        let first = self.contour_delta(run, epsilon);
+        self.completed(first, |pld| pld.delta(run, epsilon))
+    }
+
+    fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
+        let first = self.contour_epsilon(run, delta);
+        self.completed(first, |pld| pld.epsilon(run, delta))
     }
 }
 
@@ -224,7 +300,7 @@ pub fn epsilon(events: &[(Event, u64)], delta: f64) -> Result<Bounds, Accounting
     on_stack(|exact| exact.epsilon(Run::add_remove(events), delta))
 }
 
-/// Width above which an answer is tried again with more memory.
+/// Width above which an answer is tried again with more memory, or by another engine.
 const NARROW: f64 = 1e-7;
 
 /// Asks an engine with a small workspace, and one with a large one where that did not do.
