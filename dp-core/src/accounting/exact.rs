@@ -2,13 +2,13 @@
 
 use super::contour::{Contour, MAX_ERROR};
 use super::event::MAX_COUNT;
+use super::hockey::single;
 use super::invert::{Point, invert};
 use super::law::{DIRECTIONS, Law};
 use super::mixture::Mixture;
 use super::moment::Run;
 use super::normal::{ln_delta, ln_delta_error};
 use super::saddle::Saddle;
-use super::single::single;
 use super::{AccountingError, Adjacency, Bounds, Event};
 
 /// Contours that a search for epsilon may draw.

@@ -23,7 +23,6 @@ mod mixture;
 mod moment;
 mod normal;
 mod saddle;
-mod single;
 
 pub use accountant::Accountant;
 pub use adjacency::{Adjacency, Run};
