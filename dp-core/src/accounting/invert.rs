@@ -144,8 +144,8 @@ fn root(
             high = high.min(x);
         }
         let closed = high.is_finite() && high - low <= 2.0 * f64::EPSILON * high;
-        // Below its own error the curve is noise.
-        if g.abs() <= 1e-3 * point.error || closed {
+        // Below its own error the curve is noise. An exact meeting may be a flat piece: its start is looked for.
+        if g.abs() < 1e-3 * point.error || closed {
             return Ok(x);
         }
         let secant = (g - last_g) / (x - last_x);
@@ -154,7 +154,7 @@ fn root(
         }
         (last_x, last_g) = (x, g);
         let newton = x - g / local;
-        if (newton - x).abs() <= 2.0 * f64::EPSILON * x {
+        if g != 0.0 && (newton - x).abs() <= 2.0 * f64::EPSILON * x {
             return Ok(x);
         }
         // Every third step halves the bracket, so that a bad slope can't stall the search.

@@ -20,7 +20,6 @@ mod law;
 mod mixture;
 mod normal;
 mod pld;
-mod single;
 
 pub use accountant::Accountant;
 pub use adjacency::{Adjacency, Run};
