@@ -1,0 +1,87 @@
+//! `dpcube account rate`.
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::json;
+
+use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, SigmaFlag, StepsFlag};
+use super::engine;
+use super::error::AccountError;
+use super::events::History;
+use super::search;
+use super::sigma::check_budget;
+use super::spec::Spec;
+use super::text;
+
+#[derive(Args, Debug)]
+pub struct RateArgs {
+    #[command(flatten)]
+    budget: BudgetFlag,
+    #[command(flatten)]
+    sigma: SigmaFlag,
+    #[command(flatten)]
+    steps: StepsFlag,
+    #[command(flatten)]
+    delta: DeltaFlag,
+    #[command(flatten)]
+    format: FormatFlag,
+    #[command(flatten)]
+    mechanism: MechanismArgs,
+}
+
+/// Below this a rate is of no use: it is one record out of a billion.
+const LEAST: f64 = 1e-9;
+
+pub fn run(args: &RateArgs, out: &mut impl Write) -> Result<(), AccountError> {
+    let (epsilon, delta) = (args.budget.epsilon, args.delta.delta);
+    check_budget(epsilon)?;
+    if args.mechanism.events.is_some() {
+        return Err(AccountError::problem(
+            "--events does not go with rate, which looks for the rate of a single mechanism: give that by flags",
+        ));
+    }
+    let spec = (args.mechanism).spec(args.sigma.sigma, None, args.steps.steps);
+    if !spec.takes_rate()? {
+        return Err(AccountError::problem(
+            "only the samplers poisson and truncated-poisson have a rate: choose one, or ask for sigma or steps",
+        ));
+    }
+    let adjacency = args.mechanism.adjacency();
+    let history = |rate: f64| {
+        let spec = Spec {
+            rate: Some(rate),
+            ..spec
+        };
+        Ok::<_, AccountError>(History::empty(adjacency).with(spec.resolve(adjacency)?))
+    };
+    let cost =
+        |rate: f64| Ok::<_, AccountError>(engine::epsilon(history(rate)?.run(), delta)?.upper);
+    let fits = |rate: f64| Ok::<_, AccountError>(cost(rate)? <= epsilon);
+    let rate = if fits(1.0)? {
+        1.0
+    } else {
+        let (mut good, mut bad) = (0.25, 1.0);
+        while !fits(good)? {
+            if good <= LEAST {
+                return Err(AccountError::problem(format!(
+                    "even sampling rate {good} costs epsilon {}, more than the {epsilon} allowed: give a larger \
+                     epsilon, delta or sigma, or fewer steps",
+                    cost(good)?
+                )));
+            }
+            (good, bad) = ((good * 0.25_f64).max(LEAST), good);
+        }
+        search::edge(good, bad, fits)?
+    };
+    let spent = cost(rate)?;
+    match args.format.format {
+        Format::Json => writeln!(out, "{}", json!({"rate": rate, "epsilon": spent}))?,
+        Format::Text => {
+            writeln!(out, "rate      {rate}, rounded down")?;
+            writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
+            text::write_run(out, &history(rate)?, &format!(", delta {delta}"))?;
+        }
+    }
+    Ok(())
+}

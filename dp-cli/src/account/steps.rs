@@ -1,0 +1,130 @@
+//! `dpcube account steps`.
+
+use std::io::Write;
+
+use clap::Args;
+use dp_core::accounting::AccountingError;
+use serde_json::json;
+
+use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaFlag};
+use super::engine;
+use super::error::AccountError;
+use super::events::{self, History};
+use super::search;
+use super::sigma::check_budget;
+use super::spec::Spec;
+use super::text;
+
+/// With --events, the events in the file are spent already, and the answer is how many steps are left.
+#[derive(Args, Debug)]
+pub struct StepsArgs {
+    #[command(flatten)]
+    budget: BudgetFlag,
+    #[command(flatten)]
+    sigma: SigmaFlag,
+    #[command(flatten)]
+    rate: RateFlag,
+    #[command(flatten)]
+    delta: DeltaFlag,
+    #[command(flatten)]
+    format: FormatFlag,
+    #[command(flatten)]
+    mechanism: MechanismArgs,
+}
+
+/// How far a budget goes.
+pub struct Allowed {
+    /// Steps, or epochs where the sampler goes by epochs.
+    pub units: u64,
+    pub unit: &'static str,
+    /// Upper bound of epsilon after them.
+    pub spent: f64,
+    pub history: History,
+}
+
+pub fn run(args: &StepsArgs, out: &mut impl Write) -> Result<(), AccountError> {
+    let adjacency = args.mechanism.adjacency();
+    let before = match &args.mechanism.events {
+        Some(path) => events::read(path, adjacency)?,
+        None => History::empty(adjacency),
+    };
+    let spec = args.mechanism.spec(args.sigma.sigma, args.rate.rate, None);
+    let (epsilon, delta) = (args.budget.epsilon, args.delta.delta);
+    let allowed = allow(&spec, &before, epsilon, delta)?;
+    let Allowed {
+        units, unit, spent, ..
+    } = allowed;
+    match args.format.format {
+        Format::Json => writeln!(out, "{}", json!({unit: units, "epsilon": spent}))?,
+        Format::Text => {
+            let more = if before.events.is_empty() {
+                ""
+            } else {
+                " more"
+            };
+            writeln!(out, "{unit:<10}{units}{more}, rounded down")?;
+            writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
+            text::write_run(out, &allowed.history, &format!(", delta {delta}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The largest number of steps after `before` with a cost of at most `epsilon` at `delta`.
+pub fn allow(
+    spec: &Spec,
+    before: &History,
+    epsilon: f64,
+    delta: f64,
+) -> Result<Allowed, AccountError> {
+    check_budget(epsilon)?;
+    let Some(unit) = spec.unit()? else {
+        return Err(AccountError::problem(format!(
+            "{} makes the whole run one event, which has no number of steps: ask for sigma instead",
+            spec.voice.name("sensitivity")
+        )));
+    };
+    if (unit == "epochs" && spec.epochs.is_some()) || spec.steps.is_some() {
+        return Err(AccountError::problem(format!(
+            "{} is what is asked for: leave it out",
+            spec.voice.name(unit)
+        )));
+    }
+    let history = |units: u64| {
+        let step = spec.with_units(units)?.resolve(before.adjacency)?;
+        Ok::<_, AccountError>(before.with(step))
+    };
+    let cost = |history: &History| engine::epsilon(history.run(), delta);
+    let spent = cost(before)?.upper;
+    if spent > epsilon {
+        return Err(AccountError::problem(format!(
+            "the events cost epsilon {spent} already, more than the {epsilon} allowed: give a larger epsilon or delta"
+        )));
+    }
+    let most = if unit == "epochs" {
+        u64::from(u32::MAX)
+    } else {
+        1 << 53
+    };
+    // A wrong value is told as such, even where a single step is too much.
+    cost(&history(1)?)?;
+    let units = search::largest_count(most, |units| {
+        Ok::<_, AccountError>(cost(&history(units)?)?.upper <= epsilon)
+    })?;
+    if units == most && most > u64::from(u32::MAX) {
+        // The events cost nothing at this delta, whatever their number.
+        return Err(AccountingError::CountTooLarge { count: units }.into());
+    }
+    let history = if units == 0 {
+        before.clone()
+    } else {
+        history(units)?
+    };
+    let spent = cost(&history)?.upper;
+    Ok(Allowed {
+        units,
+        unit,
+        spent,
+        history,
+    })
+}
