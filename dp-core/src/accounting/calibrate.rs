@@ -1,6 +1,11 @@
 //! The noise multiplier for a target.
 
-use super::{AccountingError, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA, epsilon};
+use core::ops::RangeInclusive;
+
+use super::{
+    Accountant, AccountingError, Adjacency, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA, Run,
+    epsilon,
+};
 
 /// Relative step by which a multiplier is raised until the exact engine confirms it.
 const NUDGE: f64 = 1e-12;
@@ -123,4 +128,66 @@ fn search(
         }
     }
     Ok(high)
+}
+
+/// What a run may cost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// Largest epsilon, above 0.
+    pub epsilon: f64,
+    /// Its delta, in (0, 1).
+    pub delta: f64,
+}
+
+/// The smallest noise in `range`, rounded up, at which `events(noise)` meets the target.
+pub fn calibrate_noise<A: Accountant, const N: usize>(
+    _accountant: &mut A,
+    _adjacency: Adjacency,
+    _target: Target,
+    _range: RangeInclusive<f64>,
+    _events: impl FnMut(f64) -> [(Event, u64); N],
+) -> Result<f64, AccountingError> {
+    Err(AccountingError::UndefinedEngine)
+}
+
+/// The largest rate in `range`, rounded down, at which `events(rate)` meets the target.
+pub fn calibrate_rate<A: Accountant, const N: usize>(
+    _accountant: &mut A,
+    _adjacency: Adjacency,
+    _target: Target,
+    _range: RangeInclusive<f64>,
+    _events: impl FnMut(f64) -> [(Event, u64); N],
+) -> Result<f64, AccountingError> {
+    Err(AccountingError::UndefinedEngine)
+}
+
+/// The largest number of steps, 0 to `most`, at which `events(steps)` meets the target.
+pub fn calibrate_steps<A: Accountant, const N: usize>(
+    _accountant: &mut A,
+    _adjacency: Adjacency,
+    _target: Target,
+    _most: u64,
+    _events: impl FnMut(u64) -> [(Event, u64); N],
+) -> Result<u64, AccountingError> {
+    Err(AccountingError::UndefinedEngine)
+}
+
+/// How many more of `event` fit after `spent`; `scratch` has at least one place more than `spent` has events.
+pub fn remaining_steps<A: Accountant>(
+    _accountant: &mut A,
+    _spent: Run<'_>,
+    _target: Target,
+    _event: Event,
+    _scratch: &mut [(Event, u64)],
+) -> Result<u64, AccountingError> {
+    Err(AccountingError::UndefinedEngine)
+}
+
+/// Epsilon that is left of the target after `spent`, rounded down.
+pub fn remaining_epsilon<A: Accountant>(
+    _accountant: &mut A,
+    _spent: Run<'_>,
+    _target: Target,
+) -> Result<f64, AccountingError> {
+    Err(AccountingError::UndefinedEngine)
 }

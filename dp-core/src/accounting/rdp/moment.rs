@@ -1,0 +1,1 @@
+//! Moments of the privacy loss of one event.
