@@ -11,6 +11,7 @@ use super::args::{DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaF
 use super::engine::{ENGINES, Engine};
 use super::error::AccountError;
 use super::events::History;
+use super::round::given;
 use super::text;
 use super::wait::Wait;
 
@@ -67,13 +68,13 @@ pub fn run(args: &CompareArgs, out: &mut impl Write) -> Result<(), AccountError>
             writeln!(
                 out,
                 "{:<8}{:>24}{:>24}{:>12}{:>12}  what it is",
-                "engine", "lower", "upper", "width", "time"
+                "engine", "lower", "upper", "rel. width", "time"
             )?;
             for row in &rows {
                 writeln!(out, "{}", row.line())?;
             }
             writeln!(out)?;
-            text::write_run(out, &history, &format!(", delta {delta}"))?;
+            text::write_run(out, &history, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

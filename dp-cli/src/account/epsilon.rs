@@ -7,6 +7,7 @@ use clap::Args;
 use super::args::{DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaFlag, StepsFlag};
 use super::engine;
 use super::error::AccountError;
+use super::round::given;
 use super::text;
 
 #[derive(Args, Debug)]
@@ -33,7 +34,7 @@ pub fn run(args: &EpsilonArgs, out: &mut impl Write) -> Result<(), AccountError>
         Format::Json => writeln!(out, "{}", text::bounds_json("epsilon", &bounds))?,
         Format::Text => {
             text::write_bounds(out, "epsilon", &bounds)?;
-            text::write_run(out, &history, &format!(", delta {delta}"))?;
+            text::write_run(out, &history, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

@@ -87,6 +87,16 @@ fn advice(error: &AccountingError) -> String {
         }
         AccountingError::InvalidEpsilon { .. } => "give a positive budget, for example 8",
         AccountingError::InvalidDelta { .. } => "give a small probability, for example 1e-6",
+        AccountingError::InvalidProbability { .. } => "give a probability between 0 and 1",
+        AccountingError::InvalidOrder { .. } => "give an order such as 8",
+        AccountingError::InvalidMu { .. } => "give a shift such as 1",
+        AccountingError::InvalidRange { .. } => "give the smaller end first, above 0",
+        AccountingError::WrongLength { .. } => {
+            "report this: the program, not you, chose that length"
+        }
+        AccountingError::BudgetExceeded { .. } => {
+            "allow a larger epsilon or delta, take a larger sigma, or spend less"
+        }
         AccountingError::CountTooLarge { .. } => "give fewer steps",
         AccountingError::Unreachable { .. } => "allow a larger epsilon or delta, or fewer steps",
         _ => "give more steps, or a larger rate or delta",

@@ -9,6 +9,7 @@ use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, Sigm
 use super::engine;
 use super::error::AccountError;
 use super::events::History;
+use super::round::given;
 use super::search;
 use super::sigma::check_budget;
 use super::spec::Spec;
@@ -80,7 +81,7 @@ pub fn run(args: &RateArgs, out: &mut impl Write) -> Result<(), AccountError> {
         Format::Text => {
             writeln!(out, "rate      {rate}, rounded down")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
-            text::write_run(out, &history(rate)?, &format!(", delta {delta}"))?;
+            text::write_run(out, &history(rate)?, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

@@ -10,6 +10,15 @@ pub fn down(value: f64, digits: usize) -> String {
     rounded(value, digits, |shown, value| shown > value, -1.0)
 }
 
+/// A number as a person gave it; a small one by its power of ten.
+pub fn given(value: f64) -> String {
+    if value != 0.0 && value.abs() < 1e-3 {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
+    }
+}
+
 /// A probability in percent, not below the value and not above 100.
 pub fn percent_up(probability: f64) -> String {
     let percent = (probability * 100.0).clamp(0.0, 100.0);
@@ -32,7 +41,9 @@ fn rounded(value: f64, digits: usize, wrong: fn(f64, f64) -> bool, side: f64) ->
     let read = |text: &str| text.parse().unwrap_or(value);
     let mut text = write(value);
     if wrong(read(&text), value) {
-        let exponent: i32 = text
+        // Of the value, not of the text, which may have been rounded over a power of ten.
+        let own = format!("{value:e}");
+        let exponent: i32 = own
             .split_once('e')
             .map_or(0, |(_, e)| e.parse().unwrap_or(0));
         let unit = 10_f64.powi(exponent - decimals as i32);

@@ -10,6 +10,7 @@ use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, Rate
 use super::engine;
 use super::error::AccountError;
 use super::events::History;
+use super::round::given;
 use super::search;
 use super::spec::Spec;
 use super::text;
@@ -54,7 +55,7 @@ pub fn run(args: &SigmaArgs, out: &mut impl Write) -> Result<(), AccountError> {
         Format::Text => {
             writeln!(out, "sigma     {sigma}, rounded up")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
-            text::write_run(out, &found.history, &format!(", delta {delta}"))?;
+            text::write_run(out, &found.history, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

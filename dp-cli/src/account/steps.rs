@@ -10,6 +10,7 @@ use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, Rate
 use super::engine;
 use super::error::AccountError;
 use super::events::{self, History};
+use super::round::given;
 use super::search;
 use super::sigma::check_budget;
 use super::spec::Spec;
@@ -64,7 +65,7 @@ pub fn run(args: &StepsArgs, out: &mut impl Write) -> Result<(), AccountError> {
             };
             writeln!(out, "{unit:<10}{units}{more}, rounded down")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
-            text::write_run(out, &allowed.history, &format!(", delta {delta}"))?;
+            text::write_run(out, &allowed.history, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

@@ -105,7 +105,11 @@ pub fn run(args: &CurveArgs, out: &mut impl Write) -> Result<(), AccountError> {
         Format::Text => {
             write!(out, "{}", table(unit, &curves))?;
             let delta = args.delta.delta;
-            writeln!(out, "\nepsilon at delta {delta}, upper bound rounded up")?;
+            writeln!(
+                out,
+                "\nepsilon at delta {}, upper bound rounded up",
+                round::given(delta)
+            )?;
             writeln!(out, "holds for  {}", text::relation(&what))?;
         }
     }

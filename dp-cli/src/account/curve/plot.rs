@@ -5,6 +5,7 @@ use plotters::prelude::*;
 
 use super::Curve;
 use crate::account::error::AccountError;
+use crate::account::round::given;
 
 /// Told apart in print and with the usual kinds of colour blindness: Okabe and Ito's, without yellow.
 pub const COLOURS: [RGBColor; 7] = [
@@ -18,8 +19,10 @@ pub const COLOURS: [RGBColor; 7] = [
 ];
 const INK: RGBColor = RGBColor(34, 34, 34);
 const SIZE: (u32, u32) = (760, 460);
+/// Plotters rounds to whole units; at this many units a pixel no step shows in a line.
+const FINE: u32 = 8;
 /// Curves that end this far apart can't be read off one linear axis.
-const SPREAD: f64 = 50.0;
+const SPREAD: f64 = 20.0;
 
 type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -63,13 +66,14 @@ pub fn svg(curves: &[Curve], unit: &str, delta: f64, log: bool) -> Result<String
             "training epochs"
         }
         .to_owned(),
-        y: format!("epsilon at delta {delta} (upper bound)"),
+        y: format!("epsilon at delta {} (upper bound)", given(delta)),
     };
     let x_end = if last > first { last } else { last * 1.1 };
     let (y_low, y_high) = (low / 1.25, high * 1.25);
     let mut text = String::new();
     {
-        let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        let area =
+            SVGBackend::with_string(&mut text, (SIZE.0 * FINE, SIZE.1 * FINE)).into_drawing_area();
         let drawn = match (log && last > 1.0, log_y) {
             (true, _) => {
                 let start = if last > first { first } else { first / 1.1 };
@@ -93,7 +97,10 @@ pub fn svg(curves: &[Curve], unit: &str, delta: f64, log: bool) -> Result<String
             AccountError::problem(format!("cannot draw the plot: {error}; use --csv"))
         })?;
     }
-    Ok(text)
+    let (width, height) = SIZE;
+    let drawn = format!("width=\"{}\" height=\"{}\"", width * FINE, height * FINE);
+    let shown = format!("width=\"{width}\" height=\"{height}\"");
+    Ok(text.replacen(&drawn, &shown, 1))
 }
 
 fn paint<'a, X, Y>(
@@ -112,15 +119,16 @@ where
 {
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_right(28)
-        .x_label_area_size(46)
-        .y_label_area_size(70)
+        .margin(12 * FINE)
+        .margin_right(28 * FINE)
+        .x_label_area_size(46 * FINE)
+        .y_label_area_size(72 * FINE)
         .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
-        .axis_style(INK.mix(0.6))
-        .bold_line_style(INK.mix(0.14))
+        .axis_style(INK.mix(0.6).stroke_width(FINE))
+        .set_all_tick_mark_size(5 * FINE)
+        .bold_line_style(INK.mix(0.14).stroke_width(FINE))
         .light_line_style(TRANSPARENT)
         .label_style(font(14))
         .axis_desc_style(font(15))
@@ -129,33 +137,40 @@ where
         .x_label_formatter(&|x| tick(*x))
         .y_label_formatter(&|y| tick(*y))
         .draw()?;
+    // Where rising curves are not.
+    let legend = if log_y {
+        SeriesLabelPosition::LowerRight
+    } else {
+        SeriesLabelPosition::UpperLeft
+    };
     for (curve, colour) in curves.iter().zip(COLOURS) {
-        let style = colour.stroke_width(2);
+        let style = colour.stroke_width(2 * FINE);
         let points = curve.points.iter();
         let points = points.map(|(steps, bounds)| (*steps as f64, bounds.upper));
         let points: Vec<_> = points
             .filter(|(_, y)| y.is_finite() && (*y > 0.0 || !log_y))
             .collect();
         if let [only] = points[..] {
-            chart.draw_series([Circle::new(only, 3, colour.filled())])?;
+            chart.draw_series([Circle::new(only, 3 * FINE, colour.filled())])?;
         }
         chart
             .draw_series(LineSeries::new(points, style))?
             .label(format!("sigma {}", curve.sigma))
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20 * FINE as i32, y)], style));
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .margin(14)
+        .position(legend)
+        .margin(14 * FINE)
         .background_style(WHITE.mix(0.85))
-        .border_style(INK.mix(0.3))
+        .border_style(INK.mix(0.3).stroke_width(FINE))
+        .legend_area_size(28 * FINE)
         .label_font(font(14))
         .draw()
 }
 
 fn font<'a>(size: u32) -> TextStyle<'a> {
-    ("sans-serif", size).into_font().color(&INK)
+    ("sans-serif", size * FINE).into_font().color(&INK)
 }
 
 /// A tick with the digits that it needs, and no more.

@@ -12,7 +12,7 @@ use super::args::{DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaF
 use super::engine;
 use super::error::AccountError;
 use super::events::History;
-use super::round::{down, percent_up, up};
+use super::round::{down, given, percent_up, up};
 use super::spec::adjective;
 use odds::Odds;
 
@@ -132,7 +132,8 @@ impl Promise<'_> {
     fn guarantee(&self) -> String {
         let epsilon = up(self.epsilon, 4);
         let (relation, question) = self.relation();
-        let factor = self.epsilon.exp();
+        // Of the number that is shown, so that a reader gets the same.
+        let factor = epsilon.parse().unwrap_or(self.epsilon).exp();
         let times = if factor < 1e6 {
             format!(" (that is, by a factor of at most {})", up(factor, 4))
         } else {
@@ -140,12 +141,12 @@ impl Promise<'_> {
         };
         format!(
             "This run ({}) is differentially private with epsilon {epsilon} and delta {} under {}: take two data \
-             sets that differ in {relation}; whatever the run publishes, the probability of any outcome is at most \
+             sets that differ in {relation}; whatever the run publishes, the probability of any set of outcomes is at most \
              e^{epsilon} times as large for one of them as for the other{times}, plus delta. The question that an \
              adversary is thus kept from answering is {question}, even if that adversary sees all that is \
              published, knows every other record and has unlimited computing power.",
             self.history.described.join("; "),
-            self.delta,
+            given(self.delta),
             match self.history.adjacency {
                 Adjacency::AddRemove => "add/remove adjacency",
                 Adjacency::ZeroOut => "zero-out adjacency",
@@ -226,7 +227,7 @@ impl Promise<'_> {
             None => format!(
                 "{general}, so it should be well below one over the number of records; {} is below a tenth of that \
                  for up to {} records.",
-                self.delta,
+                given(self.delta),
                 down(0.1 / self.delta, 2)
             ),
             Some(records) => {

@@ -5,6 +5,7 @@ use dp_core::accounting::Adjacency;
 
 use super::Spec;
 use super::form::Form;
+use crate::account::round::given;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Sampler {
@@ -67,7 +68,7 @@ impl Spec {
         let small = |value: Option<u32>| value.unwrap_or(0);
         let batches = match form {
             Form::Poisson if rate < 1.0 => {
-                format!("{count} steps of Poisson batches at rate {rate}")
+                format!("{count} steps of Poisson batches at rate {}", given(rate))
             }
             Form::Poisson | Form::Full => format!("{count} steps of the full batch"),
             Form::FixedSize => format!(
@@ -76,7 +77,8 @@ impl Spec {
                 number(self.population)
             ),
             Form::Truncated => format!(
-                "{count} steps of Poisson batches at rate {rate} out of {} records, cut at {}",
+                "{count} steps of Poisson batches at rate {} out of {} records, cut at {}",
+                given(rate),
                 number(self.population),
                 number(self.max_batch)
             ),
