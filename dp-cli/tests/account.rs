@@ -536,3 +536,89 @@ fn a_comparison_has_every_engine() {
         &["rate 7"],
     );
 }
+
+/// Mechanisms whose cost is that of a Gaussian, or known in closed form.
+#[test]
+#[ignore = "until the exact engine takes every event"]
+fn every_mechanism_reaches_the_accountant() {
+    let gaussian = |sigma: f64, steps: u64| {
+        let run = format!("epsilon --sampler full --sigma {sigma} --steps {steps} --delta 1e-6");
+        number(&ask(&run), "epsilon")
+    };
+    let near = |line: &str, truth: f64| {
+        let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
+        let (lower, upper) = (number(&answer, "lower"), number(&answer, "upper"));
+        assert!(
+            lower <= truth * (1.0 + 1e-6) && upper >= truth * (1.0 - 1e-6),
+            "{line}: {answer}, not {truth}"
+        );
+        assert!(upper <= lower * 1.05, "{line}: {answer}");
+    };
+    near("--sensitivity 3 --sigma 12", gaussian(4.0, 1));
+    near(
+        "--sensitivity 3 --sigma 12 --adjacency replace-one",
+        gaussian(2.0, 1),
+    );
+    near(
+        "--sampler shuffle --epochs 5 --sigma 3 --adjacency zero-out",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sampler shuffle --epochs 5 --sigma 3 --adjacency replace-one",
+        gaussian(1.5, 5),
+    );
+    near(
+        "--sampler balls-in-bins --bins 1 --epochs 5 --sigma 3",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sampler full --sigma 6 --steps 5 --group 2",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sigma 6 --rate 1 --steps 5 --adjacency replace-one",
+        gaussian(3.0, 5),
+    );
+    let fixed = "--sampler fixed-size --population 50 --batch-size 50";
+    near(
+        &format!("{fixed} --sigma 6 --steps 5 --adjacency replace-one"),
+        gaussian(3.0, 5),
+    );
+    // A cut that never happens.
+    let poisson = number(
+        &ask("epsilon --delta 1e-6 --sigma 2 --rate 0.1 --steps 9"),
+        "epsilon",
+    );
+    let cut = "--sampler truncated-poisson --population 90 --max-batch 90";
+    near(&format!("{cut} --sigma 2 --rate 0.1 --steps 9"), poisson);
+    // Where delta at epsilon 1/scale is 0, one Laplace step: delta = 1 - e^((epsilon - 1/scale)/2).
+    let laplace = 0.5 + 2.0 * (-1e-6_f64).ln_1p();
+    near(
+        "--noise laplace --sampler full --sigma 2 --steps 1",
+        laplace,
+    );
+    near("--noise laplace --rate 1 --sigma 2 --steps 1", laplace);
+    // A discrete Gaussian this wide is as good as a continuous one.
+    near(
+        "--noise discrete-gaussian --sampler full --sigma 4 --steps 9",
+        gaussian(4.0, 9),
+    );
+    near(
+        "--noise discrete-gaussian --sampler full --sensitivity 2 --sigma 8 --steps 9",
+        gaussian(4.0, 9),
+    );
+    for line in [
+        "--noise discrete-laplace --sampler full --sigma 2 --steps 3",
+        "--sampler fixed-size --population 500 --batch-size 5 --sigma 2 --steps 90 --adjacency replace-one",
+        "--sampler truncated-poisson --population 500 --rate 0.01 --max-batch 9 --sigma 2 --steps 90",
+        "--sampler balls-in-bins --bins 100 --epochs 3 --sigma 2",
+        "--noise laplace --rate 0.1 --sigma 2 --steps 9",
+        "--sigma 2 --rate 0.1 --steps 9 --adjacency zero-out",
+        "--sigma 2 --rate 0.1 --steps 9 --adjacency replace-one",
+        "--sigma 2 --rate 0.1 --steps 9 --group 3",
+    ] {
+        let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
+        assert!(number(&answer, "upper") > 0.0, "{line}: {answer}");
+        assert!(number(&answer, "upper") < 50.0, "{line}: {answer}");
+    }
+}

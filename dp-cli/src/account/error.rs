@@ -83,7 +83,7 @@ fn advice(error: &AccountingError) -> String {
             "choose another neighbouring relation, or another sampler"
         }
         AccountingError::UndefinedEngine => {
-            "dpcube account compare shows which engine knows the run"
+            "give a mechanism that another engine knows, or its own guarantee as approximate-dp in --events"
         }
         AccountingError::InvalidEpsilon { .. } => "give a positive budget, for example 8",
         AccountingError::InvalidDelta { .. } => "give a small probability, for example 1e-6",
@@ -91,7 +91,7 @@ fn advice(error: &AccountingError) -> String {
         AccountingError::InvalidOrder { .. } => "give an order such as 8",
         AccountingError::InvalidMu { .. } => "give a shift such as 1",
         AccountingError::InvalidRange { .. } => "give the smaller end first, above 0",
-        AccountingError::WrongLength { .. } => {
+        AccountingError::WrongLength { .. } | AccountingError::InvalidWorkspace { .. } => {
             "report this: the program, not you, chose that length"
         }
         AccountingError::BudgetExceeded { .. } => {

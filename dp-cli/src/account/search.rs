@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(largest_count(7, |_| Ok::<_, Infallible>(true)), Ok(7));
         let up = edge(1.0, 9.0, |x| Ok::<_, Infallible>(x <= 2.5)).unwrap();
         let down = edge(9.0, 1.0, |x| Ok::<_, Infallible>(x >= 2.5)).unwrap();
-        assert!(up <= 2.5 && up > 2.5 - 1e-8 && down >= 2.5 && down < 2.5 + 1e-8);
+        assert!((2.5 - 1e-8..=2.5).contains(&up));
+        assert!((2.5..2.5 + 1e-8).contains(&down));
     }
 }

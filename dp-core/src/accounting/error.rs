@@ -70,6 +70,13 @@ pub enum AccountingError {
         /// The relation of the run.
         adjacency: super::Adjacency,
     },
+    /// The workspace is too short for the smallest grid.
+    InvalidWorkspace {
+        /// Length that was given, in numbers.
+        length: usize,
+        /// Shortest length.
+        needed: usize,
+    },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
     /// An event occurs more often than 2^53 times.
@@ -188,6 +195,12 @@ impl fmt::Display for AccountingError {
                 write!(
                     f,
                     "an event has no proven pair under {adjacency:?} adjacency"
+                )
+            }
+            Self::InvalidWorkspace { length, needed } => {
+                write!(
+                    f,
+                    "a workspace of {length} numbers is shorter than {needed}"
                 )
             }
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),

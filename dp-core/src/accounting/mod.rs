@@ -24,6 +24,7 @@ mod law;
 mod mixture;
 mod moment;
 mod normal;
+mod pld;
 mod rdp;
 mod saddle;
 mod single;
@@ -46,6 +47,7 @@ pub use event::{
 pub use exact::{delta, epsilon};
 pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;
+pub use pld::{Pld, pld_workspace_len};
 pub use rdp::{Rdp, renyi};
 pub use trade_off::{trade_off, trade_off_curve};
 

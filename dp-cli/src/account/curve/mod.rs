@@ -55,7 +55,7 @@ pub struct CurveArgs {
 }
 
 /// One multiplier's curve.
-pub(self) struct Curve {
+struct Curve {
     sigma: f64,
     /// Steps done, with what they cost.
     points: Vec<(u64, Bounds)>,

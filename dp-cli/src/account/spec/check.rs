@@ -26,7 +26,8 @@ impl Spec {
         }
         let missing = needed.iter().find(|name| {
             let here = given.iter().any(|(other, given)| other == *name && *given);
-            !here && !(**name == "steps" && self.count.is_some())
+            let counted = **name == "steps" && self.count.is_some();
+            !here && !counted
         });
         if let Some(name) = missing {
             return Err(AccountError::problem(format!(
