@@ -1,7 +1,9 @@
 //! The calls into the accountant, all of them.
 
+use std::cell::RefCell;
+
 use dp_core::accounting::{
-    self, Accountant, AccountingError, Adjacency, Bounds, Event, Gdp, Pld, Rdp, Run,
+    Accountant, AccountingError, Bounds, Event, Exact, Gdp, Pld, Rdp, Run, Workspace,
     pld_workspace_len,
 };
 
@@ -32,7 +34,11 @@ fn second_opinion(
     second: impl FnOnce() -> Result<Bounds, AccountingError>,
 ) -> Result<Bounds, AccountingError> {
     match first {
-        Err(error @ (AccountingError::NotConverged { .. } | AccountingError::UndefinedEngine)) => {
+        Err(
+            error @ (AccountingError::NotConverged { .. }
+            | AccountingError::WorkspaceTooSmall { .. }
+            | AccountingError::UndefinedEngine),
+        ) => {
             // If not, the first engine's reason is the one to tell.
             second().map_err(|_| error)
         }
@@ -40,12 +46,17 @@ fn second_opinion(
     }
 }
 
+thread_local! {
+    /// Made once: half a megabyte, on the heap.
+    static WORKSPACE: RefCell<Box<Workspace>> = RefCell::new(Box::default());
+}
+
 fn exact_epsilon(run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
-    accounting::epsilon(known(run)?, delta)
+    WORKSPACE.with_borrow_mut(|memory| Exact::new(memory).epsilon(run, delta))
 }
 
 fn exact_delta(run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
-    accounting::delta(known(run)?, epsilon)
+    WORKSPACE.with_borrow_mut(|memory| Exact::new(memory).delta(run, epsilon))
 }
 
 /// Buckets of the grid for a comparison: 3 MB of workspace, a tenth of a second.
@@ -68,21 +79,6 @@ fn pld_epsilon(run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
 fn renyi_only(run: Run<'_>) -> bool {
     let renyi = |event: &Event| matches!(event, Event::ZeroConcentratedDp { .. });
     run.events.iter().any(|(event, _)| renyi(event))
-}
-
-fn known(run: Run<'_>) -> Result<&[(Event, u64)], AccountingError> {
-    let known = |event: &Event| {
-        matches!(
-            event,
-            Event::Gaussian { .. }
-                | Event::PoissonGaussian { .. }
-                | Event::GroupPoissonGaussian { .. }
-        )
-    };
-    if run.adjacency == Adjacency::ReplaceOne || !run.events.iter().all(|(event, _)| known(event)) {
-        return Err(AccountingError::UndefinedEngine);
-    }
-    Ok(run.events)
 }
 
 /// An engine by name, for a comparison.

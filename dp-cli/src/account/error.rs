@@ -97,6 +97,8 @@ fn advice(error: &AccountingError) -> String {
         AccountingError::BudgetExceeded { .. } => {
             "allow a larger epsilon or delta, take a larger sigma, or spend less"
         }
+        AccountingError::InfiniteLoss { .. } => "give a larger delta",
+        AccountingError::WorkspaceTooSmall { .. } => "give fewer records or bins, or more steps",
         AccountingError::CountTooLarge { .. } => "give fewer steps",
         AccountingError::Unreachable { .. } => "allow a larger epsilon or delta, or fewer steps",
         _ => "give more steps, or a larger rate or delta",

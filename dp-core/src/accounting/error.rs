@@ -77,6 +77,18 @@ pub enum AccountingError {
         /// Shortest length.
         needed: usize,
     },
+    /// The lent memory is too small for this run.
+    WorkspaceTooSmall {
+        /// Nodes that one event's law was given.
+        nodes: usize,
+    },
+    /// A loss without bound is likelier than delta: no epsilon is large enough.
+    InfiniteLoss {
+        /// The delta that was asked for.
+        delta: f64,
+        /// Probability of a loss without bound.
+        probability: f64,
+    },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
     /// An event occurs more often than 2^53 times.
@@ -203,6 +215,13 @@ impl fmt::Display for AccountingError {
                     "a workspace of {length} numbers is shorter than {needed}"
                 )
             }
+            Self::WorkspaceTooSmall { nodes } => {
+                write!(f, "a law of the run does not fit into {nodes} nodes")
+            }
+            Self::InfiniteLoss { delta, probability } => write!(
+                f,
+                "no epsilon reaches delta {delta}: with probability {probability} the loss is without bound"
+            ),
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),
             Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
             Self::InvalidEpsilon { epsilon } => {

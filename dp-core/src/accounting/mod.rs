@@ -11,22 +11,18 @@ mod adversary;
 mod binomial;
 mod calibrate;
 mod complex;
-mod contour;
 mod error;
 mod event;
 mod exact;
 mod gdp;
-mod grid;
 mod group;
 mod hockey;
 mod invert;
 mod law;
 mod mixture;
-mod moment;
 mod normal;
 mod pld;
 mod rdp;
-mod saddle;
 mod single;
 mod trade_off;
 
@@ -44,7 +40,7 @@ pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
     MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
 };
-pub use exact::{delta, epsilon};
+pub use exact::{Exact, Workspace, delta, epsilon};
 pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;
 pub use pld::{Pld, pld_workspace_len};
