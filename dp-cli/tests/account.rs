@@ -537,23 +537,26 @@ fn a_comparison_has_every_engine() {
     );
 }
 
-/// Mechanisms whose cost is that of a Gaussian, or known in closed form.
+/// Epsilon of full-batch Gaussian steps at delta 1e-6.
+fn gaussian(sigma: f64, steps: u64) -> f64 {
+    let run = format!("epsilon --sampler full --sigma {sigma} --steps {steps} --delta 1e-6");
+    number(&ask(&run), "epsilon")
+}
+
+/// The mechanism's epsilon at delta 1e-6 has bounds around the truth, and not far around it.
+fn near(line: &str, truth: f64) {
+    let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
+    let (lower, upper) = (number(&answer, "lower"), number(&answer, "upper"));
+    assert!(
+        lower <= truth * (1.0 + 1e-6) && upper >= truth * (1.0 - 1e-6),
+        "{line}: {answer}, not {truth}"
+    );
+    assert!(upper <= lower * 1.05, "{line}: {answer}");
+}
+
+/// Mechanisms whose cost is that of another.
 #[test]
-#[ignore = "until the exact engine takes every event"]
 fn every_mechanism_reaches_the_accountant() {
-    let gaussian = |sigma: f64, steps: u64| {
-        let run = format!("epsilon --sampler full --sigma {sigma} --steps {steps} --delta 1e-6");
-        number(&ask(&run), "epsilon")
-    };
-    let near = |line: &str, truth: f64| {
-        let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
-        let (lower, upper) = (number(&answer, "lower"), number(&answer, "upper"));
-        assert!(
-            lower <= truth * (1.0 + 1e-6) && upper >= truth * (1.0 - 1e-6),
-            "{line}: {answer}, not {truth}"
-        );
-        assert!(upper <= lower * 1.05, "{line}: {answer}");
-    };
     near("--sensitivity 3 --sigma 12", gaussian(4.0, 1));
     near(
         "--sensitivity 3 --sigma 12 --adjacency replace-one",
@@ -591,6 +594,12 @@ fn every_mechanism_reaches_the_accountant() {
     );
     let cut = "--sampler truncated-poisson --population 90 --max-batch 90";
     near(&format!("{cut} --sigma 2 --rate 0.1 --steps 9"), poisson);
+}
+
+/// Laplace and discrete noise, and samplers with a law of their own.
+#[test]
+#[ignore = "until the engines know the curve of one step of these"]
+fn other_laws_reach_the_accountant() {
     // Where delta at epsilon 1/scale is 0, one Laplace step: delta = 1 - e^((epsilon - 1/scale)/2).
     let laplace = 0.5 + 2.0 * (-1e-6_f64).ln_1p();
     near(

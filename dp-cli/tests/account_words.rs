@@ -269,3 +269,21 @@ fn the_bands_follow_epsilon() {
         "strong"
     );
 }
+
+#[test]
+fn the_words_name_the_relation() {
+    let run = "explain --sampler full --sigma 9 --steps 2 --delta 1e-6";
+    for (relation, words) in [
+        ("add-remove", "whether a given record was in the data"),
+        ("zero-out", "whether a given record contributed"),
+        ("replace-one", "which of two given records was in the data"),
+    ] {
+        let text = said(&format!("{run} --adjacency {relation}"));
+        assert!(text.contains(words), "{text}");
+        // A replacement moves the sum twice as far.
+        let sigma = if relation == "replace-one" { 4.5 } else { 9.0 };
+        let same = format!("epsilon --sampler full --sigma {sigma} --steps 2 --delta 1e-6");
+        let epsilon = json(&same)["upper"].as_f64().expect("epsilon");
+        rounded_up(after(&text, "private with epsilon"), epsilon, 0.001);
+    }
+}
