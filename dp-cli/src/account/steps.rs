@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use clap::Args;
-use dp_core::accounting::AccountingError;
 use serde_json::json;
 
 use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaFlag};
@@ -32,6 +31,9 @@ pub struct StepsArgs {
     #[command(flatten)]
     mechanism: MechanismArgs,
 }
+
+/// The largest count that the accountant takes.
+const MOST_STEPS: u64 = 1 << 53;
 
 /// How far a budget goes.
 pub struct Allowed {
@@ -63,7 +65,12 @@ pub fn run(args: &StepsArgs, out: &mut impl Write) -> Result<(), AccountError> {
             } else {
                 " more"
             };
-            writeln!(out, "{unit:<10}{units}{more}, rounded down")?;
+            let rounded = if units == MOST_STEPS {
+                "as many as can be counted"
+            } else {
+                "rounded down"
+            };
+            writeln!(out, "{unit:<10}{units}{more}, {rounded}")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
             text::write_run(out, &allowed.history, &format!(", delta {}", given(delta)))?;
         }
@@ -105,17 +112,13 @@ pub fn allow(
     let most = if unit == "epochs" {
         u64::from(u32::MAX)
     } else {
-        1 << 53
+        MOST_STEPS
     };
     // A wrong value is told as such, even where a single step is too much.
     cost(&history(1)?)?;
     let units = search::largest_count(most, |units| {
         Ok::<_, AccountError>(cost(&history(units)?)?.upper <= epsilon)
     })?;
-    if units == most && most > u64::from(u32::MAX) {
-        // The events cost nothing at this delta, whatever their number.
-        return Err(AccountingError::CountTooLarge { count: units }.into());
-    }
     let history = if units == 0 {
         before.clone()
     } else {
