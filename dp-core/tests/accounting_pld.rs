@@ -167,12 +167,7 @@ fn check_rows(pld: &mut Pld<'_>, wrong_by: f64) -> (usize, usize, f64) {
         let bounds = match answer {
             // A law whose curve isn't known yet.
             Err(AccountingError::UndefinedEngine) => continue,
-            Err(e) => {
-                println!("FAIL {row}: {e}");
-                outside += 1;
-                continue;
-            }
-            Ok(b) => b,
+            answer => answer.unwrap_or_else(|e| panic!("{row}: {e}")),
         };
         let truth = number(row, "truth") * (1.0 + wrong_by);
         let room = number(row, "err") + 2.0 * f64::EPSILON * truth;
@@ -227,7 +222,7 @@ const GRID: [(f64, f64, u64, f64); 12] = [
 
 #[test]
 fn agrees_with_the_exact_engine() {
-    for bits in [16, 18] {
+    for bits in [16] {
         let mut workspace = workspace(bits);
         let mut pld = Pld::new(&mut workspace).expect("workspace");
         for (rate, sigma, steps, target) in GRID {
@@ -258,7 +253,7 @@ fn agrees_with_the_exact_engine() {
 
 #[test]
 fn prints_width_and_time() {
-    for bits in [14, 16, 18, 20] {
+    for bits in [14, 16, 18] {
         let mut workspace = workspace(bits);
         let mut pld = Pld::new(&mut workspace).expect("workspace");
         for steps in [10_000, 1_000_000] {
@@ -279,4 +274,54 @@ fn prints_width_and_time() {
             assert!(agree(ours, epsilon(&events, 1e-6).expect("exact")));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Whatever the run, the two engines' bounds overlap, for epsilon and for delta.
+    #[test]
+    fn overlaps_with_the_exact_engine(
+        rate in 0.003f64..1.0, sigma in 0.5f64..30.0, ln_steps in 0.7f64..9.0, ln_target in -60.0f64..-1.0,
+        other in 1.0f64..30.0, count in 0u64..50,
+    ) {
+        let steps = ln_steps.exp() as u64;
+        let events = [
+            (Event::PoissonGaussian { rate, sigma }, steps),
+            (Event::Gaussian { sigma: other }, count),
+        ];
+        let target = ln_target.exp();
+        let mut workspace = workspace(12);
+        let mut pld = Pld::new(&mut workspace).expect("workspace");
+        let run = Run::add_remove(&events);
+        if let (Ok(exact), Ok(ours)) = (epsilon(&events, target), pld.epsilon(run, target)) {
+            prop_assert!(agree(ours, exact), "{ours:?} {exact:?}");
+            if let (Ok(exact), Ok(ours)) = (delta(&events, exact.upper), pld.delta(run, exact.upper)) {
+                prop_assert!(agree(ours, exact), "delta {ours:?} {exact:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_workspace_and_the_domain_are_checked() {
+    let mut short = vec![0.0; pld_workspace_len(256) - 1];
+    assert!(matches!(
+        Pld::new(&mut short),
+        Err(AccountingError::InvalidWorkspace { .. })
+    ));
+    let mut workspace = workspace(10);
+    assert!(Pld::with_interval(&mut workspace, f64::NAN).is_err());
+    let mut pld = Pld::with_interval(&mut workspace, 0.01).expect("workspace");
+    assert_eq!(pld.buckets(), 1 << 10);
+    let events = [(Event::Gaussian { sigma: 10.0 }, 100)];
+    let run = Run::add_remove(&events);
+    let ours = pld.epsilon(run, 1e-6).expect("epsilon");
+    assert!(agree(ours, epsilon(&events, 1e-6).expect("exact")));
+    assert!(pld.epsilon(run, 0.0).is_err() && pld.delta(run, f64::NAN).is_err());
+    let events = [(Event::ZeroConcentratedDp { rho: 0.1 }, 1)];
+    assert_eq!(
+        pld.delta(Run::add_remove(&events), 1.0),
+        Err(AccountingError::UndefinedEngine)
+    );
 }

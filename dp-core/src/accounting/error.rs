@@ -70,13 +70,6 @@ pub enum AccountingError {
         /// The relation of the run.
         adjacency: super::Adjacency,
     },
-    /// The workspace is too short for the smallest grid.
-    InvalidWorkspace {
-        /// Length that was given, in numbers.
-        length: usize,
-        /// Shortest length.
-        needed: usize,
-    },
     /// The lent memory is too small for this run.
     WorkspaceTooSmall {
         /// Nodes that one event's law was given.
@@ -88,6 +81,13 @@ pub enum AccountingError {
         delta: f64,
         /// Probability of a loss without bound.
         probability: f64,
+    },
+    /// The workspace is too short for the smallest grid.
+    InvalidWorkspace {
+        /// Length that was given, in numbers.
+        length: usize,
+        /// Shortest length.
+        needed: usize,
     },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
@@ -209,12 +209,6 @@ impl fmt::Display for AccountingError {
                     "an event has no proven pair under {adjacency:?} adjacency"
                 )
             }
-            Self::InvalidWorkspace { length, needed } => {
-                write!(
-                    f,
-                    "a workspace of {length} numbers is shorter than {needed}"
-                )
-            }
             Self::WorkspaceTooSmall { nodes } => {
                 write!(f, "a law of the run does not fit into {nodes} nodes")
             }
@@ -222,6 +216,12 @@ impl fmt::Display for AccountingError {
                 f,
                 "no epsilon reaches delta {delta}: with probability {probability} the loss is without bound"
             ),
+            Self::InvalidWorkspace { length, needed } => {
+                write!(
+                    f,
+                    "a workspace of {length} numbers is shorter than {needed}"
+                )
+            }
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),
             Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
             Self::InvalidEpsilon { epsilon } => {
