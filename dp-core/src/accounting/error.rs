@@ -70,6 +70,13 @@ pub enum AccountingError {
         /// The relation of the run.
         adjacency: super::Adjacency,
     },
+    /// A loss without bound is likelier than delta: no epsilon is large enough.
+    InfiniteLoss {
+        /// The delta that was asked for.
+        delta: f64,
+        /// Probability of a loss without bound.
+        probability: f64,
+    },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
     /// An event occurs more often than 2^53 times.
@@ -190,6 +197,10 @@ impl fmt::Display for AccountingError {
                     "an event has no proven pair under {adjacency:?} adjacency"
                 )
             }
+            Self::InfiniteLoss { delta, probability } => write!(
+                f,
+                "no epsilon reaches delta {delta}: with probability {probability} the loss is without bound"
+            ),
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),
             Self::CountTooLarge { count } => write!(f, "count {count} is above 2^53"),
             Self::InvalidEpsilon { epsilon } => {

@@ -9,6 +9,7 @@ mod accountant;
 mod adjacency;
 mod adversary;
 mod binomial;
+mod budget;
 mod calibrate;
 mod complex;
 mod contour;
@@ -25,6 +26,7 @@ mod mixture;
 mod moment;
 mod normal;
 mod rdp;
+mod root;
 mod saddle;
 mod single;
 mod trade_off;
@@ -34,10 +36,8 @@ pub use adjacency::{Adjacency, Run};
 pub use adversary::{
     belief, membership_advantage, positive_predictive_value, posterior_belief, true_positive_rate,
 };
-pub use calibrate::{
-    Target, calibrate_noise, calibrate_rate, calibrate_sigma, calibrate_steps, remaining_epsilon,
-    remaining_steps,
-};
+pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
+pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
 pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
