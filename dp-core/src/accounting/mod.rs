@@ -9,6 +9,7 @@ mod accountant;
 mod adjacency;
 mod adversary;
 mod binomial;
+mod budget;
 mod calibrate;
 mod complex;
 mod error;
@@ -23,6 +24,7 @@ mod mixture;
 mod normal;
 mod pld;
 mod rdp;
+mod root;
 mod single;
 mod trade_off;
 
@@ -31,10 +33,8 @@ pub use adjacency::{Adjacency, Run};
 pub use adversary::{
     belief, membership_advantage, positive_predictive_value, posterior_belief, true_positive_rate,
 };
-pub use calibrate::{
-    Target, calibrate_noise, calibrate_rate, calibrate_sigma, calibrate_steps, remaining_epsilon,
-    remaining_steps,
-};
+pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
+pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
 pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
