@@ -7,6 +7,8 @@ use dp_core::accounting::{
     pld_workspace_len,
 };
 
+use super::events::History;
+
 /// Bounds on epsilon at `delta`, by the first engine that knows the run.
 pub fn epsilon(run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
     // What is known by its Rényi divergences only has no other engine.
@@ -74,6 +76,28 @@ fn with_pld(
 
 fn pld_epsilon(run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
     with_pld(FINE, |pld| pld.epsilon(run, delta))
+}
+
+/// The accountant for what comes after a history.
+pub struct After<'a>(pub &'a History);
+
+impl After<'_> {
+    /// Everything up to the end of `run`, under the run's relation.
+    fn all(&self, run: Run<'_>) -> Vec<(Event, u64)> {
+        [&self.0.events, run.events].concat()
+    }
+}
+
+impl Accountant for After<'_> {
+    fn delta(&mut self, run: Run<'_>, at: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.all(run);
+        delta(Run { events, ..run }, at)
+    }
+
+    fn epsilon(&mut self, run: Run<'_>, at: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.all(run);
+        epsilon(Run { events, ..run }, at)
+    }
 }
 
 fn renyi_only(run: Run<'_>) -> bool {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use dp_core::accounting::{AccountingError, Target};
 use serde_json::json;
 
 use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, SigmaFlag, StepsFlag};
@@ -11,7 +12,6 @@ use super::error::AccountError;
 use super::events::History;
 use super::round::given;
 use super::search;
-use super::sigma::check_budget;
 use super::spec::Spec;
 use super::text;
 
@@ -36,7 +36,6 @@ const LEAST: f64 = 1e-9;
 
 pub fn run(args: &RateArgs, out: &mut impl Write) -> Result<(), AccountError> {
     let (epsilon, delta) = (args.budget.epsilon, args.delta.delta);
-    check_budget(epsilon)?;
     if args.mechanism.events.is_some() {
         return Err(AccountError::problem(
             "--events does not go with rate, which looks for the rate of a single mechanism: give that by flags",
@@ -49,39 +48,32 @@ pub fn run(args: &RateArgs, out: &mut impl Write) -> Result<(), AccountError> {
         ));
     }
     let adjacency = args.mechanism.adjacency();
-    let history = |rate: f64| {
+    let describe = |rate: f64| {
         let spec = Spec {
             rate: Some(rate),
             ..spec
         };
-        Ok::<_, AccountError>(History::empty(adjacency).with(spec.resolve(adjacency)?))
+        spec.resolve(adjacency)
     };
-    let cost =
-        |rate: f64| Ok::<_, AccountError>(engine::epsilon(history(rate)?.run(), delta)?.upper);
-    let fits = |rate: f64| Ok::<_, AccountError>(cost(rate)? <= epsilon);
-    let rate = if fits(1.0)? {
-        1.0
-    } else {
-        let (mut good, mut bad) = (0.25, 1.0);
-        while !fits(good)? {
-            if good <= LEAST {
-                return Err(AccountError::problem(format!(
-                    "even sampling rate {good} costs epsilon {}, more than the {epsilon} allowed: give a larger \
-                     epsilon, delta or sigma, or fewer steps",
-                    cost(good)?
-                )));
-            }
-            (good, bad) = ((good * 0.25_f64).max(LEAST), good);
+    let target = Target { epsilon, delta };
+    let found = search::rate(adjacency, target, LEAST..=1.0, describe);
+    let rate = found.map_err(|error| match error {
+        AccountError::Refused(AccountingError::BudgetExceeded { reached, .. }) => {
+            AccountError::problem(format!(
+                "even sampling rate {LEAST} costs epsilon {reached}, more than the {epsilon} allowed: give a larger \
+                 epsilon, delta or sigma, or fewer steps"
+            ))
         }
-        search::edge(good, bad, fits)?
-    };
-    let spent = cost(rate)?;
+        other => other,
+    })?;
+    let history = History::empty(adjacency).with(describe(rate)?);
+    let spent = engine::epsilon(history.run(), delta)?.upper;
     match args.format.format {
         Format::Json => writeln!(out, "{}", json!({"rate": rate, "epsilon": spent}))?,
         Format::Text => {
             writeln!(out, "rate      {rate}, rounded down")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
-            text::write_run(out, &history(rate)?, &format!(", delta {}", given(delta)))?;
+            text::write_run(out, &history, &format!(", delta {}", given(delta)))?;
         }
     }
     Ok(())

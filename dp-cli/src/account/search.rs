@@ -1,68 +1,96 @@
-//! The largest or smallest value that keeps a budget, where cost rises or falls with it.
+//! The largest or smallest value that keeps a budget.
 
-/// Relative accuracy of a searched number.
-const ACCURACY: f64 = 1e-9;
+use std::ops::RangeInclusive;
 
-/// The largest count with `fits`, 0 if none, `most` if all do. `fits` must be true up to there and false beyond.
-pub fn largest_count<E>(most: u64, mut fits: impl FnMut(u64) -> Result<bool, E>) -> Result<u64, E> {
-    let mut good = 0;
-    let mut step = 1_u64;
-    let mut bad = loop {
-        if good == most {
-            return Ok(most);
-        }
-        let next = good.saturating_add(step).min(most);
-        if !fits(next)? {
-            break next;
-        }
-        good = next;
-        step = step.saturating_mul(4);
+use dp_core::accounting::{
+    AccountingError, Adjacency, Event, Target, calibrate_noise, calibrate_rate, calibrate_steps,
+};
+
+use super::engine::After;
+use super::error::AccountError;
+use super::events::History;
+use super::spec::Step;
+
+/// The smallest noise in the range, rounded up, whose step meets the target.
+pub fn noise(
+    adjacency: Adjacency,
+    target: Target,
+    range: RangeInclusive<f64>,
+    describe: impl FnMut(f64) -> Result<Step, AccountError>,
+) -> Result<f64, AccountError> {
+    let mut probe = Probe::new(describe);
+    let before = History::empty(adjacency);
+    let mut accountant = After(&before);
+    let events = |noise| probe.event(noise);
+    let found = calibrate_noise(&mut accountant, adjacency, target, range, events);
+    probe.settle(found)
+}
+
+/// The largest rate in the range, rounded down, whose step meets the target.
+pub fn rate(
+    adjacency: Adjacency,
+    target: Target,
+    range: RangeInclusive<f64>,
+    describe: impl FnMut(f64) -> Result<Step, AccountError>,
+) -> Result<f64, AccountError> {
+    let mut probe = Probe::new(describe);
+    let before = History::empty(adjacency);
+    let mut accountant = After(&before);
+    let events = |rate| probe.event(rate);
+    let found = calibrate_rate(&mut accountant, adjacency, target, range, events);
+    probe.settle(found)
+}
+
+/// The largest number, 0 to `most`, whose step meets the target after `before`. It is described from 1 on.
+pub fn steps(
+    before: &History,
+    target: Target,
+    most: u64,
+    describe: impl FnMut(u64) -> Result<Step, AccountError>,
+) -> Result<u64, AccountError> {
+    let mut probe = Probe::new(describe);
+    let mut accountant = After(before);
+    let events = |steps| match steps {
+        0 => probe.event(1).map(|(event, _)| (event, 0)),
+        _ => probe.event(steps),
     };
-    while bad - good > 1 {
-        let middle = good + (bad - good) / 2;
-        if fits(middle)? {
-            good = middle;
-        } else {
-            bad = middle;
-        }
-    }
-    Ok(good)
+    let found = calibrate_steps(&mut accountant, before.adjacency, target, most, events);
+    probe.settle(found)
 }
 
-/// A positive number with `fits` next to one without, both in the range from `good` to `bad`; `good` must fit.
-pub fn edge<E>(
-    good: f64,
-    bad: f64,
-    mut fits: impl FnMut(f64) -> Result<bool, E>,
-) -> Result<f64, E> {
-    let (mut good, mut bad) = (good, bad);
-    while (good / bad).ln().abs() > ACCURACY {
-        let middle = (good * bad).sqrt();
-        if fits(middle)? {
-            good = middle;
-        } else {
-            bad = middle;
-        }
-    }
-    Ok(good)
+/// Describes the steps that a search asks for.
+struct Probe<F> {
+    describe: F,
+    /// Why a step couldn't be described; it ended the search.
+    failed: Option<AccountError>,
 }
 
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-
-    #[test]
-    fn the_edge_is_found_from_the_safe_side() {
-        for limit in [0, 1, 2, 3, 4, 5, 6, 1000, u64::MAX - 1, u64::MAX] {
-            let found = largest_count(u64::MAX, |n| Ok::<_, Infallible>(n <= limit));
-            assert_eq!(found, Ok(limit));
+impl<F> Probe<F> {
+    fn new(describe: F) -> Self {
+        Self {
+            describe,
+            failed: None,
         }
-        assert_eq!(largest_count(7, |_| Ok::<_, Infallible>(true)), Ok(7));
-        let up = edge(1.0, 9.0, |x| Ok::<_, Infallible>(x <= 2.5)).unwrap();
-        let down = edge(9.0, 1.0, |x| Ok::<_, Infallible>(x >= 2.5)).unwrap();
-        assert!((2.5 - 1e-8..=2.5).contains(&up));
-        assert!((2.5..2.5 + 1e-8).contains(&down));
+    }
+
+    fn event<V>(&mut self, value: V) -> [(Event, u64); 1]
+    where
+        F: FnMut(V) -> Result<Step, AccountError>,
+    {
+        match (self.describe)(value) {
+            Ok(step) => [(step.event, step.count)],
+            Err(error) => {
+                self.failed = Some(error);
+                // No accountant takes this one.
+                [(Event::Gaussian { sigma: f64::NAN }, u64::MAX)]
+            }
+        }
+    }
+
+    fn settle<T>(self, found: Result<T, AccountingError>) -> Result<T, AccountError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => Ok(found?),
+        }
     }
 }

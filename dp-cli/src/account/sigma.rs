@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
-use dp_core::accounting::{AccountingError, Adjacency, MAX_SIGMA, MIN_SIGMA};
+use dp_core::accounting::{AccountingError, Adjacency, MAX_SIGMA, MIN_SIGMA, Target};
 use serde_json::json;
 
 use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, StepsFlag};
@@ -68,62 +68,26 @@ pub fn calibrate(
     epsilon: f64,
     delta: f64,
 ) -> Result<Calibrated, AccountError> {
-    check_budget(epsilon)?;
-    let history = |sigma: f64| {
+    let describe = |sigma: f64| {
         let spec = Spec {
             sigma: Some(sigma),
             ..*spec
         };
-        Ok::<_, AccountError>(History::empty(adjacency).with(spec.resolve(adjacency)?))
+        spec.resolve(adjacency)
     };
-    let cost =
-        |sigma: f64| Ok::<_, AccountError>(engine::epsilon(history(sigma)?.run(), delta)?.upper);
-    let fits = |sigma: f64| Ok::<_, AccountError>(cost(sigma)? <= epsilon);
-    let sigma = match fits(1.0)? {
-        true => {
-            // The event itself says which is the least that it takes; where that fits, it is the answer.
-            let least = match engine::epsilon(history(-1.0)?.run(), delta) {
-                Err(AccountingError::InvalidSigma { min, .. }) => min,
-                _ => MIN_SIGMA,
-            };
-            let (mut good, mut bad) = (1.0, 0.6);
-            while bad > least && fits(bad)? {
-                (good, bad) = (bad, (bad * 0.6_f64).max(least));
-            }
-            if bad == least && fits(bad)? {
-                bad
-            } else {
-                search::edge(good, bad, fits)?
-            }
-        }
-        false => {
-            let (mut bad, mut good) = (1.0, 4.0);
-            while !fits(good)? {
-                if good >= MAX_SIGMA {
-                    return Err(AccountingError::Unreachable {
-                        epsilon,
-                        reached: cost(good)?,
-                        max_sigma: good,
-                    }
-                    .into());
-                }
-                (bad, good) = (good, (good * 4.0_f64).min(MAX_SIGMA));
-            }
-            search::edge(good, bad, fits)?
-        }
+    let history =
+        |sigma: f64| Ok::<_, AccountError>(History::empty(adjacency).with(describe(sigma)?));
+    // The event itself says which is the least that it takes.
+    let least = match engine::epsilon(history(-1.0)?.run(), delta) {
+        Err(AccountingError::InvalidSigma { min, .. }) => min,
+        _ => MIN_SIGMA,
     };
+    let target = Target { epsilon, delta };
+    let sigma = search::noise(adjacency, target, least..=MAX_SIGMA, describe)?;
+    let history = history(sigma)?;
     Ok(Calibrated {
         sigma,
-        spent: cost(sigma)?,
-        history: history(sigma)?,
+        spent: engine::epsilon(history.run(), delta)?.upper,
+        history,
     })
-}
-
-/// Refuses a budget that nothing meets.
-pub fn check_budget(epsilon: f64) -> Result<(), AccountError> {
-    if epsilon > 0.0 && epsilon.is_finite() {
-        Ok(())
-    } else {
-        Err(AccountingError::InvalidEpsilon { epsilon }.into())
-    }
 }

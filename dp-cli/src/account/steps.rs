@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use clap::Args;
+use dp_core::accounting::{AccountingError, Target};
 use serde_json::json;
 
 use super::args::{BudgetFlag, DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaFlag};
@@ -11,7 +12,6 @@ use super::error::AccountError;
 use super::events::{self, History};
 use super::round::given;
 use super::search;
-use super::sigma::check_budget;
 use super::spec::Spec;
 use super::text;
 
@@ -72,6 +72,11 @@ pub fn run(args: &StepsArgs, out: &mut impl Write) -> Result<(), AccountError> {
             };
             writeln!(out, "{unit:<10}{units}{more}, {rounded}")?;
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
+            if units == 0 {
+                let one = spec.with_units(1)?.resolve(adjacency)?;
+                let one = engine::epsilon(before.with(one).run(), delta)?.upper;
+                writeln!(out, "one more  would make epsilon {one}")?;
+            }
             text::write_run(out, &allowed.history, &format!(", delta {}", given(delta)))?;
         }
     }
@@ -85,7 +90,6 @@ pub fn allow(
     epsilon: f64,
     delta: f64,
 ) -> Result<Allowed, AccountError> {
-    check_budget(epsilon)?;
     let Some(unit) = spec.unit()? else {
         return Err(AccountError::problem(format!(
             "{} makes the whole run one event, which has no number of steps: ask for sigma instead",
@@ -98,33 +102,28 @@ pub fn allow(
             spec.voice.name(unit)
         )));
     }
-    let history = |units: u64| {
-        let step = spec.with_units(units)?.resolve(before.adjacency)?;
-        Ok::<_, AccountError>(before.with(step))
-    };
-    let cost = |history: &History| engine::epsilon(history.run(), delta);
-    let spent = cost(before)?.upper;
-    if spent > epsilon {
-        return Err(AccountError::problem(format!(
-            "the events cost epsilon {spent} already, more than the {epsilon} allowed: give a larger epsilon or delta"
-        )));
-    }
+    let describe = |units: u64| spec.with_units(units)?.resolve(before.adjacency);
     let most = if unit == "epochs" {
         u64::from(u32::MAX)
     } else {
         MOST_STEPS
     };
-    // A wrong value is told as such, even where a single step is too much.
-    cost(&history(1)?)?;
-    let units = search::largest_count(most, |units| {
-        Ok::<_, AccountError>(cost(&history(units)?)?.upper <= epsilon)
+    let target = Target { epsilon, delta };
+    let units = search::steps(before, target, most, describe).map_err(|error| match error {
+        AccountError::Refused(AccountingError::BudgetExceeded { reached, .. }) => {
+            AccountError::problem(format!(
+                "the events cost epsilon {reached} already, more than the {epsilon} allowed: give a larger epsilon \
+                 or delta"
+            ))
+        }
+        other => other,
     })?;
     let history = if units == 0 {
         before.clone()
     } else {
-        history(units)?
+        before.with(describe(units)?)
     };
-    let spent = cost(&history)?.upper;
+    let spent = engine::epsilon(history.run(), delta)?.upper;
     Ok(Allowed {
         units,
         unit,

@@ -88,7 +88,7 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), AccountError>
         records: args.records,
         false_positives: args.false_positives,
         prior: args.prior,
-        odds: Odds::of(&history, epsilon, delta, args.false_positives, args.prior),
+        odds: Odds::of(&history, delta, args.false_positives, args.prior)?,
     };
     match args.format.format {
         Format::Text => writeln!(out, "{}", promise.paragraph())?,
@@ -97,7 +97,6 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), AccountError>
                 advantage,
                 true_positives,
                 posterior,
-                failure,
             } = promise.odds;
             let answer = json!({
                 "epsilon": epsilon,
@@ -108,7 +107,6 @@ pub fn run(args: &ExplainArgs, out: &mut impl Write) -> Result<(), AccountError>
                 "true_positive_rate": true_positives,
                 "prior": promise.prior,
                 "posterior": posterior,
-                "posterior_failure": failure,
                 "band": band(epsilon),
                 "text": promise.paragraph(),
             });
@@ -142,9 +140,9 @@ impl Promise<'_> {
         format!(
             "This run ({}) is differentially private with epsilon {epsilon} and delta {} under {}: take two data \
              sets that differ in {relation}; whatever the run publishes, the probability of any set of outcomes is at most \
-             e^{epsilon} times as large for one of them as for the other{times}, plus delta. The question that an \
-             adversary is thus kept from answering is {question}, even if that adversary sees all that is \
-             published, knows every other record and has unlimited computing power.",
+             e^{epsilon} times as large for one of them as for the other{times}, plus delta. This limits how well an \
+             adversary can tell {question}, even one that sees all that is published, knows every other record and \
+             has unlimited computing power.",
             self.history.described.join("; "),
             given(self.delta),
             match self.history.adjacency {
@@ -187,19 +185,17 @@ impl Promise<'_> {
             advantage,
             true_positives,
             posterior,
-            failure,
         } = self.odds;
         format!(
             "In numbers: for whoever tries to tell, the rate of true positives exceeds that of false positives by at \
              most {} (membership-inference advantage); a test with a false positive rate of {}% has a true positive \
-             rate of at most {}; and a belief of {}% in the right answer becomes at most {}, except with a \
-             probability of at most {}.",
+             rate of at most {}; and a belief of {}% in the right answer becomes at most {}, except with \
+             probability delta.",
             percent_up(advantage),
             plain(self.false_positives * 100.0),
             percent_up(true_positives),
             plain(self.prior * 100.0),
             percent_up(posterior),
-            up(failure, 3),
         )
     }
 
