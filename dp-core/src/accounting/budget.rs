@@ -1,4 +1,6 @@
 //! How many steps a target allows, and what is left of it.
+//!
+//! The argument is in `docs/proofs/accounting-calibrate.md`.
 
 use super::event::MAX_COUNT;
 use super::{Accountant, AccountingError, Adjacency, Event, Run, Target};
