@@ -2,11 +2,11 @@
 //!
 //! The argument is in `docs/proofs/accounting-gdp.md`.
 
-use super::event::MAX_COUNT;
 use super::invert::{Point, invert};
 use super::law::Law;
 use super::normal::{ln_delta, ln_delta_error, mills};
 use super::rdp::largest_laplace_loss;
+use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Bounds, MAX_SIGMA, MIN_SIGMA, Run};
 
 /// The GDP engine: exact for Gaussian events, and a proven mu for most others.

@@ -15,6 +15,7 @@ mod complex;
 mod error;
 mod event;
 mod exact;
+mod gaussian_mixture;
 mod gdp;
 mod group;
 mod hockey;
@@ -24,6 +25,7 @@ mod mixture;
 mod normal;
 mod pld;
 mod rdp;
+mod reduce;
 mod root;
 mod trade_off;
 
@@ -35,11 +37,9 @@ pub use adversary::{
 pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
 pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
-pub use event::{
-    Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
-    MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
-};
+pub use event::{Event, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA};
 pub use exact::{Exact, Source, Workspace, delta, epsilon};
+pub use gaussian_mixture::{GaussianMixture, MAX_COMPONENTS};
 pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;
 pub use pld::{Pld, pld_workspace_len};

@@ -18,6 +18,8 @@ pub(super) struct Node {
     pub(super) loss: f64,
     /// `weight (e^loss - 1)`, what P has more than Q here.
     pub(super) gain: f64,
+    /// Whether the law has this point itself, not a density around it.
+    pub(super) atom: bool,
 }
 
 impl Node {
@@ -27,6 +29,7 @@ impl Node {
         weight: 0.0,
         loss: 0.0,
         gain: 0.0,
+        atom: false,
     };
 
     fn atom(ln_weight: f64, loss: f64) -> Self {
@@ -41,6 +44,7 @@ impl Node {
             weight,
             loss,
             gain,
+            atom: true,
         }
     }
 }
@@ -106,8 +110,6 @@ impl Scope {
 
 /// Above this power times slope the nodes are chosen for one power alone.
 pub(super) const WIDE: f64 = 40.0;
-/// Trapezoid nodes that are preferred to panels.
-const PREFERRED: f64 = 700.0;
 
 /// Writes nodes into a slice, one after the other.
 pub(super) struct Writer<'a> {
@@ -249,7 +251,9 @@ fn line(
     };
     let fall = density.fall(scope.low).max(density.fall(scope.high));
     let step = trapezoid_step(density, scope, fall);
-    let few = (to - from) / step <= PREFERRED || alone && scope.frequency == 0.0;
+    // The mass is within some ten standard deviations of a mode; what is far from it is skipped.
+    let expected = (to - from).min(24.0) / step;
+    let few = expected <= 0.5 * out.nodes.len() as f64 || alone && scope.frequency == 0.0;
     if few && scope.edge.is_none() {
         return trapezoid(density, (from, to), step, ln_share, &matters, out);
     }
@@ -282,6 +286,7 @@ fn point(at: &super::density::At, ln_width: f64) -> Node {
         weight,
         loss: at.loss,
         gain,
+        atom: false,
     }
 }
 
@@ -377,6 +382,7 @@ fn half_lines(
                 weight: up.weight + up.gain,
                 loss: -up.loss,
                 gain: -up.gain,
+                atom: false,
             })?;
         }
         y += 2.0 * half;
@@ -407,10 +413,10 @@ fn laplace(rate: f64, mu: f64, scope: &Scope, out: &mut Writer<'_>) -> Result<()
     while left > 0.0 {
         for (node, weight) in panel::rule() {
             let x = y + half * (1.0 + node);
-            out.push(Node::atom(
-                ln_half - x + libm::log(half * weight),
-                loss(2.0 * x - mu),
-            ))?;
+            out.push(Node {
+                atom: false,
+                ..Node::atom(ln_half - x + libm::log(half * weight), loss(2.0 * x - mu))
+            })?;
         }
         y += 2.0 * half;
         left -= 1.0;

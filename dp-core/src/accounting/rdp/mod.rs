@@ -8,8 +8,8 @@ mod minimum;
 mod moment;
 mod panel;
 
-use super::event::MAX_COUNT;
 use super::law::{DIRECTIONS, Direction, Law};
+use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Bounds, Run};
 use minimum::{Search, minimum};
 use moment::ln_moment;
