@@ -242,8 +242,21 @@ fn one_epsilon(
             },
         ),
         None => {
-            let start = sum_of_deltas(&run.parts, run.direction, ln_target)?;
-            step_by_step(run, kernel, ln_target, start, marks)
+            // Many events that matter a little each, or few that rarely do.
+            let saddle = Saddle::of_ln_delta(run, ln_target)?;
+            let many = step_by_step(run, kernel, ln_target, saddle.epsilon.max(0.0), marks);
+            match many {
+                Ok(bounds) if bounds.relative_width() < FAIR_ERROR => Ok(bounds),
+                _ => {
+                    let start = sum_of_deltas(&run.parts, run.direction, ln_target)?;
+                    let few = step_by_step(run, kernel, ln_target, start, marks);
+                    match (many, few) {
+                        (Ok(a), Ok(b)) => Ok(a.and(b)),
+                        (Ok(a), Err(_)) => Ok(a),
+                        (Err(_), b) => b,
+                    }
+                }
+            }
         }
     }
 }
