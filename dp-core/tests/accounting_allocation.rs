@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use dp_core::accounting::{Event, calibrate_sigma, delta, epsilon, group_privacy};
+use dp_core::accounting::{
+    Accountant, Event, Pld, Run, calibrate_sigma, delta, epsilon, group_privacy, pld_workspace_len,
+};
 
 struct Counting;
 
@@ -47,7 +49,12 @@ fn no_query_allocates() {
         group: 16,
     };
     let full = Event::Gaussian { sigma: 30.0 };
+    let mut workspace = vec![0.0; pld_workspace_len(1 << 10)];
     let counted = allocations(|| {
+        let mut pld = Pld::new(&mut workspace).expect("workspace");
+        let events = [(sampled, 100), (full, 3)];
+        assert!(pld.epsilon(Run::add_remove(&events), 1e-6).is_ok());
+        assert!(pld.delta(Run::add_remove(&events), 0.5).is_ok());
         assert!(epsilon(&[(sampled, 10_000), (full, 3)], 1e-6).is_ok());
         assert!(epsilon(&[(group, 100)], 1e-6).is_ok());
         assert!(epsilon(&[(full, 3)], 1e-6).is_ok());

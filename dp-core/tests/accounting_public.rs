@@ -1,12 +1,16 @@
 //! The exact accountant against reference values that others computed: closed forms at 50 digits
 //! and contour integrals with independent brackets (`data/accounting_public.json`).
 
-use dp_core::accounting::{Bounds, Event, calibrate_sigma, delta, epsilon};
+use dp_core::accounting::{
+    Accountant, Adjacency, Bounds, Event, Exact, GaussianMixture, Run, Workspace, calibrate_sigma,
+    epsilon,
+};
 use serde_json::Value;
 
 struct Row {
     id: String,
     mechanism: String,
+    adjacency: Adjacency,
     events: Vec<(Event, u64)>,
     params: Value,
     query: Value,
@@ -20,47 +24,192 @@ fn number(value: &Value, key: &str) -> f64 {
         .unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
-/// The events of a row, if this accountant has them.
-fn events(mechanism: &str, params: &Value) -> Option<Vec<(Event, u64)>> {
+fn integer(value: &Value, key: &str) -> u64 {
+    value[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key} in {value}"))
+}
+
+fn numbers(value: &Value, key: &str) -> Vec<f64> {
+    let list = value[key].as_array().expect(key);
+    list.iter().map(|x| x.as_f64().expect(key)).collect()
+}
+
+/// Coefficients of `(1 - x)^(-1/2)`: the square root of the matrix of prefix sums.
+fn square_root_coefficients(n: usize) -> Vec<f64> {
+    let mut coefficients = vec![1.0];
+    for k in 1..n {
+        let k = k as f64;
+        coefficients.push(coefficients.last().expect("one") * (2.0 * k - 1.0) / (2.0 * k));
+    }
+    coefficients
+}
+
+/// Norm of the sum of a Toeplitz matrix's columns in which a record may take part.
+fn toeplitz_sensitivity(n: usize, bands: usize, participations: usize, apart: usize) -> f64 {
+    let coefficients = square_root_coefficients(bands.min(n));
+    let mut sum = vec![0.0; n];
+    for column in (0..participations).map(|i| i * apart) {
+        for (k, c) in coefficients.iter().enumerate() {
+            if column + k < n {
+                sum[column + k] += c;
+            }
+        }
+    }
+    sum.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// The relation and the events of a row, if the exact accountant has them.
+fn events(mechanism: &str, params: &Value) -> Option<(Adjacency, Vec<(Event, u64)>)> {
     let sampled = |part: &Value| {
         let event = Event::PoissonGaussian {
             rate: number(part, "q"),
             sigma: number(part, "sigma"),
         };
-        (event, part["steps"].as_u64().expect("steps"))
+        (event, integer(part, "steps"))
     };
-    Some(match mechanism {
-        "gaussian" => {
-            let sigma = number(params, "sigma");
-            vec![(
-                Event::Gaussian { sigma },
-                params["steps"].as_u64().expect("steps"),
-            )]
-        }
+    let matrix = |sensitivity: f64| {
+        let sigma = number(params, "sigma");
+        vec![(Event::MatrixGaussian { sensitivity, sigma }, 1)]
+    };
+    let size = |key: &str| integer(params, key) as usize;
+    let steps = params["steps"].as_u64().unwrap_or(1);
+    let mut adjacency = Adjacency::AddRemove;
+    let events = match mechanism {
+        "gaussian" => vec![(
+            Event::Gaussian {
+                sigma: number(params, "sigma"),
+            },
+            steps,
+        )],
         "gdp" => {
             let sigma = 1.0 / number(params, "mu");
             vec![(Event::Gaussian { sigma }, 1)]
         }
-        "gaussian_heterogeneous" => params["sigmas"]
-            .as_array()
-            .expect("sigmas")
-            .iter()
-            .map(|sigma| {
-                let sigma = sigma.as_f64().expect("sigma");
-                (Event::Gaussian { sigma }, 1)
-            })
+        "gaussian_heterogeneous" => numbers(params, "sigmas")
+            .into_iter()
+            .map(|sigma| (Event::Gaussian { sigma }, 1))
             .collect(),
         "poisson_subsampled_gaussian" => vec![sampled(params)],
         "heterogeneous" => {
             let parts = params["parts"].as_array().expect("parts");
-            if parts.iter().any(|part| part["type"] != "poisson_gaussian") {
-                return None;
-            }
-            parts.iter().map(sampled).collect()
+            parts
+                .iter()
+                .map(|part| match part["type"].as_str().expect("type") {
+                    "poisson_gaussian" => sampled(part),
+                    "gaussian" => (
+                        Event::Gaussian {
+                            sigma: number(part, "sigma"),
+                        },
+                        integer(part, "steps"),
+                    ),
+                    other => panic!("part {other}"),
+                })
+                .collect()
+        }
+        "laplace" => vec![(
+            Event::Laplace {
+                scale: number(params, "b"),
+            },
+            steps,
+        )],
+        "randomized_response" => {
+            adjacency = Adjacency::ReplaceOne;
+            let event = Event::RandomizedResponse {
+                noise: number(params, "noise_parameter"),
+                buckets: integer(params, "num_buckets") as u32,
+            };
+            vec![(event, steps)]
+        }
+        "eps_delta_dp" => {
+            let event = Event::ApproximateDp {
+                epsilon: number(params, "eps0"),
+                delta: number(params, "delta0"),
+            };
+            vec![(event, steps)]
+        }
+        "wor_gaussian_replace_one" => {
+            adjacency = Adjacency::ReplaceOne;
+            let event = Event::FixedSizeGaussian {
+                population: integer(params, "dataset_size"),
+                batch: integer(params, "batch_size"),
+                // Ours is relative to the clipping norm, half of what a replacement moves.
+                sigma: 2.0 * number(params, "sigma_over_replace_sensitivity"),
+            };
+            vec![(event, steps)]
+        }
+        "poisson_gaussian_replace_one" => {
+            adjacency = Adjacency::ReplaceOne;
+            vec![sampled(params)]
+        }
+        "truncated_poisson_gaussian" => {
+            let event = Event::TruncatedPoissonGaussian {
+                population: integer(params, "dataset_size"),
+                rate: number(params, "q"),
+                max_batch: integer(params, "truncated_batch_size"),
+                sigma: number(params, "sigma"),
+            };
+            vec![(event, steps)]
+        }
+        "mixture_of_gaussians" => {
+            let mixture = GaussianMixture::new(
+                &numbers(params, "sensitivities"),
+                &numbers(params, "probs"),
+                number(params, "sigma"),
+            );
+            vec![(Event::MixtureGaussian(mixture.expect("mixture")), steps)]
+        }
+        "balls_in_bins_gaussian" => {
+            let event = Event::BallsInBinsGaussian {
+                bins: integer(params, "bins") as u32,
+                epochs: integer(params, "epochs") as u32,
+                sigma: number(params, "sigma"),
+            };
+            vec![(event, 1)]
+        }
+        // A record is in one leaf and in the nodes above it.
+        "tree_aggregation_single_epoch" => matrix(((steps as f64).log2().ceil() + 1.0).sqrt()),
+        "sqrt_toeplitz_banded_mf" => matrix(toeplitz_sensitivity(
+            size("n"),
+            size("bands"),
+            size("participations"),
+            size("min_sep"),
+        )),
+        "sqrt_toeplitz_full_mf" => matrix(toeplitz_sensitivity(
+            size("n"),
+            size("n"),
+            size("participations"),
+            size("min_sep"),
+        )),
+        "amplified_bandmf" => {
+            // Each of the bands' groups of steps is one Poisson-sampled stream.
+            let rounds = integer(params, "iterations").div_ceil(integer(params, "num_bands"));
+            let event = Event::PoissonGaussian {
+                rate: number(params, "q"),
+                sigma: number(params, "sigma"),
+            };
+            vec![(event, rounds)]
+        }
+        "discrete_gaussian" => {
+            let event = Event::DiscreteGaussian {
+                sigma: number(params, "sigma"),
+                sensitivity: integer(params, "sensitivity") as u32,
+            };
+            vec![(event, steps)]
+        }
+        "discrete_laplace" => {
+            let event = Event::DiscreteLaplace {
+                decay: number(params, "a"),
+                sensitivity: integer(params, "sensitivity") as u32,
+            };
+            vec![(event, steps)]
         }
         "calibrate_sigma_poisson_gaussian" => Vec::new(),
-        _ => return None,
-    })
+        // Known by Rényi divergences: the tests of that engine have them.
+        "zcdp" | "rdp_poisson_gaussian" => return None,
+        other => panic!("mechanism {other}"),
+    };
+    Some((adjacency, events))
 }
 
 fn rows() -> Vec<Row> {
@@ -70,9 +219,11 @@ fn rows() -> Vec<Row> {
     rows.iter()
         .filter_map(|row| {
             let mechanism = row["mechanism"].as_str().expect("mechanism").to_owned();
+            let (adjacency, events) = events(&mechanism, &row["params"])?;
             Some(Row {
                 id: row["id"].as_str().expect("id").to_owned(),
-                events: events(&mechanism, &row["params"])?,
+                adjacency,
+                events,
                 mechanism,
                 params: row["params"].clone(),
                 query: row["query"].clone(),
@@ -83,18 +234,17 @@ fn rows() -> Vec<Row> {
         .collect()
 }
 
-fn answer(row: &Row) -> Option<Bounds> {
-    match row.query["kind"].as_str().expect("kind") {
-        "eps_from_delta" => Some(
-            epsilon(&row.events, number(&row.query, "delta"))
-                .unwrap_or_else(|e| panic!("{}: {e}", row.id)),
-        ),
-        "delta_from_eps" => Some(
-            delta(&row.events, number(&row.query, "eps"))
-                .unwrap_or_else(|e| panic!("{}: {e}", row.id)),
-        ),
-        _ => None,
-    }
+fn answer(row: &Row, exact: &mut Exact<'_>) -> Option<Bounds> {
+    let run = Run {
+        adjacency: row.adjacency,
+        events: &row.events,
+    };
+    let answer = match row.query["kind"].as_str().expect("kind") {
+        "eps_from_delta" => exact.epsilon(run, number(&row.query, "delta")),
+        "delta_from_eps" => exact.delta(run, number(&row.query, "eps")),
+        _ => return None,
+    };
+    Some(answer.unwrap_or_else(|e| panic!("{}: {e}", row.id)))
 }
 
 #[test]
@@ -104,9 +254,12 @@ fn every_row_is_within_bounds() {
         "{:6} {:28} {:>12} {:>10} {:>10} {:>10}",
         "row", "mechanism", "truth", "rel.err", "width", "time us"
     );
+    let mut workspace = Box::new(Workspace::<8192, 4096>::new());
     for row in rows() {
         let start = std::time::Instant::now();
-        let Some(bounds) = answer(&row) else { continue };
+        let Some(bounds) = answer(&row, &mut Exact::new(&mut workspace)) else {
+            continue;
+        };
         let time = start.elapsed().as_micros();
         let width = bounds.relative_width();
         println!(
@@ -127,7 +280,7 @@ fn every_row_is_within_bounds() {
         if width > 1e-6 {
             widened += 1;
         }
-        if row.mechanism.starts_with("g") {
+        if row.mechanism.starts_with('g') {
             assert!(
                 (bounds.estimate / row.truth - 1.0).abs() <= 1e-10,
                 "{}",
@@ -136,7 +289,7 @@ fn every_row_is_within_bounds() {
         }
         checked += 1;
     }
-    assert!(checked >= 40, "only {checked} rows");
+    assert!(checked >= 66, "only {checked} rows");
     assert!(widened <= 1, "{widened} rows are wide");
 }
 

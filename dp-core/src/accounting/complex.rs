@@ -9,8 +9,9 @@ pub(super) struct Complex {
 
 impl Complex {
     pub const ZERO: Self = Self { re: 0.0, im: 0.0 };
+    pub const ONE: Self = Self { re: 1.0, im: 0.0 };
 
-    pub fn new(re: f64, im: f64) -> Self {
+    pub const fn new(re: f64, im: f64) -> Self {
         Self { re, im }
     }
 
@@ -43,6 +44,12 @@ impl Complex {
     pub fn exp(self) -> Self {
         let (sin, cos) = libm::sincos(self.im);
         Self::new(cos, sin).scale(libm::exp(self.re))
+    }
+
+    /// `e^self - 1`, without loss for small arguments.
+    pub fn exp_m1(self) -> Self {
+        let growth = libm::expm1(self.re);
+        Self::new(growth, 0.0).add(expi_m1(self.im).scale(1.0 + growth))
     }
 
     /// `log(1 + self)`, principal branch, without loss for small arguments.

@@ -70,6 +70,25 @@ pub enum AccountingError {
         /// The relation of the run.
         adjacency: super::Adjacency,
     },
+    /// The lent memory is too small for this run.
+    WorkspaceTooSmall {
+        /// Nodes that one event's law was given.
+        nodes: usize,
+    },
+    /// A loss without bound is likelier than delta: no epsilon is large enough.
+    InfiniteLoss {
+        /// The delta that was asked for.
+        delta: f64,
+        /// Probability of a loss without bound.
+        probability: f64,
+    },
+    /// The workspace is too short for the smallest grid.
+    InvalidWorkspace {
+        /// Length that was given, in numbers.
+        length: usize,
+        /// Shortest length.
+        needed: usize,
+    },
     /// The engine doesn't know one of the events.
     UndefinedEngine,
     /// An event occurs more often than 2^53 times.
@@ -152,6 +171,19 @@ impl fmt::Display for AccountingError {
                 write!(
                     f,
                     "an event has no proven pair under {adjacency:?} adjacency"
+                )
+            }
+            Self::WorkspaceTooSmall { nodes } => {
+                write!(f, "a law of the run does not fit into {nodes} nodes")
+            }
+            Self::InfiniteLoss { delta, probability } => write!(
+                f,
+                "no epsilon reaches delta {delta}: with probability {probability} the loss is without bound"
+            ),
+            Self::InvalidWorkspace { length, needed } => {
+                write!(
+                    f,
+                    "a workspace of {length} numbers is shorter than {needed}"
                 )
             }
             Self::UndefinedEngine => write!(f, "the engine does not know an event of the run"),

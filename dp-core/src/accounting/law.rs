@@ -133,6 +133,15 @@ impl Lattice {
 }
 
 impl Law {
+    /// Whether both directions have the same losses.
+    pub fn is_symmetric(&self) -> bool {
+        match self {
+            Self::Mixture(_) | Self::Truncated { .. } | Self::Bins { .. } => false,
+            Self::Laplace { rate, .. } => *rate == 1.0,
+            _ => true,
+        }
+    }
+
     /// The pair of a truncated Poisson sample.
     ///
     /// `share` is the probability that the other records fill the batch, Pr[Binomial(n - 1, rate) >= max_batch];

@@ -44,6 +44,11 @@ impl Mixture {
         mixture
     }
 
+    /// One record of shift `mu` that is in with probability `rate`, in (0, 1).
+    pub fn record(rate: f64, mu: f64) -> Self {
+        Self::binomial(rate, 1.0 / mu, 1)
+    }
+
     /// Given shifts with probabilities that sum to one, at most [`MAX_COMPONENTS`] of each.
     ///
     /// Equal shifts are put together; a component without shift is always there, with probability 0 if need be.
@@ -119,6 +124,15 @@ impl Mixture {
         self.mu[self.len - 1]
     }
 
+    /// Derivative of the log likelihood ratio at `y`: the mean of the shifts, tilted.
+    pub fn mean_shift(&self, y: f64) -> f64 {
+        let (ln_ratio, _) = self.log_ratio(y);
+        (1..self.len)
+            .map(|j| self.mu[j] * libm::exp(self.ln_p[j] + self.shift_ratio(j, y) - ln_ratio))
+            .sum::<f64>()
+            .min(self.slope())
+    }
+
     /// `(log r(y), r(y) - 1)`; the second is infinite where it leaves the range.
     ///
     /// Both keep their relative precision where r is near 1.
@@ -170,6 +184,16 @@ impl Mixture {
 
 /// `(log r, r - 1)` for `r = 1 - rate + rate e^v`.
 pub(super) fn log_ratio_of_one(rate: f64, ln_rate: f64, v: f64) -> (f64, f64) {
+    if rate == 1.0 {
+        return (
+            v,
+            if v > LARGE {
+                f64::INFINITY
+            } else {
+                libm::expm1(v)
+            },
+        );
+    }
     if v > LARGE {
         let rest = (1.0 - rate) / rate * libm::exp(-v);
         return (v + ln_rate + rest, f64::INFINITY);

@@ -10,19 +10,16 @@ mod adjacency;
 mod binomial;
 mod calibrate;
 mod complex;
-mod contour;
 mod error;
 mod event;
 mod exact;
-mod grid;
 mod group;
 mod hockey;
 mod invert;
 mod law;
 mod mixture;
-mod moment;
 mod normal;
-mod saddle;
+mod pld;
 mod single;
 
 pub use accountant::Accountant;
@@ -33,8 +30,9 @@ pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
     MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
 };
-pub use exact::{delta, epsilon};
+pub use exact::{Exact, Workspace, delta, epsilon};
 pub use group::group_privacy;
+pub use pld::{Pld, pld_workspace_len};
 
 /// A number with what is proven about it: `lower <= truth <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Where the contour crosses the real line, and how fine its nodes must be.
 
-use super::AccountingError;
-use super::moment::{Cumulants, Run};
+use super::cumulants::{Cumulants, Run};
+use crate::accounting::AccountingError;
 
 /// Natural digits that aliasing may not touch.
 const DIGITS: f64 = 32.0;
@@ -21,7 +21,7 @@ pub(super) struct Saddle {
 
 impl Saddle {
     /// The cumulants at `t > 0` and the epsilon that belongs to it.
-    pub fn new(run: &Run<'_>, t: f64) -> Result<Self, AccountingError> {
+    pub fn new(run: &mut Run<'_, '_>, t: f64) -> Result<Self, AccountingError> {
         let at = run.real(t)?;
         Ok(Self {
             t,
@@ -51,7 +51,7 @@ impl Saddle {
     }
 
     /// The saddle of a given epsilon.
-    pub fn of_epsilon(run: &Run<'_>, epsilon: f64) -> Result<Self, AccountingError> {
+    pub fn of_epsilon(run: &mut Run<'_, '_>, epsilon: f64) -> Result<Self, AccountingError> {
         search(
             run,
             |saddle| (epsilon - saddle.epsilon) * saddle.t / (1.0 + epsilon * saddle.t),
@@ -60,7 +60,7 @@ impl Saddle {
     }
 
     /// The saddle of the epsilon at which delta is about `e^ln_delta`.
-    pub fn of_ln_delta(run: &Run<'_>, ln_delta: f64) -> Result<Self, AccountingError> {
+    pub fn of_ln_delta(run: &mut Run<'_, '_>, ln_delta: f64) -> Result<Self, AccountingError> {
         search(
             run,
             |saddle| (saddle.ln_delta(saddle.epsilon) - ln_delta) / (1.0 - ln_delta),
@@ -75,7 +75,7 @@ const MAX_T: f64 = 1e18;
 /// Root in t of a function that falls with t, to `tolerance` in its value: rough is enough, since
 /// the contour may cross anywhere near the saddle.
 fn search(
-    run: &Run<'_>,
+    run: &mut Run<'_, '_>,
     falling: impl Fn(&Saddle) -> f64,
     tolerance: f64,
 ) -> Result<Saddle, AccountingError> {
@@ -142,7 +142,7 @@ impl Guard {
     }
 
     /// `log(E[e^{t' L}] e^{-t' epsilon} sup_x (1 - e^-x) e^{-t' x})`, a bound on log delta.
-    fn ln_chernoff(&self, epsilon: f64) -> f64 {
+    pub fn ln_chernoff(&self, epsilon: f64) -> f64 {
         let t = self.t;
         let supremum = if t > 0.0 {
             t * libm::log(t / (1.0 + t)) - libm::log1p(t)
@@ -166,20 +166,22 @@ pub(super) struct Spacing {
 
 /// How much larger than the result the integrand may be, natural digits.
 const CANCELLATION: f64 = 16.0;
-/// The same where the step would be tiny otherwise.
-const LAST_RESORT: f64 = 21.0;
+/// The same where small losses are split off, which takes the cancellation out of the sum.
+const SPLIT_OFF: f64 = 60.0;
 /// Crossings that are tried.
-const CROSSINGS: u32 = 8;
+const CROSSINGS: u32 = 24;
 
 impl Spacing {
     /// The crossing is the saddle, or a point left of it where rare large losses would make the
     /// right-hand aliases, and so the step, needlessly small.
     pub fn new(
-        run: &Run<'_>,
+        run: &mut Run<'_, '_>,
         saddle: &Saddle,
         epsilon: f64,
         ln_delta: f64,
+        thorough: bool,
     ) -> Result<Self, AccountingError> {
+        let limit = if thorough { SPLIT_OFF } else { CANCELLATION };
         let mut best: Option<Self> = None;
         let mut at = *saddle;
         for _ in 0..CROSSINGS {
@@ -200,10 +202,7 @@ impl Spacing {
                 break;
             }
             at = Saddle::new(run, 0.85 * at.t)?;
-            let loss = at.ln_delta(epsilon) - ln_delta;
-            let crowded = right_period > 6.0 * left_period;
-            let limit = if crowded { LAST_RESORT } else { CANCELLATION };
-            if loss > limit {
+            if at.ln_delta(epsilon) - ln_delta > limit {
                 break;
             }
         }
@@ -219,7 +218,7 @@ impl Spacing {
 /// At distance d the period must be `(growth(d) + digits) / d`; with a convex growth that is least
 /// where `d growth'(d) = growth(d) + digits`.
 fn guard(
-    run: &Run<'_>,
+    run: &mut Run<'_, '_>,
     saddle: &Saddle,
     epsilon: f64,
     ln_delta: f64,

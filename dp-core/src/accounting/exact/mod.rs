@@ -1,0 +1,269 @@
+//! The exact engine: closed forms where there are any, the contour integral elsewhere.
+
+mod contour;
+mod cumulants;
+mod density;
+mod kernel;
+mod laplace;
+mod line;
+mod nodes;
+mod panel;
+mod saddle;
+mod search;
+mod smoothing;
+mod split;
+mod summary;
+
+use contour::Mark;
+use nodes::Node;
+use search::Memory;
+use summary::{Summary, summarise};
+
+use super::hockey::hockey;
+use super::invert::{Point, invert};
+use super::law::DIRECTIONS;
+use super::normal::{ln_delta, ln_delta_error};
+use super::{Accountant, AccountingError, Bounds, Event, Run};
+
+/// Largest epsilon that is answered.
+const MAX_EPSILON: f64 = 1e9;
+
+/// Memory of the exact engine: `NODES` points of the events' laws, `POINTS` points of the contour.
+///
+/// A run with a few hundred steps that matter needs about 300 nodes and 100 points. Fewer
+/// steps at smaller rates need more of both; what does not fit is answered with wider bounds, or with
+/// [`AccountingError::WorkspaceTooSmall`]. [`epsilon`](fn@epsilon) and [`delta`](fn@delta) bring their own.
+///
+/// Size in bytes: `32 NODES + 56 POINTS`.
+///
+/// ```
+/// use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+/// let mut workspace = Workspace::<1024, 512>::new();
+/// let step = Event::PoissonGaussian { rate: 0.01, sigma: 1.0 };
+/// let events = [(step, 10_000)];
+/// let spent = Exact::new(&mut workspace).epsilon(Run::add_remove(&events), 1e-6)?;
+/// assert!(spent.upper < 6.907_385 && spent.relative_width() < 1e-6);
+/// # Ok::<(), dp_core::accounting::AccountingError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Workspace<const NODES: usize = 8192, const POINTS: usize = 4096> {
+    nodes: [Node; NODES],
+    marks: [Mark; POINTS],
+}
+
+impl<const NODES: usize, const POINTS: usize> Workspace<NODES, POINTS> {
+    /// An empty workspace; it may be a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            nodes: [Node::EMPTY; NODES],
+            marks: [Mark::EMPTY; POINTS],
+        }
+    }
+}
+
+impl<const NODES: usize, const POINTS: usize> Default for Workspace<NODES, POINTS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The exact accountant, in memory that the caller lends.
+///
+/// # Precision
+/// Relative width of a bound usually 1e-13 for Gaussian runs, 1e-11 otherwise, 1e-6 to 1e-3 where the loss is nearly
+/// discrete (a few steps at a small rate); docs/accounting.md derives the terms.
+///
+/// # References
+/// Zhu, Dong, Wang, arXiv:2106.08567 (characteristic functions); Balle, Wang, arXiv:1805.06530
+/// (analytic Gaussian).
+#[derive(Debug)]
+pub struct Exact<'w> {
+    nodes: &'w mut [Node],
+    marks: &'w mut [Mark],
+}
+
+impl<'w> Exact<'w> {
+    /// An accountant that works in the given memory.
+    pub fn new<const NODES: usize, const POINTS: usize>(
+        workspace: &'w mut Workspace<NODES, POINTS>,
+    ) -> Self {
+        Self {
+            nodes: &mut workspace.nodes,
+            marks: &mut workspace.marks,
+        }
+    }
+
+    fn memory(&mut self) -> Memory<'_> {
+        Memory {
+            nodes: self.nodes,
+            marks: self.marks,
+        }
+    }
+}
+
+impl Accountant for Exact<'_> {
+    fn delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
+        if !(0.0..=MAX_EPSILON).contains(&epsilon) {
+            return Err(AccountingError::InvalidEpsilon { epsilon });
+        }
+        let (summary, infinite) = summarise(run)?;
+        let finite = match summary {
+            Summary::Nothing => Bounds::ZERO,
+            Summary::Gaussian { mu } => gaussian(epsilon, mu).bounds(),
+            Summary::Single(law) => {
+                let mut worst = Bounds::ZERO;
+                for direction in DIRECTIONS {
+                    worst = worst.max(hockey(&law, direction, epsilon)?.bounds());
+                }
+                worst
+            }
+            Summary::Laplace(steps) => steps.at(epsilon).bounds(),
+            Summary::Mixed(parts, kernel) => self.memory().delta(parts, kernel, epsilon)?,
+        };
+        Ok(infinite.add_to(finite))
+    }
+
+    fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
+        if !(delta > 0.0 && delta < 1.0) {
+            return Err(AccountingError::InvalidDelta { delta });
+        }
+        let (summary, infinite) = summarise(run)?;
+        let (low, high) = infinite.left_of(delta)?;
+        let upper = self.finite_epsilon(&summary, libm::log(low))?;
+        if low == high {
+            return Ok(upper);
+        }
+        let lower = self.finite_epsilon(&summary, libm::log(high))?;
+        Ok(Bounds {
+            lower: lower.lower,
+            ..upper
+        })
+    }
+}
+
+impl Exact<'_> {
+    fn finite_epsilon(
+        &mut self,
+        summary: &Summary<'_>,
+        ln_target: f64,
+    ) -> Result<Bounds, AccountingError> {
+        match summary {
+            Summary::Nothing => Ok(Bounds::ZERO),
+            Summary::Gaussian { mu } => {
+                let depth = libm::sqrt(-2.0 * ln_target);
+                invert(
+                    |e| Ok(gaussian(e, *mu)),
+                    ln_target,
+                    0.0,
+                    -(1.0 + depth) / mu,
+                )
+            }
+            Summary::Single(law) => {
+                let mut worst = Bounds::ZERO;
+                for direction in DIRECTIONS {
+                    let curve = |e| hockey(law, direction, e);
+                    worst = worst.max(invert(curve, ln_target, 0.0, -1.0)?);
+                }
+                Ok(worst)
+            }
+            Summary::Laplace(steps) => invert(|e| Ok(steps.at(e)), ln_target, 0.0, -1.0 / steps.mu),
+            Summary::Mixed(parts, kernel) => self.memory().epsilon(*parts, *kernel, ln_target),
+        }
+    }
+}
+
+/// The smallest delta for which the composed events are (`epsilon`, delta)-differentially private, under add/remove
+/// adjacency.
+///
+/// `events` lists each event with how often it happens; neither the order nor the split of the
+/// counts matters, and the time does not grow with them. [`Exact`] answers for other relations and in
+/// memory of the caller's; here the stack is used, 50 KB of it, or 500 KB where that is too little.
+///
+/// # Privacy
+/// Add/remove adjacency, the worse direction; events may be chosen adaptively, their parameters not.
+///
+/// # Precision
+/// `upper` is never below the truth; see [`Exact`].
+///
+/// # Errors
+/// A value outside its domain, or [`AccountingError::NotConverged`] where the law of the loss is
+/// too nearly discrete for the integral.
+///
+/// ```
+/// use dp_core::accounting::{Event, delta};
+/// let step = Event::PoissonGaussian { rate: 0.01, sigma: 1.0 };
+/// let spent = delta(&[(step, 10_000)], 5.0)?;
+/// assert!(spent.lower <= 2.779296219814754e-4 && 2.779296219814754e-4 <= spent.upper);
+/// # Ok::<(), dp_core::accounting::AccountingError>(())
+/// ```
+pub fn delta(events: &[(Event, u64)], epsilon: f64) -> Result<Bounds, AccountingError> {
+    on_stack(|exact| exact.delta(Run::add_remove(events), epsilon))
+}
+
+/// The smallest epsilon for which the composed events are (epsilon, `delta`)-differentially private, under add/remove
+/// adjacency.
+///
+/// # Privacy
+/// Add/remove adjacency, the worse direction, as [`delta`](fn@delta). Promise `upper`.
+///
+/// # Precision
+/// `upper` is never below the truth; see [`Exact`].
+///
+/// # Errors
+/// As [`delta`](fn@delta); `delta` itself must be in (0, 1).
+///
+/// ```
+/// use dp_core::accounting::{Event, epsilon};
+/// let step = Event::Gaussian { sigma: 4.0 };
+/// let spent = epsilon(&[(step, 100)], 1e-9)?;
+/// assert!((spent.upper / 17.611019269381757 - 1.0).abs() < 1e-10);
+/// # Ok::<(), dp_core::accounting::AccountingError>(())
+/// ```
+pub fn epsilon(events: &[(Event, u64)], delta: f64) -> Result<Bounds, AccountingError> {
+    on_stack(|exact| exact.epsilon(Run::add_remove(events), delta))
+}
+
+/// Width above which an answer is tried again with more memory.
+const NARROW: f64 = 1e-7;
+
+/// Asks an engine with a small workspace, and one with a large one where that did not do.
+pub(super) fn on_stack(
+    query: impl Fn(&mut Exact<'_>) -> Result<Bounds, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    let first = small(&query);
+    match first {
+        Ok(bounds) if bounds.relative_width() <= NARROW || bounds.upper == 0.0 => first,
+        Ok(_)
+        | Err(AccountingError::NotConverged { .. } | AccountingError::WorkspaceTooSmall { .. }) => {
+            match (first, large(&query)) {
+                (Ok(a), Ok(b)) if b.upper - b.lower <= a.upper - a.lower => Ok(b),
+                (Ok(a), _) => Ok(a),
+                (Err(_), second) => second,
+            }
+        }
+        refused => refused,
+    }
+}
+
+// Apart from each other, so that the large frame is only there where it is needed.
+#[inline(never)]
+fn small(
+    query: &impl Fn(&mut Exact<'_>) -> Result<Bounds, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    query(&mut Exact::new(&mut Workspace::<1024, 256>::new()))
+}
+
+#[inline(never)]
+fn large(
+    query: &impl Fn(&mut Exact<'_>) -> Result<Bounds, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    query(&mut Exact::new(&mut Workspace::<8192, 4096>::new()))
+}
+
+fn gaussian(epsilon: f64, mu: f64) -> Point {
+    Point {
+        ln_delta: ln_delta(epsilon, mu),
+        error: ln_delta_error(epsilon, mu),
+    }
+}

@@ -1,0 +1,467 @@
+//! The law of one event's loss as weighted points: what every moment is a sum over.
+//!
+//! For a discrete law the points are its atoms. For a density they are the nodes of a quadrature rule whose error, for
+//! every `E_Q[r^w]` that [`Scope`] covers, is below `e^{-digits}`: the trapezoid rule where it needs few nodes,
+//! panels of Gauss-Legendre nodes where the loss turns fast or a half-line has an end. docs/accounting.md derives both.
+
+use super::density::{Density, LN_PHI_0};
+use super::panel;
+use crate::accounting::AccountingError;
+use crate::accounting::law::{Direction, Law};
+use crate::accounting::mixture::Mixture;
+
+/// A point of the law: probability `weight` under Q, loss log p/q.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    pub(super) ln_weight: f64,
+    pub(super) weight: f64,
+    pub(super) loss: f64,
+    /// `weight (e^loss - 1)`, what P has more than Q here.
+    pub(super) gain: f64,
+}
+
+impl Node {
+    /// An unused node.
+    pub const EMPTY: Self = Self {
+        ln_weight: f64::NEG_INFINITY,
+        weight: 0.0,
+        loss: 0.0,
+        gain: 0.0,
+    };
+
+    fn atom(ln_weight: f64, loss: f64) -> Self {
+        let weight = libm::exp(ln_weight);
+        let gain = if loss < 1.0 {
+            weight * libm::expm1(loss)
+        } else {
+            libm::exp(ln_weight + loss) - weight
+        };
+        Self {
+            ln_weight,
+            weight,
+            loss,
+            gain,
+        }
+    }
+}
+
+/// Which powers `w` of the ratio a set of nodes must serve: real part between `low` and `high`, modulus
+/// of the imaginary part up to `frequency`; 0 and 1 are always served.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scope {
+    pub low: f64,
+    pub high: f64,
+    pub frequency: f64,
+    pub digits: f64,
+    /// An edge that may be put on the nodes' weights.
+    pub edge: Option<Edge>,
+    /// Serve only the outputs below the edge, and nothing but the given powers.
+    pub below: bool,
+}
+
+/// Where [`split`](super::split) cuts a law in two, and how softly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Edge {
+    pub direction: Direction,
+    /// The loss, in that direction, at which half of the law is on each side.
+    pub loss: f64,
+}
+
+/// Width of an edge, relative to its place: at loss zero `erfc(5.7)/2`, 3e-16, is on the other side.
+const SOFTNESS: f64 = 0.175;
+
+impl Edge {
+    /// Distance of a node's loss (log p/q) from the edge, in its widths.
+    pub fn distance(&self, loss: f64) -> f64 {
+        let loss = match self.direction {
+            Direction::Remove => loss,
+            Direction::Add => -loss,
+        };
+        (loss - self.loss) / (SOFTNESS * self.loss)
+    }
+
+    /// One over the edge's width.
+    pub fn sharpness(&self) -> f64 {
+        1.0 / (SOFTNESS * self.loss)
+    }
+
+    /// The share of an output with that loss that is above the edge, and the share below.
+    pub fn shares(&self, loss: f64) -> (f64, f64) {
+        let distance = self.distance(loss);
+        (0.5 * libm::erfc(-distance), 0.5 * libm::erfc(distance))
+    }
+}
+
+impl Scope {
+    /// Whether nodes for this scope serve another.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.low <= other.low
+            && self.high >= other.high
+            && self.frequency >= other.frequency
+            && self.digits >= other.digits
+            && (self.edge == other.edge || other.edge.is_none() && !self.below)
+            && self.below == other.below
+    }
+}
+
+/// Above this power times slope the nodes are chosen for one power alone.
+pub(super) const WIDE: f64 = 40.0;
+/// Trapezoid nodes that are preferred to panels.
+const PREFERRED: f64 = 700.0;
+
+/// Writes nodes into a slice, one after the other.
+pub(super) struct Writer<'a> {
+    nodes: &'a mut [Node],
+    len: usize,
+}
+
+impl Writer<'_> {
+    fn push(&mut self, node: Node) -> Result<(), AccountingError> {
+        // What underflows weighs nothing at any power that is asked for.
+        if node.ln_weight == f64::NEG_INFINITY {
+            return Ok(());
+        }
+        let capacity = self.nodes.len();
+        let slot = self
+            .nodes
+            .get_mut(self.len)
+            .ok_or(AccountingError::WorkspaceTooSmall { nodes: capacity })?;
+        *slot = node;
+        self.len += 1;
+        Ok(())
+    }
+}
+
+/// Fills `nodes` with the law of one event; the number of them.
+pub(super) fn fill(law: &Law, scope: &Scope, nodes: &mut [Node]) -> Result<usize, AccountingError> {
+    let mut out = Writer { nodes, len: 0 };
+    match law {
+        Law::Mixture(pair) => line(&Density::Mixture(pair), scope, 0.0, &mut out)?,
+        Law::TwoSided { rate, mu } => line(&two_sided(*rate, *mu), scope, 0.0, &mut out)?,
+        Law::Truncated {
+            rate,
+            mu,
+            share,
+            other_rate,
+        } => {
+            if *share < 1.0 {
+                let first = Mixture::record(*rate, *mu);
+                line(
+                    &Density::Mixture(&first),
+                    scope,
+                    libm::log1p(-share),
+                    &mut out,
+                )?;
+            }
+            let second = two_sided(*other_rate, 2.0 * mu);
+            line(&second, scope, libm::log(*share), &mut out)?;
+        }
+        Law::Replaced { rate, mu } => half_lines(*rate, *mu, scope, &mut out)?,
+        Law::Laplace { rate, mu } => laplace(*rate, *mu, scope, &mut out)?,
+        Law::DiscreteGaussian { sigma, sensitivity } => {
+            discrete_gaussian(*sigma, f64::from(*sensitivity), scope, &mut out)?;
+        }
+        Law::Lattice(lattice) => {
+            for i in 0..lattice.atoms {
+                let (loss, mass) = lattice.atom(i);
+                if mass > 0.0 {
+                    out.push(Node::atom(libm::log(mass) - loss, loss))?;
+                }
+            }
+        }
+        Law::Shift { .. } | Law::Bins { .. } | Law::ZeroConcentrated { .. } => {
+            return Err(AccountingError::UndefinedEngine);
+        }
+    }
+    Ok(out.len)
+}
+
+fn two_sided(rate: f64, mu: f64) -> Density<'static> {
+    Density::TwoSided {
+        rate,
+        ln_rate: libm::log(rate),
+        mu,
+    }
+}
+
+/// A floor of `log E_Q[r^w]`; at least 0, since the mean is at least that of a point outside (0, 1).
+fn level(density: &Density<'_>, w: f64) -> f64 {
+    if (0.0..=1.0).contains(&w) {
+        return 0.0;
+    }
+    let mut best = 0.0f64;
+    // A unit interval around the mode of each component holds a third of its mass or more: bound the
+    // integrand there from below by its ends and its middle, which is safe up to the unimodal slack taken off.
+    let slope = density.sector();
+    let sign = if w > 0.0 { 1.0 } else { -1.0 };
+    for power in [w.abs(), w.abs() - 1.0, w.abs() + 1.0, 0.5 * w.abs(), 0.0] {
+        for offset in [0.0, 4.0, 12.0, 24.0] {
+            let y = sign * power * slope - sign * offset;
+            let lowest = [-0.25, 0.0, 0.25]
+                .into_iter()
+                .map(|d| {
+                    let at = density.at(y + d);
+                    at.ln_base + w * at.loss
+                })
+                .fold(f64::INFINITY, f64::min);
+            best = best.max(lowest - 3.0);
+        }
+    }
+    best
+}
+
+/// A density on the whole line, its weights times `e^ln_share`.
+fn line(
+    density: &Density<'_>,
+    scope: &Scope,
+    ln_share: f64,
+    out: &mut Writer<'_>,
+) -> Result<(), AccountingError> {
+    let (from, to) = density.range(scope.digits, scope.low, scope.high);
+    let alone = scope.low == scope.high;
+    let floor = if alone && !scope.below {
+        level(density, scope.low)
+    } else {
+        0.0
+    };
+    // With a moment far from one only its own power is summed, so 0 and 1 needn't be served.
+    let own = floor > 2.0 || scope.below;
+    let matters = |y: f64| {
+        let at = density.at(y);
+        let cut = match scope.edge {
+            Some(edge) if scope.below => {
+                let over = edge.distance(at.loss).max(0.0);
+                -over * over
+            }
+            _ => 0.0,
+        };
+        let powers = [scope.low, scope.high];
+        let most = powers
+            .into_iter()
+            .map(|w| at.ln_base + w * at.loss - floor)
+            .fold(f64::NEG_INFINITY, f64::max);
+        let rest = if own {
+            f64::NEG_INFINITY
+        } else {
+            at.ln_base + at.loss.max(0.0)
+        };
+        most.max(rest) + cut >= -scope.digits
+    };
+    let fall = density.fall(scope.low).max(density.fall(scope.high));
+    let step = trapezoid_step(density, scope, fall);
+    let few = (to - from) / step <= PREFERRED || alone && scope.frequency == 0.0;
+    if few && scope.edge.is_none() {
+        return trapezoid(density, (from, to), step, ln_share, &matters, out);
+    }
+    let (mut y, mut half) = (from, panel::WIDEST);
+    while y < to {
+        if ![y, y + 0.5, y + 1.0].into_iter().any(&matters) {
+            y += 1.0;
+            continue;
+        }
+        half = panel::half_width(density, scope, fall, y, 1.6 * half);
+        for (node, weight) in panel::rule() {
+            let at = density.at(y + half * (1.0 + node));
+            out.push(point(&at, libm::log(half * weight) + ln_share))?;
+        }
+        y += 2.0 * half;
+    }
+    Ok(())
+}
+
+fn point(at: &super::density::At, ln_width: f64) -> Node {
+    let ln_weight = at.ln_base + ln_width;
+    let weight = libm::exp(ln_weight);
+    let gain = if at.excess.is_finite() {
+        weight * at.excess
+    } else {
+        libm::exp(ln_weight + at.loss)
+    };
+    Node {
+        ln_weight,
+        weight,
+        loss: at.loss,
+        gain,
+    }
+}
+
+/// Step at which the trapezoid rule errs by at most `e^-digits` of `E r^{Re w}` for every w of the scope.
+///
+/// On the line `Im y = eta` the integrand is at most `e^{eta^2/2 + |Im w| eta slope} sec(eta sector / 2)^fall`
+/// times its size on the real line, as long as `eta sector < pi`.
+fn trapezoid_step(density: &Density<'_>, scope: &Scope, fall: f64) -> f64 {
+    let sector = density.sector();
+    let highest = libm::sqrt(2.0 * scope.digits).min(0.97 * core::f64::consts::PI / sector);
+    let mut best = 0.0f64;
+    let mut eta = highest;
+    for _ in 0..16 {
+        let growth = 0.5 * eta * eta + scope.frequency * eta * density.slope()
+            - fall * libm::log(libm::cos(0.5 * eta * sector));
+        best = best.max(2.0 * core::f64::consts::PI * eta / (scope.digits + growth));
+        eta *= 0.75;
+    }
+    best
+}
+
+/// Trapezoid nodes; cells that `matters` rules out are left out, in strides that double, so that the
+/// cost follows the mass and not the range.
+fn trapezoid(
+    density: &Density<'_>,
+    (from, to): (f64, f64),
+    step: f64,
+    ln_share: f64,
+    matters: &impl Fn(f64) -> bool,
+    out: &mut Writer<'_>,
+) -> Result<(), AccountingError> {
+    let ln_step = libm::log(step) + ln_share;
+    let mut at = libm::floor(from / step);
+    let last = libm::ceil(to / step);
+    // Nodes within a standard deviation of one that matters are kept: the integrand can't rise from
+    // nothing within a stride of that length.
+    let cell = libm::ceil(0.5 / step).max(1.0);
+    let mut left = matters(at * step);
+    let mut stride = cell;
+    while at <= last {
+        let right = matters((at + stride) * step);
+        if left || right {
+            if stride > cell {
+                stride = libm::floor(0.5 * stride).max(cell);
+                continue;
+            }
+            for _ in 0..cell as u32 {
+                let x = at * step;
+                out.push(point(&density.at(x), ln_step))?;
+                at += 1.0;
+            }
+        } else {
+            at += stride;
+            // The stride stays short: a narrow mode must not be jumped over.
+            stride = (2.0 * stride).min(4.0 * cell);
+        }
+        left = right;
+    }
+    Ok(())
+}
+
+/// The losses above zero of one record, and their mirror image.
+fn half_lines(
+    rate: f64,
+    mu: f64,
+    scope: &Scope,
+    out: &mut Writer<'_>,
+) -> Result<(), AccountingError> {
+    let pair = Mixture::record(rate, mu);
+    let density = Density::Mixture(&pair);
+    // Loss +l has Q's density, loss -l has P's: powers w and 1 - w of r.
+    let both = Scope {
+        low: scope.low.min(1.0 - scope.high),
+        high: scope.high.max(1.0 - scope.low),
+        ..*scope
+    };
+    let fall = density.fall(both.low).max(density.fall(both.high));
+    let start = 0.5 * mu;
+    let (_, to) = density.range(scope.digits, both.low, both.high);
+    // What is missing of one: (1 - rate) Pr[|N(0,1)| < mu/2].
+    let rest = (1.0 - rate) * libm::erf(0.5 * mu * core::f64::consts::FRAC_1_SQRT_2);
+    out.push(Node::atom(libm::log(rest), 0.0))?;
+    let (mut y, mut half) = (start, panel::WIDEST);
+    while y < to {
+        half = panel::half_width(&density, &both, fall, y, 1.6 * half);
+        for (node, weight) in panel::rule() {
+            let x = y + half * (1.0 + node);
+            let up = point(&density.at(x), libm::log(half * weight));
+            out.push(up)?;
+            // The mirrored gain is minus the gain: weight e^l (e^-l - 1).
+            out.push(Node {
+                ln_weight: up.ln_weight + up.loss,
+                weight: up.weight + up.gain,
+                loss: -up.loss,
+                gain: -up.gain,
+            })?;
+        }
+        y += 2.0 * half;
+    }
+    Ok(())
+}
+
+/// Laplace noise of scale one: an atom on each side, and the interval between the centres.
+fn laplace(rate: f64, mu: f64, scope: &Scope, out: &mut Writer<'_>) -> Result<(), AccountingError> {
+    let ln_rate = libm::log(rate);
+    let loss = |v: f64| {
+        if rate == 1.0 {
+            v
+        } else {
+            crate::accounting::mixture::log_ratio_of_one(rate, ln_rate, v).0
+        }
+    };
+    let ln_half = -core::f64::consts::LN_2;
+    out.push(Node::atom(ln_half, loss(-mu)))?;
+    out.push(Node::atom(ln_half - mu, loss(mu)))?;
+    let power = scope.low.abs().max(scope.high.abs()).max(1.0) + scope.frequency;
+    // e^{-y + w l(y)}, |l'| <= 2: grows by at most e^{(1 + 2 |w|) |distance|}, with room for the sector.
+    let half = panel::half_width_of_slope(2.0 * power + 1.0, scope.digits, 0.5 * mu);
+    let panels = libm::ceil(0.5 * mu / half);
+    let half = 0.5 * mu / panels;
+    let mut y = 0.0;
+    let mut left = panels;
+    while left > 0.0 {
+        for (node, weight) in panel::rule() {
+            let x = y + half * (1.0 + node);
+            out.push(Node::atom(
+                ln_half - x + libm::log(half * weight),
+                loss(2.0 * x - mu),
+            ))?;
+        }
+        y += 2.0 * half;
+        left -= 1.0;
+    }
+    Ok(())
+}
+
+/// Atoms at the integers.
+fn discrete_gaussian(
+    sigma: f64,
+    shift: f64,
+    scope: &Scope,
+    out: &mut Writer<'_>,
+) -> Result<(), AccountingError> {
+    let mu = shift / sigma;
+    let reach = libm::sqrt(2.0 * scope.digits + 4.0);
+    let from = libm::floor((scope.low.min(0.0) * mu - reach) * sigma);
+    let to = libm::ceil((scope.high.max(1.0) * mu + reach) * sigma);
+    if to - from > out.nodes.len() as f64 {
+        return Err(AccountingError::WorkspaceTooSmall {
+            nodes: out.nodes.len(),
+        });
+    }
+    let ln_total = ln_theta(sigma);
+    let mut x = from;
+    while x <= to {
+        let y = x / sigma;
+        out.push(Node::atom(-0.5 * y * y - ln_total, mu * (y - 0.5 * mu)))?;
+        x += 1.0;
+    }
+    Ok(())
+}
+
+/// `log sum_x e^{-x^2 / (2 sigma^2)}` over the integers.
+pub(super) fn ln_theta(sigma: f64) -> f64 {
+    if sigma > 2.0 {
+        // Poisson summation: the next term is e^{-2 pi^2 sigma^2} < e^{-78}.
+        return libm::log(sigma) - LN_PHI_0;
+    }
+    let mut sum = 1.0;
+    for x in 1..40 {
+        let y = f64::from(x) / sigma;
+        sum += 2.0 * libm::exp(-0.5 * y * y);
+    }
+    libm::log(sum)
+}
+
+/// The power of the ratio whose mean under Q is `E[e^{z L}]`, and its derivative by z.
+pub(super) fn power(direction: Direction, t: f64) -> (f64, f64) {
+    match direction {
+        Direction::Remove => (1.0 + t, 1.0),
+        Direction::Add => (-t, -1.0),
+    }
+}

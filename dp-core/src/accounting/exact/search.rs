@@ -1,0 +1,401 @@
+//! Queries of runs that need the contour.
+
+use super::contour::{Contour, Mark, Plan};
+use super::cumulants::{Parts, Run, Tables};
+use super::kernel::Kernel;
+use super::nodes::Node;
+use super::saddle::Saddle;
+use crate::accounting::hockey::hockey;
+use crate::accounting::invert::{Point, invert};
+use crate::accounting::law::{DIRECTIONS, Direction, Law};
+use crate::accounting::{AccountingError, Bounds};
+
+/// Contours that a search may draw.
+const MAX_CONTOURS: u32 = 4;
+/// The same where each is drawn with care.
+const MAX_STEPS: u32 = 16;
+/// Difference of log delta at which such a contour serves.
+const CLOSE: f64 = 0.25;
+/// A contour serves the epsilons at which log delta is within this of its own.
+const NEAR_ENOUGH: f64 = 1.0;
+/// Relative error of delta at which a contour drawn for another epsilon is good enough.
+const GOOD_ERROR: f64 = 1e-9;
+/// Relative error of delta that a contour of its own should have.
+const FAIR_ERROR: f64 = 1e-4;
+/// Size of the Gaussian event, relative to epsilon, that first smooths a nearly discrete loss.
+const SMOOTHING: f64 = 0.03;
+/// Sizes that are tried, each three times the last.
+const SMOOTHINGS: u32 = 4;
+/// A delta whose relative error bound is above this is not given.
+const MAX_ERROR: f64 = 0.5;
+
+/// What the caller lent.
+pub(super) struct Memory<'w> {
+    pub nodes: &'w mut [Node],
+    pub marks: &'w mut [Mark],
+}
+
+impl Memory<'_> {
+    pub fn delta(
+        &mut self,
+        parts: Parts<'_>,
+        kernel: Kernel,
+        epsilon: f64,
+    ) -> Result<Bounds, AccountingError> {
+        let tables = &mut Tables::new(self.nodes, parts.others);
+        let mut worst = Bounds::ZERO;
+        for direction in directions(&parts) {
+            let run = &mut Run {
+                parts,
+                direction,
+                tables,
+            };
+            let ln_worst = libm::log(worst.lower.max(f64::MIN_POSITIVE));
+            if direction == Direction::Add && cannot_exceed(run, epsilon, ln_worst) {
+                continue;
+            }
+            let apart = largest_alone(&parts, |law| {
+                hockey(law, direction, epsilon).map(|point| point.bounds())
+            })?;
+            let marks = &mut *self.marks;
+            let answer = smoothed(run, apart, |run| one_delta(run, kernel, epsilon, marks))?;
+            worst = worst.max(answer);
+        }
+        Ok(worst)
+    }
+
+    pub fn epsilon(
+        &mut self,
+        parts: Parts<'_>,
+        kernel: Kernel,
+        ln_target: f64,
+    ) -> Result<Bounds, AccountingError> {
+        if parts.mu_sq == 0.0 && ln_total_variation(&parts)? <= ln_target {
+            return Ok(Bounds::ZERO);
+        }
+        let tables = &mut Tables::new(self.nodes, parts.others);
+        let mut worst = Bounds::ZERO;
+        for direction in directions(&parts) {
+            let run = &mut Run {
+                parts,
+                direction,
+                tables,
+            };
+            if direction == Direction::Add && cannot_exceed(run, worst.lower, ln_target) {
+                continue;
+            }
+            let apart = largest_alone(&parts, |law| {
+                invert(|e| hockey(law, direction, e), ln_target, 0.0, -1.0)
+            })?;
+            let marks = &mut *self.marks;
+            let answer = smoothed(run, apart, |run| one_epsilon(run, kernel, ln_target, marks))?;
+            worst = worst.max(answer);
+        }
+        Ok(worst)
+    }
+}
+
+/// Both directions, or one where they are the same.
+fn directions(parts: &Parts<'_>) -> impl Iterator<Item = Direction> + use<> {
+    let symmetric = parts.others().all(|(law, _)| law.is_symmetric());
+    DIRECTIONS.into_iter().take(if symmetric { 1 } else { 2 })
+}
+
+/// Whether a cheap bound proves this direction's delta at `epsilon` to be at most `e^ln_limit`.
+fn cannot_exceed(run: &mut Run<'_, '_>, epsilon: f64, ln_limit: f64) -> bool {
+    if epsilon >= run.largest_loss() {
+        return true;
+    }
+    if let Ok(saddle) = Saddle::of_epsilon(run, epsilon) {
+        return saddle.ln_chernoff(epsilon) <= ln_limit;
+    }
+    // Any crossing proves it; the best one is out of the quadrature's reach.
+    let mut t = 1.0;
+    for _ in 0..20 {
+        match Saddle::new(run, t) {
+            Ok(saddle) if saddle.ln_chernoff(epsilon) <= ln_limit => return true,
+            Ok(_) => t *= 4.0,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// A bound on `log delta(0)`: total variation distances add up at most.
+fn ln_total_variation(parts: &Parts<'_>) -> Result<f64, AccountingError> {
+    let mut sum = 0.0;
+    for (law, count) in parts.others() {
+        // A law without a curve of its own may differ in everything.
+        let most = hockey(&law, Direction::Remove, 0.0).map_or(0.0, |point| point.ln_upper());
+        sum += count * libm::exp(most);
+    }
+    Ok(libm::log(sum * (1.0 + 1e-12)))
+}
+
+/// Largest lower bound that one event alone gives: a run leaks at least what its parts do.
+fn largest_alone(
+    parts: &Parts<'_>,
+    query: impl Fn(&Law) -> Result<Bounds, AccountingError>,
+) -> Result<f64, AccountingError> {
+    let mut largest = 0.0f64;
+    for (law, _) in parts.others() {
+        largest = largest.max(query(&law)?.lower);
+    }
+    Ok(largest)
+}
+
+/// Runs a query; where its integral does not converge, answers it for the run with a little
+/// Gaussian event added, which can only leak more, and says so by a wide bound.
+///
+/// The lower end is then what one event alone leaks, `apart`.
+fn smoothed(
+    run: &mut Run<'_, '_>,
+    apart: f64,
+    mut query: impl FnMut(&mut Run<'_, '_>) -> Result<Bounds, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    let failure = match query(run) {
+        Err(failure @ AccountingError::NotConverged { .. }) => failure,
+        answer => return answer,
+    };
+    let AccountingError::NotConverged { epsilon, .. } = failure else {
+        return Err(failure);
+    };
+    let given = run.parts;
+    let mut extra = SMOOTHING * epsilon.max(1e-6);
+    for _ in 0..SMOOTHINGS {
+        run.parts.mu_sq = given.mu_sq + extra * extra;
+        let answer = query(run);
+        run.parts = given;
+        if let Ok(bounds) = answer {
+            return Ok(Bounds {
+                lower: apart.min(bounds.upper),
+                estimate: bounds.upper,
+                ..bounds
+            });
+        }
+        extra *= 3.0;
+    }
+    Err(failure)
+}
+
+fn one_delta(
+    run: &mut Run<'_, '_>,
+    kernel: Kernel,
+    epsilon: f64,
+    marks: &mut [Mark],
+) -> Result<Bounds, AccountingError> {
+    let saddle = Saddle::of_epsilon(run, epsilon)?;
+    let mut expected = saddle.ln_delta(epsilon).min(0.0);
+    let mut best: Option<Point> = None;
+    for _ in 0..MAX_CONTOURS {
+        let plan = Plan {
+            kernel,
+            epsilon,
+            ln_delta: expected,
+            thorough: true,
+        };
+        let point = Contour::new(run, plan, saddle, marks)?.at(epsilon)?;
+        if best.is_none_or(|b| point.error < b.error) {
+            best = Some(point);
+        }
+        // Where rare losses spoil the saddle's guess, the step was chosen for the wrong delta.
+        if point.error <= FAIR_ERROR || point.ln_delta > expected - NEAR_ENOUGH {
+            break;
+        }
+        expected = point.ln_delta;
+    }
+    match best {
+        Some(point) => Ok(useful(point, epsilon)?.bounds()),
+        None => Err(AccountingError::OutOfRange { value: epsilon }),
+    }
+}
+
+/// Refuses a bound too wide to be of use.
+fn useful(point: Point, epsilon: f64) -> Result<Point, AccountingError> {
+    if point.error > MAX_ERROR {
+        return Err(AccountingError::NotConverged {
+            epsilon,
+            relative_error: point.error,
+        });
+    }
+    Ok(point)
+}
+
+fn one_epsilon(
+    run: &mut Run<'_, '_>,
+    kernel: Kernel,
+    ln_target: f64,
+    marks: &mut [Mark],
+) -> Result<Bounds, AccountingError> {
+    if let Some(bounds) = by_saddle(run, kernel, ln_target, marks)? {
+        return Ok(bounds);
+    }
+    step_by_step(run, kernel, ln_target, marks)
+}
+
+/// Draws a contour where the answer is thought to be, looks up the answer on it, and draws the next
+/// one there, until a contour serves the answer that it gives; none where the integrands don't die down.
+fn by_saddle(
+    run: &mut Run<'_, '_>,
+    kernel: Kernel,
+    ln_target: f64,
+    marks: &mut [Mark],
+) -> Result<Option<Bounds>, AccountingError> {
+    let mut saddle = Saddle::of_ln_delta(run, ln_target)?;
+    let mut near = saddle.epsilon;
+    for _ in 0..MAX_CONTOURS {
+        if near <= 0.0 {
+            // Delta is reached at or below epsilon zero, or close above it.
+            near = 0.0;
+            saddle = Saddle::of_epsilon(run, 0.0)?;
+        }
+        let plan = Plan {
+            kernel,
+            epsilon: near,
+            ln_delta: ln_target,
+            thorough: false,
+        };
+        let contour = Contour::new(run, plan, saddle, marks)?;
+        if !contour.is_whole() {
+            return Ok(None);
+        }
+        let point = contour.at(near)?;
+        let miss = point.ln_delta - ln_target;
+        let served = miss.abs() < NEAR_ENOUGH && point.error < FAIR_ERROR;
+        if served || (near == 0.0 && point.ln_upper() <= ln_target) {
+            return on_contour(&contour, ln_target, near).map(Some);
+        }
+        let next = rough(&contour, ln_target, near)?;
+        if contour.at(next)?.error < GOOD_ERROR {
+            return on_contour(&contour, ln_target, next).map(Some);
+        }
+        if (next - near).abs() <= 1e-6 * next {
+            return Ok(None);
+        }
+        near = next;
+        saddle = Saddle::of_epsilon(run, near)?;
+    }
+    Ok(None)
+}
+
+/// As above for losses that are nearly discrete, where the saddle's guess says little: from the epsilon
+/// at which the events' deltas would add up to the target, by secant steps in a bracket.
+fn step_by_step(
+    run: &mut Run<'_, '_>,
+    kernel: Kernel,
+    ln_target: f64,
+    marks: &mut [Mark],
+) -> Result<Bounds, AccountingError> {
+    let mut near = sum_of_deltas(&run.parts, run.direction, ln_target)?;
+    let (mut low, mut high) = (0.0f64, f64::INFINITY);
+    let mut last: Option<(f64, f64)> = None;
+    let mut error = f64::INFINITY;
+    for _ in 0..MAX_STEPS {
+        let saddle = Saddle::of_epsilon(run, near)?;
+        let plan = Plan {
+            kernel,
+            epsilon: near,
+            ln_delta: ln_target,
+            thorough: true,
+        };
+        let contour = Contour::new(run, plan, saddle, marks)?;
+        let point = contour.at(near)?;
+        error = point.error;
+        if point.error >= 1.0 {
+            // Nothing was learnt; another epsilon would not do better.
+            break;
+        }
+        let miss = point.ln_delta - ln_target;
+        if miss.abs() < CLOSE && point.error < MAX_ERROR {
+            return on_contour(&contour, ln_target, near);
+        }
+        if miss > 0.0 {
+            low = low.max(near);
+        } else {
+            high = high.min(near);
+        }
+        let slope = match last {
+            Some((x, y)) if (miss - y) / (near - x) < 0.0 => (miss - y) / (near - x),
+            _ => -saddle.t,
+        };
+        last = Some((near, miss));
+        let next = near - miss / slope;
+        near = if next > low && next < high {
+            next
+        } else if high.is_finite() {
+            0.5 * (low + high)
+        } else {
+            2.0 * low
+        };
+    }
+    Err(AccountingError::NotConverged {
+        epsilon: near,
+        relative_error: error,
+    })
+}
+
+/// Where the events' deltas add up to the target: about the answer, if two events rarely matter together.
+fn sum_of_deltas(
+    parts: &Parts<'_>,
+    direction: Direction,
+    ln_target: f64,
+) -> Result<f64, AccountingError> {
+    let above = |epsilon: f64| -> Result<bool, AccountingError> {
+        let mut sum = 0.0;
+        for (law, count) in parts.others() {
+            sum += count * libm::exp(hockey(&law, direction, epsilon)?.ln_delta - ln_target);
+        }
+        Ok(sum > 1.0)
+    };
+    let (mut low, mut high) = (0.0, 1e-6);
+    for _ in 0..60 {
+        if !above(high)? {
+            break;
+        }
+        (low, high) = (high, 2.0 * high);
+    }
+    for _ in 0..20 {
+        let middle = 0.5 * (low + high);
+        if above(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(high)
+}
+
+fn on_contour(contour: &Contour<'_>, ln_target: f64, near: f64) -> Result<Bounds, AccountingError> {
+    let bounds = invert(|e| contour.at(e), ln_target, near, contour.slope(near))?;
+    if bounds.upper > 0.0 {
+        useful(contour.at(bounds.estimate)?, bounds.estimate)?;
+    }
+    Ok(bounds)
+}
+
+/// Where a contour's delta, good or bad, crosses the target: bisection, to a few parts in a thousand.
+fn rough(contour: &Contour<'_>, ln_target: f64, near: f64) -> Result<f64, AccountingError> {
+    let above = |e: f64| contour.at(e).map(|p| p.ln_delta > ln_target);
+    let (mut low, mut high) = (0.0, near);
+    if !above(0.0)? {
+        return Ok(0.0);
+    }
+    for _ in 0..40 {
+        if high > 0.0 && !above(high)? {
+            break;
+        }
+        (low, high) = (high, 2.0 * high.max(1e-3 / contour.crossing()));
+    }
+    for _ in 0..40 {
+        if high - low <= 4e-3 * high {
+            break;
+        }
+        let middle = 0.5 * (low + high);
+        if above(middle)? {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(0.5 * (low + high))
+}
