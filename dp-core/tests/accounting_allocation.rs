@@ -4,7 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use dp_core::accounting::{
-    Accountant, Event, Pld, Run, calibrate_sigma, delta, epsilon, group_privacy, pld_workspace_len,
+    Accountant, Adjacency, Bounds, Event, Gdp, Pld, Rdp, Run, Target, calibrate_noise,
+    calibrate_rate, calibrate_sigma, calibrate_steps, delta, epsilon, group_privacy,
+    membership_advantage, pld_workspace_len, positive_predictive_value, posterior_belief,
+    remaining_epsilon, remaining_steps, renyi, trade_off_curve, true_positive_rate,
 };
 
 struct Counting;
@@ -35,6 +38,48 @@ fn allocations(work: impl FnOnce()) -> u64 {
     let before = ALLOCATIONS.with(Cell::get);
     work();
     ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn no_other_engine_or_query_allocates() {
+    let step = Event::PoissonGaussian {
+        rate: 0.01,
+        sigma: 1.0,
+    };
+    let full = Event::Gaussian { sigma: 30.0 };
+    let target = Target {
+        epsilon: 2.0,
+        delta: 1e-6,
+    };
+    let relation = Adjacency::AddRemove;
+    let counted = allocations(|| {
+        let events = [(step, 1000), (full, 3)];
+        let run = Run::add_remove(&events);
+        let mut betas = [Bounds {
+            lower: 0.0,
+            estimate: 0.0,
+            upper: 0.0,
+        }; 3];
+        assert!(Rdp.epsilon(run, 1e-6).is_ok() && Rdp.delta(run, 1.0).is_ok());
+        assert!(renyi(Run::replace_one(&events), 8.5).is_ok());
+        assert!(Gdp.epsilon(run, 1e-6).is_ok() && Gdp.delta(run, 1.0).is_ok());
+        assert!(trade_off_curve(&mut Rdp, run, &[0.01, 0.1, 0.5], &mut betas).is_ok());
+        assert!(membership_advantage(&mut Rdp, run).is_ok());
+        assert!(true_positive_rate(&mut Rdp, run, 0.01).is_ok());
+        assert!(positive_predictive_value(&mut Rdp, run, 0.1, 0.01).is_ok());
+        assert!(posterior_belief(&mut Rdp, run, 0.5, 1e-6).is_ok());
+        let noise = |sigma| [(Event::PoissonGaussian { rate: 0.01, sigma }, 1000)];
+        assert!(calibrate_noise(&mut Rdp, relation, target, 0.1..=100.0, noise).is_ok());
+        let rate = |rate| [(Event::PoissonGaussian { rate, sigma: 1.0 }, 1000)];
+        assert!(calibrate_rate(&mut Rdp, relation, target, 1e-6..=1.0, rate).is_ok());
+        assert!(calibrate_steps(&mut Rdp, relation, target, 10_000, |n| [(step, n)]).is_ok());
+        let mut scratch = [(step, 0); 3];
+        let before = [(full, 1)];
+        let spent = Run::add_remove(&before);
+        assert!(remaining_steps(&mut Rdp, spent, target, step, &mut scratch).is_ok());
+        assert!(remaining_epsilon(&mut Rdp, spent, target).is_ok());
+    });
+    assert_eq!(counted, 0);
 }
 
 #[test]

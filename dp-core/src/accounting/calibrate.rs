@@ -1,9 +1,47 @@
-//! The noise multiplier for a target.
+//! The noise, or the sampling rate, for a target.
 
-use super::{AccountingError, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA, epsilon};
+use core::ops::RangeInclusive;
 
-/// Relative step by which a multiplier is raised until the exact engine confirms it.
-const NUDGE: f64 = 1e-12;
+use super::gdp::gdp_epsilon;
+use super::root::{Found, Range, meet};
+use super::{
+    Accountant, AccountingError, Adjacency, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA, Run,
+    epsilon,
+};
+
+/// What a run may cost.
+///
+/// ```
+/// use dp_core::accounting::Target;
+/// assert!(Target { epsilon: 2.0, delta: 1e-6 }.check().is_ok());
+/// assert!(Target { epsilon: f64::NAN, delta: 1e-6 }.check().is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// Largest epsilon, above 0.
+    pub epsilon: f64,
+    /// Its delta, in (0, 1).
+    pub delta: f64,
+}
+
+impl Target {
+    /// Whether both are in their ranges.
+    ///
+    /// # Errors
+    /// [`AccountingError::InvalidEpsilon`] unless epsilon is positive and finite, [`AccountingError::InvalidDelta`] unless delta
+    /// is in (0, 1).
+    pub fn check(&self) -> Result<(), AccountingError> {
+        if !(self.epsilon > 0.0 && self.epsilon.is_finite()) {
+            return Err(AccountingError::InvalidEpsilon {
+                epsilon: self.epsilon,
+            });
+        }
+        if !(self.delta > 0.0 && self.delta < 1.0) {
+            return Err(AccountingError::InvalidDelta { delta: self.delta });
+        }
+        Ok(())
+    }
+}
 
 /// The smallest noise multiplier, rounded up, at which `steps` Poisson-subsampled Gaussian steps
 /// are (`target`, `delta`)-differentially private; `rate` 1 is the full batch.
@@ -29,98 +67,168 @@ pub fn calibrate_sigma(
     rate: f64,
     steps: u64,
 ) -> Result<f64, AccountingError> {
-    if !(target > 0.0 && target.is_finite()) {
-        return Err(AccountingError::InvalidEpsilon { epsilon: target });
-    }
+    let target = Target {
+        epsilon: target,
+        delta,
+    };
+    target.check()?;
     let cost = |sigma: f64| {
         let event = Event::PoissonGaussian { rate, sigma };
         epsilon(&[(event, steps)], delta).map(|bounds| bounds.upper)
     };
-    let min = if rate == 1.0 {
+    let dear = if rate == 1.0 {
         MIN_GAUSSIAN_SIGMA
     } else {
         MIN_SIGMA
     };
-    let mut sigma = search(&cost, target, min)?;
-    // The search stops near the root; only a checked value is returned.
-    let mut nudge = NUDGE;
-    for _ in 0..60 {
-        if cost(sigma)? <= target {
-            return Ok(sigma);
-        }
-        sigma *= 1.0 + nudge;
-        nudge *= 2.0;
-    }
-    Err(AccountingError::Unreachable {
-        epsilon: target,
-        reached: cost(sigma)?,
-        max_sigma: sigma,
-    })
+    let range = Range {
+        cheap: MAX_SIGMA,
+        dear,
+        guess: guess(target, rate, steps).unwrap_or(1.0),
+    };
+    noise(cost, target, range)
 }
 
-/// Root of `log cost(sigma) - log target` in `log sigma`, from a bracket around 1.
-fn search(
-    cost: &impl Fn(f64) -> Result<f64, AccountingError>,
-    target: f64,
-    min: f64,
-) -> Result<f64, AccountingError> {
-    let value = |sigma: f64| {
-        // A cost of zero would be minus infinity; the floor keeps the secant finite.
-        cost(sigma).map(|c| libm::log((c / target).max(1e-3)))
-    };
-    let (mut low, mut high) = (1.0f64, 1.0f64);
-    let at_one = value(1.0)?;
-    let (mut f_low, mut f_high) = (at_one, at_one);
-    while f_high > 0.0 {
-        if high >= MAX_SIGMA {
-            return Err(AccountingError::Unreachable {
-                epsilon: target,
-                reached: cost(MAX_SIGMA)?,
-                max_sigma: MAX_SIGMA,
-            });
-        }
-        (low, f_low) = (high, f_high);
-        high = (high * 4.0).min(MAX_SIGMA);
-        f_high = value(high)?;
-    }
-    while f_low <= 0.0 {
-        if low <= min {
-            return Ok(min);
-        }
-        (high, f_high) = (low, f_low);
-        low = (low * 0.6).max(min);
-        f_low = value(low)?;
-    }
-    // Illinois' rule: an end that stays twice has its value halved, so both ends move.
-    let mut stayed = 0i32;
-    for _ in 0..100 {
-        let (a, b) = (libm::log(low), libm::log(high));
-        if b - a <= NUDGE {
+/// The multiplier that the Gaussian limit of many steps would need: `rate^2 steps (e^{1/sigma^2} - 1) = mu^2`. Only a guess.
+fn guess(target: Target, rate: f64, steps: u64) -> Option<f64> {
+    // mu at the target, by the secant on logarithms; the epsilon of mu is nearly a power of it.
+    let (mut mu, mut power) = (1.0f64, 1.0);
+    let mut before: Option<(f64, f64)> = None;
+    for _ in 0..4 {
+        let ratio = libm::log(target.epsilon / gdp_epsilon(mu, target.delta).ok()?.estimate);
+        if !ratio.is_finite() || ratio.abs() < 1e-3 {
             break;
         }
-        let next = libm::exp((a * f_high - b * f_low) / (f_high - f_low));
-        let middle = if next > low && next < high {
-            next
-        } else {
-            libm::sqrt(low * high)
-        };
-        let f = value(middle)?;
-        if f.abs() <= 1e-13 {
-            return Ok(middle);
+        if let Some((ln_mu, old)) = before {
+            power = ((ratio - old) / (ln_mu - libm::log(mu))).clamp(0.5, 3.0);
         }
-        if f > 0.0 {
-            (low, f_low) = (middle, f);
-            if stayed > 0 {
-                f_high *= 0.5;
-            }
-            stayed = 1;
-        } else {
-            (high, f_high) = (middle, f);
-            if stayed < 0 {
-                f_low *= 0.5;
-            }
-            stayed = -1;
-        }
+        before = Some((libm::log(mu), ratio));
+        mu *= libm::exp((ratio / power).clamp(-5.0, 5.0));
     }
-    Ok(high)
+    let share = mu / rate;
+    let variance = if rate == 1.0 {
+        steps as f64 / (mu * mu)
+    } else {
+        1.0 / libm::log1p(share * share / steps as f64)
+    };
+    let sigma = libm::sqrt(variance);
+    (sigma.is_finite() && sigma > 0.0).then_some(sigma)
+}
+
+/// The smallest noise in `range`, rounded up, at which the events that `events` gives for it meet the target.
+///
+/// The noise may be a multiplier, a scale, or any number of which more means a smaller cost; the engine is asked about 8 times.
+///
+/// # Privacy
+/// The accountant's `epsilon(..).upper` was at most the target's for the events of exactly the value returned, under `adjacency`.
+/// That alone carries the promise; how near the value is to the smallest rests on the cost falling with the noise.
+///
+/// # Errors
+/// A target or range outside its domain; [`AccountingError::Unreachable`] if even the range's upper end costs more; and what
+/// the accountant answers.
+///
+/// ```
+/// use dp_core::accounting::{Adjacency, Event, Gdp, Target, calibrate_noise};
+/// let target = Target { epsilon: 1.0, delta: 1e-6 };
+/// let sigma = calibrate_noise(&mut Gdp, Adjacency::AddRemove, target, 1e-3..=1e6, |sigma| {
+///     [(Event::Gaussian { sigma }, 10_000)]
+/// })?;
+/// assert!((sigma / 422.46788893268354 - 1.0).abs() < 1e-9);
+/// # Ok::<(), dp_core::accounting::AccountingError>(())
+/// ```
+pub fn calibrate_noise<A: Accountant, const N: usize>(
+    accountant: &mut A,
+    adjacency: Adjacency,
+    target: Target,
+    range: RangeInclusive<f64>,
+    mut events: impl FnMut(f64) -> [(Event, u64); N],
+) -> Result<f64, AccountingError> {
+    target.check()?;
+    let (min, max) = ends(&range)?;
+    let cost = |noise: f64| {
+        let events = events(noise);
+        let run = Run {
+            adjacency,
+            events: &events,
+        };
+        Ok(accountant.epsilon(run, target.delta)?.upper)
+    };
+    let range = Range {
+        cheap: max,
+        dear: min,
+        guess: 1.0,
+    };
+    noise(cost, target, range)
+}
+
+fn noise(
+    cost: impl FnMut(f64) -> Result<f64, AccountingError>,
+    target: Target,
+    range: Range,
+) -> Result<f64, AccountingError> {
+    match meet(cost, target.epsilon, range)? {
+        Found::Value(noise) => Ok(noise),
+        Found::TooDear(reached) => Err(AccountingError::Unreachable {
+            epsilon: target.epsilon,
+            reached,
+            max_sigma: range.cheap,
+        }),
+    }
+}
+
+/// The largest sampling rate in `range`, rounded down, at which the events that `events` gives for it meet the target.
+///
+/// # Privacy
+/// As [`calibrate_noise`]: the value returned was checked itself.
+///
+/// # Errors
+/// A target or range outside its domain; [`AccountingError::BudgetExceeded`] if even the range's lower end costs more; and what
+/// the accountant answers.
+///
+/// ```
+/// use dp_core::accounting::{Accountant, Adjacency, Event, Rdp, Run, Target, calibrate_rate};
+/// let target = Target { epsilon: 2.0, delta: 1e-6 };
+/// let events = |rate| [(Event::PoissonGaussian { rate, sigma: 1.0 }, 1000)];
+/// let rate = calibrate_rate(&mut Rdp, Adjacency::AddRemove, target, 1e-6..=1.0, events)?;
+/// assert!(Rdp.epsilon(Run::add_remove(&events(rate)), 1e-6)?.upper <= 2.0);
+/// # Ok::<(), dp_core::accounting::AccountingError>(())
+/// ```
+pub fn calibrate_rate<A: Accountant, const N: usize>(
+    accountant: &mut A,
+    adjacency: Adjacency,
+    target: Target,
+    range: RangeInclusive<f64>,
+    mut events: impl FnMut(f64) -> [(Event, u64); N],
+) -> Result<f64, AccountingError> {
+    target.check()?;
+    let (min, max) = ends(&range)?;
+    let cost = |rate: f64| {
+        let events = events(rate);
+        let run = Run {
+            adjacency,
+            events: &events,
+        };
+        Ok(accountant.epsilon(run, target.delta)?.upper)
+    };
+    let range = Range {
+        cheap: min,
+        dear: max,
+        guess: 0.01,
+    };
+    match meet(cost, target.epsilon, range)? {
+        Found::Value(rate) => Ok(rate),
+        Found::TooDear(reached) => Err(AccountingError::BudgetExceeded {
+            epsilon: target.epsilon,
+            reached,
+        }),
+    }
+}
+
+fn ends(range: &RangeInclusive<f64>) -> Result<(f64, f64), AccountingError> {
+    let (min, max) = (*range.start(), *range.end());
+    if min > 0.0 && min <= max && max.is_finite() {
+        Ok((min, max))
+    } else {
+        Err(AccountingError::InvalidRange { min, max })
+    }
 }

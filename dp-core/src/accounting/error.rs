@@ -106,6 +106,42 @@ pub enum AccountingError {
         /// The delta that was given.
         delta: f64,
     },
+    /// A rate, error probability or prior is outside of its range within [0, 1].
+    InvalidProbability {
+        /// The probability that was given.
+        value: f64,
+    },
+    /// The order of a Rényi divergence is not a finite number above 1.
+    InvalidOrder {
+        /// The order that was given.
+        alpha: f64,
+    },
+    /// A shift mu is negative, infinite or not a number.
+    InvalidMu {
+        /// The shift that was given.
+        mu: f64,
+    },
+    /// The range of a calibration is empty, or its ends are not positive finite numbers.
+    InvalidRange {
+        /// Lower end that was given.
+        min: f64,
+        /// Upper end that was given.
+        max: f64,
+    },
+    /// A slice is too short for what goes into it, or not as long as its partner.
+    WrongLength {
+        /// Length that it must have.
+        expected: usize,
+        /// Length that it has.
+        given: usize,
+    },
+    /// The least that may be chosen (the smallest rate, or no step at all) costs more than the target.
+    BudgetExceeded {
+        /// The epsilon that was asked for.
+        epsilon: f64,
+        /// The epsilon that it costs.
+        reached: f64,
+    },
     /// No noise multiplier up to `max_sigma` reaches the target.
     Unreachable {
         /// The epsilon that was asked for.
@@ -192,6 +228,23 @@ impl fmt::Display for AccountingError {
                 write!(f, "epsilon {epsilon} is not a positive finite number")
             }
             Self::InvalidDelta { delta } => write!(f, "delta {delta} is not in (0, 1)"),
+            Self::InvalidProbability { value } => {
+                write!(f, "probability {value} is outside of its range")
+            }
+            Self::InvalidOrder { alpha } => {
+                write!(f, "order {alpha} is not a finite number above 1")
+            }
+            Self::InvalidMu { mu } => write!(f, "mu {mu} is not a finite number of at least 0"),
+            Self::InvalidRange { min, max } => {
+                write!(f, "[{min}, {max}] is not a range of positive numbers")
+            }
+            Self::WrongLength { expected, given } => {
+                write!(f, "a slice of {given} entries should have {expected}")
+            }
+            Self::BudgetExceeded { epsilon, reached } => write!(
+                f,
+                "epsilon {epsilon} is spent: without more, epsilon {reached} is reached"
+            ),
             Self::Unreachable {
                 epsilon,
                 reached,

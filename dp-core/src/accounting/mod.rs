@@ -7,12 +7,15 @@
 
 mod accountant;
 mod adjacency;
+mod adversary;
 mod binomial;
+mod budget;
 mod calibrate;
 mod complex;
 mod error;
 mod event;
 mod exact;
+mod gdp;
 mod group;
 mod hockey;
 mod invert;
@@ -20,19 +23,29 @@ mod law;
 mod mixture;
 mod normal;
 mod pld;
+mod rdp;
+mod root;
 mod single;
+mod trade_off;
 
 pub use accountant::Accountant;
 pub use adjacency::{Adjacency, Run};
-pub use calibrate::calibrate_sigma;
+pub use adversary::{
+    belief, membership_advantage, positive_predictive_value, posterior_belief, true_positive_rate,
+};
+pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
+pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
 pub use event::{
     Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
     MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
 };
 pub use exact::{Exact, Workspace, delta, epsilon};
+pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;
 pub use pld::{Pld, pld_workspace_len};
+pub use rdp::{Rdp, renyi};
+pub use trade_off::{trade_off, trade_off_curve};
 
 /// A number with what is proven about it: `lower <= truth <= upper`.
 #[derive(Clone, Copy, Debug, PartialEq)]
