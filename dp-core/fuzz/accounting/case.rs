@@ -14,6 +14,7 @@ const MAX_EVENTS: usize = 4;
 pub(super) enum Query {
     Delta { epsilon: f64 },
     Epsilon { delta: f64 },
+    TradeOff { false_positive_rate: f64 },
 }
 
 pub(super) struct Case {
@@ -31,14 +32,17 @@ impl Case {
             2 => Adjacency::ZeroOut,
             _ => Adjacency::ReplaceOne,
         };
-        let query = if u.arbitrary::<u8>()?.is_multiple_of(2) {
-            Query::Epsilon {
+        let query = match u.arbitrary::<u8>()? {
+            // Rarely: it takes many of the others.
+            byte if byte >= 248 => Query::TradeOff {
+                false_positive_rate: probability(&mut u, 1e-6)?,
+            },
+            byte if byte % 2 == 0 => Query::Epsilon {
                 delta: probability(&mut u, 1e-15)?,
-            }
-        } else {
-            Query::Delta {
+            },
+            _ => Query::Delta {
                 epsilon: epsilon(&mut u)?,
-            }
+            },
         };
         let events = usize::from(u.arbitrary::<u8>()?) % (MAX_EVENTS + 1);
         let events = (0..events)

@@ -1,9 +1,9 @@
 //! What must hold of an engine's answers, whatever the truth is.
 
-use dp_core::accounting::{Accountant, AccountingError, Bounds, Event, Run};
+use dp_core::accounting::{Accountant, AccountingError, Bounds, Event, Run, trade_off};
 
 use super::case::{Case, Query};
-use super::engines;
+use super::engines::{self, Lent};
 
 /// Asks every engine, and compares each one's answer with itself, with what it says of related queries, and with the others.
 pub(super) fn check(case: &Case) {
@@ -17,6 +17,17 @@ pub(super) fn check(case: &Case) {
         };
         if !ordered(bounds) {
             fail("not 0 <= lower <= estimate <= upper", &bounds);
+        }
+        let most = match case.query {
+            Query::Delta { .. } => 1.0,
+            Query::Epsilon { .. } => f64::MAX,
+            // Who guesses reaches this.
+            Query::TradeOff {
+                false_positive_rate,
+            } => (1.0 - false_positive_rate) * (1.0 + 1e-12) + 1e-15,
+        };
+        if bounds.estimate > most || bounds.lower > most {
+            fail("above the largest possible", &bounds);
         }
         if matches!(case.query, Query::Delta { .. }) && bounds.upper > 1.0 {
             fail("delta above one", &bounds);
@@ -46,6 +57,9 @@ fn ask(engine: &mut dyn Accountant, run: Run<'_>, query: Query) -> Result<Bounds
     match query {
         Query::Delta { epsilon } => engine.delta(run, epsilon),
         Query::Epsilon { delta } => engine.epsilon(run, delta),
+        Query::TradeOff {
+            false_positive_rate,
+        } => trade_off(&mut Lent(engine), run, false_positive_rate),
     }
 }
 
@@ -74,7 +88,7 @@ fn inverse(engine: &mut dyn Accountant, case: &Case, bounds: Bounds) -> Result<(
             engine.epsilon(case.run(), bounds.upper),
             Err(AccountingError::UndefinedEngine),
         ),
-        Query::Delta { .. } => return Ok(()),
+        Query::Delta { .. } | Query::TradeOff { .. } => return Ok(()),
     };
     if let Ok(seen) = at_upper {
         // Private with (upper, given), so the smallest that could be given is not larger.
@@ -98,7 +112,14 @@ fn shorter(engine: &mut dyn Accountant, case: &Case, bounds: Bounds) -> Result<(
         ..case.run()
     };
     match ask(engine, run, case.query) {
-        Ok(seen) if !ordered(seen) || seen.lower > bounds.upper => Err(seen),
+        Ok(seen) if !ordered(seen) => Err(seen),
+        // A trade-off falls with what leaks.
+        Ok(seen) if matches!(case.query, Query::TradeOff { .. }) && seen.upper < bounds.lower => {
+            Err(seen)
+        }
+        Ok(seen) if !matches!(case.query, Query::TradeOff { .. }) && seen.lower > bounds.upper => {
+            Err(seen)
+        }
         _ => Ok(()),
     }
 }
@@ -108,6 +129,9 @@ fn valid(case: &Case) -> bool {
     let asked = match case.query {
         Query::Delta { epsilon } => positive(epsilon) || epsilon == 0.0,
         Query::Epsilon { delta } => delta > 0.0 && delta < 1.0,
+        Query::TradeOff {
+            false_positive_rate,
+        } => (0.0..=1.0).contains(&false_positive_rate),
     };
     asked
         && case
