@@ -24,12 +24,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dp-backend-cuda",
         ],
     ),
-    ("dp-benches", &["dp-cli"]),
+    // Timing the accountant must not wait for the CubeCL tree.
+    ("dp-benches", &["dp-core"]),
     ("xtask", &[]),
 ];
 
 /// The only crates that know the framework.
-const KNOW_BURN: [&str; 3] = ["dp-burn", "dp-cli", "dp-benches"];
+const KNOW_BURN: [&str; 2] = ["dp-burn", "dp-cli"];
 
 /// Crates that work on any runtime, and so name none.
 const NEUTRAL: [&str; 4] = ["dp-core", "dp-kernels", "dp-engine", "dp-text"];

@@ -35,7 +35,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Put the LLVM bundle, a Vulkan driver and NVRTC in place; does nothing where they are.
+    /// Put the LLVM bundle, a Vulkan driver, NVRTC and Rust's bare targets in place; does nothing where they are.
     Setup,
     /// Build dpcube, train with and without privacy, and write runs/demo.
     Run {

@@ -53,11 +53,12 @@ fn between(
     mu: Bounds,
     quantity: impl Fn(f64) -> Result<Bounds, AccountingError>,
 ) -> Result<Bounds, AccountingError> {
-    Ok(Bounds {
+    let bounds = Bounds {
         lower: quantity(mu.lower)?.lower,
         estimate: quantity(mu.estimate)?.estimate,
         upper: quantity(mu.upper)?.upper,
-    })
+    };
+    bounds.checked()
 }
 
 /// The mu for which the run is mu-Gaussian differentially private: as hard to tell apart as `N(mu, 1)` from `N(0, 1)`.

@@ -99,11 +99,62 @@ impl Bounds {
     }
 
     /// Bounds of the larger of two numbers.
+    /// Bounds of the larger of two numbers. A NaN stays: `f64::max` would drop it, and so promise the other number.
     pub(crate) fn max(self, other: Self) -> Self {
+        let larger = |a: f64, b: f64| if a >= b || a.is_nan() { a } else { b };
         Self {
-            lower: self.lower.max(other.lower),
-            estimate: self.estimate.max(other.estimate),
-            upper: self.upper.max(other.upper),
+            lower: larger(self.lower, other.lower),
+            estimate: larger(self.estimate, other.estimate),
+            upper: larger(self.upper, other.upper),
         }
+    }
+
+    /// Refuses bounds that prove nothing, such as a NaN.
+    pub(crate) fn checked(self) -> Result<Self, AccountingError> {
+        let proven = 0.0 <= self.lower && self.lower <= self.upper && self.upper.is_finite();
+        if !proven || self.estimate.is_nan() {
+            return Err(AccountingError::OutOfRange { value: self.upper });
+        }
+        let estimate = self.estimate.clamp(self.lower, self.upper);
+        Ok(Self { estimate, ..self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bounds;
+
+    fn all(value: f64) -> Bounds {
+        Bounds {
+            lower: value,
+            estimate: value,
+            upper: value,
+        }
+    }
+
+    #[test]
+    fn a_direction_without_a_number_is_not_dropped() {
+        for (a, b) in [(f64::NAN, 0.5), (0.5, f64::NAN)] {
+            let worse = all(a).max(all(b));
+            assert!(worse.lower.is_nan() && worse.estimate.is_nan() && worse.upper.is_nan());
+        }
+        assert_eq!(all(0.25).max(all(0.5)), all(0.5));
+        assert_eq!(all(0.5).max(all(0.25)), all(0.5));
+    }
+
+    #[test]
+    fn what_proves_nothing_is_refused() {
+        let good = all(0.5);
+        for lower in [f64::NAN, 0.6, -0.1] {
+            assert!(Bounds { lower, ..good }.checked().is_err());
+        }
+        for upper in [f64::NAN, 0.4, f64::INFINITY] {
+            assert!(Bounds { upper, ..good }.checked().is_err());
+        }
+        let estimate = f64::NAN;
+        assert!(Bounds { estimate, ..good }.checked().is_err());
+        // An estimate beside its bounds is no reason.
+        let estimate = 0.7;
+        assert_eq!(Bounds { estimate, ..good }.checked(), Ok(good));
     }
 }

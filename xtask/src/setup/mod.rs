@@ -4,6 +4,7 @@ mod debian;
 mod llvm;
 mod nvrtc;
 mod programs;
+pub(crate) mod targets;
 mod vulkan;
 mod wheel;
 
@@ -46,9 +47,10 @@ pub(crate) fn for_running() -> Result<Environment> {
     Ok(environment)
 }
 
-/// What is needed to compile, to run, and to compile kernels for CUDA without a GPU.
+/// What is needed to compile, to run, to compile kernels for CUDA without a GPU, and dp-core for targets without std.
 pub(crate) fn everything() -> Result<Environment> {
     let mut environment = for_running()?;
+    targets::install();
     match nvrtc::install() {
         Ok(found) => nvrtc::describe(&found, &mut environment)?,
         Err(why) => println!("nvrtc: not available: {why}"),

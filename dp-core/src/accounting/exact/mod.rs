@@ -186,7 +186,7 @@ impl Exact<'_> {
             Summary::Laplace(steps) => steps.at(epsilon).bounds(),
             Summary::Mixed(parts, kernel) => self.memory().delta(parts, kernel, epsilon)?,
         };
-        Ok(infinite.add_to(finite))
+        infinite.add_to(finite).checked()
     }
 
     fn contour_epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
@@ -197,13 +197,14 @@ impl Exact<'_> {
         let (low, high) = infinite.left_of(delta)?;
         let upper = self.finite_epsilon(&summary, libm::log(low))?;
         if low == high {
-            return Ok(upper);
+            return upper.checked();
         }
         let lower = self.finite_epsilon(&summary, libm::log(high))?;
-        Ok(Bounds {
+        let both = Bounds {
             lower: lower.lower,
             ..upper
-        })
+        };
+        both.checked()
     }
 }
 

@@ -331,7 +331,8 @@ impl Accountant for Pld<'_> {
         }
         self.worse(&run, |pld, direction, enough| {
             pld.delta_one_way(&run, direction, epsilon, enough)
-        })
+        })?
+        .checked()
     }
 
     fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
@@ -348,7 +349,8 @@ impl Accountant for Pld<'_> {
         }
         self.worse(&run, |pld, direction, enough| {
             pld.epsilon_one_way(&run, direction, delta, enough)
-        })
+        })?
+        .checked()
     }
 }
 

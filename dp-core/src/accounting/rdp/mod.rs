@@ -160,7 +160,7 @@ pub fn renyi(run: Run<'_>, alpha: f64) -> Result<Bounds, AccountingError> {
             upper: (k + error) / t + room,
         });
     }
-    Ok(worst)
+    worst.checked()
 }
 
 /// The larger one of both directions' least values of a bound, over the orders.
@@ -177,6 +177,10 @@ fn worst(
     let (t, value) = minimum(|t| bound(first, t), search(4.0, enough))?;
     // Where the other direction is no worse, its value at the same order mostly says so, and the search ends there.
     let (_, other) = minimum(|t| bound(second, t), search(t, value.max(enough)))?;
+    // `max` would drop a NaN, and so promise the other direction's value.
+    if value.is_nan() || other.is_nan() {
+        return Err(AccountingError::OutOfRange { value: f64::NAN });
+    }
     Ok(value.max(other))
 }
 
