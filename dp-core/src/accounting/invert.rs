@@ -46,7 +46,7 @@ impl Point {
     pub fn bounds(&self) -> Bounds {
         let room = 4e-16 * (1.0 + self.ln_delta.abs());
         Bounds {
-            lower: libm::exp(self.ln_lower() - room),
+            lower: libm::exp(self.ln_lower() - room).min(1.0),
             estimate: libm::exp(self.ln_delta).min(1.0),
             // Never zero: an underflow is not a proof that nothing leaks.
             upper: libm::exp(self.ln_upper() + room).clamp(f64::MIN_POSITIVE, 1.0),

@@ -195,9 +195,14 @@ fn laplace(rate: f64, scale: f64, reach: f64) -> Result<Law, AccountingError> {
     })
 }
 
+/// Least sampling rate: that of the sampler, which compares 64 bits.
+const MIN_RATE: f64 = 1.0 / 18_446_744_073_709_551_616.0;
+
 fn check_rate(rate: f64) -> Result<(), AccountingError> {
-    if rate > 0.0 && rate <= 1.0 {
+    if (MIN_RATE..=1.0).contains(&rate) {
         Ok(())
+    } else if rate > 0.0 && rate < MIN_RATE {
+        Err(AccountingError::OutOfRange { value: rate })
     } else {
         Err(AccountingError::InvalidRate { rate })
     }

@@ -295,8 +295,9 @@ impl<'m> Contour<'m> {
             let term = term.mul(mark.factor);
             let size = term.abs();
             let phase = mark.value.im.abs() + self.spacing.h * (k as f64 + 0.5) * epsilon;
-            let rounding =
-                4.0 * f64::EPSILON * (4.0 + loss + phase + (mark.value.re - self.spacing.k0).abs());
+            let rounding = 4.0
+                * f64::EPSILON
+                * (4.0 + loss + phase + mark.value.re.abs() + self.spacing.k0.abs());
             let unsure = size * (libm::expm1(mark.error) + mark.factor_error + rounding);
             plain += term.re;
             plain_error += unsure;
