@@ -1,17 +1,19 @@
 //! The hockey-stick divergence of one event: its delta as a function of epsilon.
 
+mod bins;
 mod discrete_gaussian;
 mod laplace;
 mod lattice;
+mod lognormal;
 mod mixture;
 #[cfg(test)]
 mod tests;
 mod two_sided;
 
-use super::AccountingError;
-use super::invert::Point;
+use super::invert::{Point, invert};
 use super::law::{Direction, Law};
 use super::normal::{ln_delta, ln_delta_error};
+use super::{AccountingError, Bounds};
 
 pub(super) use mixture::single;
 
@@ -58,10 +60,29 @@ pub(super) fn hockey(
             discrete_gaussian::discrete_gaussian(*sigma, f64::from(*sensitivity), epsilon)
         }
         Law::Lattice(lattice) => lattice::lattice(lattice, epsilon),
-        Law::Bins { .. } | Law::ZeroConcentrated { .. } => {
+        Law::Bins { bins, mu } => bins::bins(*bins, *mu, direction, epsilon),
+        Law::ZeroConcentrated { .. } => {
             return Err(AccountingError::UndefinedEngine);
         }
     })
+}
+
+/// The smallest epsilon at which delta is `e^ln_target`, of one event in one direction.
+pub(super) fn one_epsilon(
+    law: &Law,
+    direction: Direction,
+    ln_target: f64,
+) -> Result<Bounds, AccountingError> {
+    let curve = |epsilon| hockey(law, direction, epsilon);
+    // A far start costs seconds on bins, and next to nothing elsewhere.
+    if let Law::Bins { bins, mu } = law {
+        if curve(0.0)?.ln_upper() <= ln_target {
+            return Ok(Bounds::ZERO);
+        }
+        let (start, slope) = bins::guess(*bins, *mu, ln_target);
+        return invert(curve, ln_target, start, slope);
+    }
+    invert(curve, ln_target, 0.0, -1.0)
 }
 
 /// `N(mu, 1)` against `N(0, 1)`.

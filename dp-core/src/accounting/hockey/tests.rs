@@ -1,5 +1,4 @@
 use super::*;
-use crate::accounting::invert::invert;
 use crate::accounting::law::{DIRECTIONS, Lattice};
 use crate::accounting::mixture::Mixture;
 
@@ -9,9 +8,8 @@ fn at(law: &Law, direction: Direction, epsilon: f64) -> Point {
 
 /// The worse direction's epsilon.
 fn epsilon(law: &Law, delta: f64) -> crate::accounting::Bounds {
-    let [a, b] = DIRECTIONS.map(|direction| {
-        invert(|e| hockey(law, direction, e), libm::log(delta), 0.0, -1.0).expect("an epsilon")
-    });
+    let [a, b] = DIRECTIONS
+        .map(|direction| one_epsilon(law, direction, libm::log(delta)).expect("an epsilon"));
     a.max(b)
 }
 
@@ -222,6 +220,8 @@ fn every_epsilon_has_an_answer() {
     }
 }
 
+type Density<'a> = &'a dyn Fn(f64) -> f64;
+
 /// Midpoint sums of `(p - e^epsilon q)_+` in plain arithmetic: nothing but the densities' definition.
 #[test]
 fn curves_match_plain_integration() {
@@ -230,7 +230,7 @@ fn curves_match_plain_integration() {
     let (rate, mu) = (0.2, 1.5);
     for epsilon in [0.0, 0.1, 0.5, 1.2] {
         let two = |y: f64, s: f64| (1.0 - rate) * normal(y) + rate * normal(y - s * mu);
-        let pairs: [(Law, &dyn Fn(f64) -> f64, &dyn Fn(f64) -> f64); 3] = [
+        let pairs: [(Law, Density, Density); 3] = [
             (Law::TwoSided { rate, mu }, &|y| two(y, 1.0), &|y| {
                 two(y, -1.0)
             }),
@@ -267,6 +267,93 @@ fn curves_match_plain_integration() {
                 (got[1] - added).abs() < 1e-6,
                 "{law:?} {epsilon} {got:?} {added}"
             );
+        }
+    }
+}
+
+/// The same contour summed at 28 digits with other nodes (mpmath 1.3), at the epsilons of rows r238 and r241. The second row's
+/// epsilon is off by 5.5e-8 by this, more than its own estimate of 2e-8.
+#[test]
+fn balls_in_bins_match_28_digits() {
+    for (bins, mu, query, truth) in [
+        (10, 1.0, 2.188_847_998_904_935_6, -11.512_925_465_228_46),
+        (
+            1000,
+            1.0 / 0.7,
+            0.955_700_814_128_240_8,
+            -13.815_510_252_315_05,
+        ),
+    ] {
+        let law = Law::Bins { bins, mu };
+        let point = at(&law, Direction::Remove, query);
+        assert!(
+            point.ln_lower() <= truth && truth <= point.ln_upper(),
+            "{bins}: {point:?}"
+        );
+        assert!(point.error < 1e-6, "{bins}: {point:?}");
+        let got = epsilon(&law, libm::exp(truth));
+        assert!(
+            got.lower <= query && query <= got.upper,
+            "{bins}: {got:?} {query}"
+        );
+        assert!(got.relative_width() < 1e-6, "{bins}: {got:?}");
+    }
+}
+
+/// Two bins by quadrature over one coordinate of the other's closed form (mpmath 1.3, 30 digits).
+#[test]
+fn two_bins_match_direct_integration() {
+    let rows = [
+        (2, 0.25, Direction::Remove, 0.0, -2.6456978781047873),
+        (2, 0.25, Direction::Add, 0.0, -2.6456978781047873),
+        (2, 0.25, Direction::Remove, 0.1, -3.3943202385339477),
+        (2, 0.25, Direction::Add, 0.1, -3.39600777441383),
+        (2, 0.25, Direction::Remove, 1.0, -21.05590865990303),
+        (2, 0.25, Direction::Add, 1.0, -21.543148371264685),
+        (2, 1.0, Direction::Remove, 0.0, -1.2114600130050173),
+        (2, 1.0, Direction::Add, 0.0, -1.2114600130050173),
+        (2, 1.0, Direction::Remove, 0.1, -1.3316427966746407),
+        (2, 1.0, Direction::Add, 0.1, -1.3365616960205196),
+        (2, 1.0, Direction::Remove, 1.0, -2.8267239274813947),
+        (2, 1.0, Direction::Add, 1.0, -2.991786819713555),
+        (2, 2.0, Direction::Remove, 0.0, -0.5112413577935444),
+        (2, 2.0, Direction::Add, 0.0, -0.5112413577935444),
+        (2, 2.0, Direction::Remove, 0.1, -0.5438482523931651),
+        (2, 2.0, Direction::Add, 0.1, -0.5470536572186727),
+        (2, 2.0, Direction::Remove, 1.0, -0.9049119653403518),
+        (2, 2.0, Direction::Add, 1.0, -0.9666918075719874),
+    ];
+    for (bins, mu, direction, epsilon, truth) in rows {
+        let point = at(&Law::Bins { bins, mu }, direction, epsilon);
+        let off = point.ln_delta - truth;
+        assert!(
+            point.ln_lower() <= truth + 1e-14 && truth - 1e-14 <= point.ln_upper(),
+            "{mu} {direction:?} {epsilon}: {point:?}, off {off:e}"
+        );
+        // A removal is known up to 1e-13 in absolute terms; two wide bins' transform falls too slowly for the line.
+        assert!(
+            mu > 1.0 || point.error < 1e-11 + 1e-12 * libm::exp(-truth),
+            "{point:?}"
+        );
+    }
+}
+
+/// Where the line has no digits, an upper bound is left, which falls up to the noise of its own rounding.
+#[test]
+fn far_queries_on_bins_have_an_upper_bound_that_falls() {
+    for (bins, mu) in [(10, 1.0), (2, 0.1), (100_000, 0.5)] {
+        let law = Law::Bins { bins, mu };
+        for direction in DIRECTIONS {
+            for epsilon in [0.5, 2.0, 5.0, 20.0, 1000.0] {
+                let point = at(&law, direction, epsilon);
+                let before = at(&law, direction, 0.36 * epsilon);
+                assert!(
+                    point.ln_upper() <= before.ln_upper() + 0.5,
+                    "{law:?} {epsilon} {point:?} {before:?}"
+                );
+                let one = shift(mu, epsilon);
+                assert!(point.ln_lower() <= one.ln_upper(), "{law:?} {epsilon}");
+            }
         }
     }
 }
