@@ -44,6 +44,10 @@ impl Point {
 
     /// Delta itself, rounded outward.
     pub fn bounds(&self) -> Bounds {
+        // Nothing is above epsilon: not an underflow, which would be a large negative number.
+        if self.ln_delta == f64::NEG_INFINITY {
+            return Bounds::ZERO;
+        }
         let room = 4e-16 * (1.0 + self.ln_delta.abs());
         Bounds {
             lower: libm::exp(self.ln_lower() - room).min(1.0),
