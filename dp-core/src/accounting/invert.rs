@@ -44,6 +44,12 @@ impl Point {
 
     /// Delta itself, rounded outward.
     pub fn bounds(&self) -> Bounds {
+        if self.ln_delta == f64::NEG_INFINITY {
+            return Bounds {
+                upper: f64::MIN_POSITIVE,
+                ..Bounds::ZERO
+            };
+        }
         let room = 4e-16 * (1.0 + self.ln_delta.abs());
         Bounds {
             lower: libm::exp(self.ln_lower() - room),
