@@ -44,9 +44,12 @@ impl Point {
 
     /// Delta itself, rounded outward.
     pub fn bounds(&self) -> Bounds {
-        // Nothing is above epsilon: not an underflow, which would be a large negative number.
+        // An underflow, or nothing above epsilon: the smallest number is above both.
         if self.ln_delta == f64::NEG_INFINITY {
-            return Bounds::ZERO;
+            return Bounds {
+                upper: f64::MIN_POSITIVE,
+                ..Bounds::ZERO
+            };
         }
         let room = 4e-16 * (1.0 + self.ln_delta.abs());
         Bounds {
