@@ -44,7 +44,12 @@ impl Point {
 
     /// Delta itself, rounded outward.
     pub fn bounds(&self) -> Bounds {
-        let room = 4e-16 * (1.0 + self.ln_delta.abs());
+        // The logarithm of zero is exact.
+        let room = if self.ln_delta == f64::NEG_INFINITY {
+            0.0
+        } else {
+            4e-16 * (1.0 + self.ln_delta.abs())
+        };
         Bounds {
             lower: libm::exp(self.ln_lower() - room),
             estimate: libm::exp(self.ln_delta).min(1.0),
@@ -168,4 +173,19 @@ fn root(
         };
     }
     Ok(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Point;
+
+    #[test]
+    fn a_delta_of_zero_has_bounds() {
+        let zero = Point {
+            ln_delta: f64::NEG_INFINITY,
+            error: 1e-12,
+        };
+        let bounds = zero.bounds();
+        assert_eq!((bounds.lower, bounds.upper), (0.0, f64::MIN_POSITIVE));
+    }
 }
