@@ -240,3 +240,393 @@ fn values_without_an_answer_are_named() {
         assert_eq!(dpcube(args).status.code(), Some(2), "{args:?}");
     }
 }
+
+fn number(answer: &Value, name: &str) -> f64 {
+    answer[name]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{name} in {answer}"))
+}
+
+/// A query in words, answered as JSON.
+fn ask(line: &str) -> Value {
+    let args: Vec<&str> = line.split_whitespace().collect();
+    json(&dpcube(&[&args[..], &["--format", "json"]].concat()))
+}
+
+#[test]
+fn delta_is_the_inverse_of_epsilon() {
+    let run = "--sigma 1 --rate 0.01 --steps 10000";
+    let epsilon = number(&ask(&format!("epsilon {run} --delta 1e-6")), "epsilon");
+    let answer = ask(&format!("delta {run} --epsilon {epsilon}"));
+    assert_eq!(answer.as_object().expect("object").len(), 3);
+    assert!(number(&answer, "lower") <= 1e-6 * (1.0 + 1e-8));
+    assert!(number(&answer, "upper") >= 1e-6 * (1.0 - 1e-8));
+    assert!((number(&answer, "delta") / 1e-6 - 1.0).abs() < 1e-8);
+}
+
+#[test]
+fn steps_and_rate_use_the_budget_up() {
+    let answer = ask("steps --epsilon 8 --sigma 0.8 --rate 0.01 --delta 1e-6");
+    let steps = answer["steps"].as_u64().expect("steps");
+    let spent = |steps: u64| {
+        let run = format!("epsilon --sigma 0.8 --rate 0.01 --steps {steps} --delta 1e-6");
+        number(&ask(&run), "upper")
+    };
+    assert_eq!(spent(steps), number(&answer, "epsilon"));
+    assert!(spent(steps) <= 8.0 && spent(steps + 1) > 8.0, "{answer}");
+
+    let answer = ask("rate --epsilon 8 --sigma 0.8 --steps 1000 --delta 1e-6");
+    let spent = |rate: f64| {
+        let run = format!("epsilon --sigma 0.8 --rate {rate} --steps 1000 --delta 1e-6");
+        number(&ask(&run), "upper")
+    };
+    let rate = number(&answer, "rate");
+    assert!(
+        spent(rate) <= 8.0 && spent(rate * (1.0 + 1e-6)) > 8.0,
+        "{answer}"
+    );
+    // No rate is too large for a large budget, and none small enough where the noise is next to nothing.
+    assert_eq!(
+        number(
+            &ask("rate --epsilon 99 --sigma 9 --steps 9 --delta 1e-6"),
+            "rate"
+        ),
+        1.0
+    );
+}
+
+#[test]
+fn what_was_spent_leaves_fewer_steps() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("events.json");
+    let path = file.to_str().expect("path");
+    let spent = r#"[{"sampler": "poisson", "rate": 0.01, "sigma": 0.8, "count": 2000},
+                    {"rate": 0.01, "sigma": 0.8, "count": 1000}]"#;
+    std::fs::write(&file, spent).expect("file");
+    let next = "--sigma 0.8 --rate 0.01 --delta 1e-6 --epsilon 8";
+    let steps = |line: String| ask(&line)["steps"].as_u64().expect("steps");
+    let all = steps(format!("steps {next}"));
+    assert_eq!(steps(format!("steps {next} --events {path}")), all - 3000);
+    // The mix costs what its sum does.
+    let mixed = ask(&format!("epsilon --delta 1e-6 --events {path}"));
+    let sum = ask("epsilon --delta 1e-6 --sigma 0.8 --rate 0.01 --steps 3000");
+    assert!((number(&mixed, "epsilon") / number(&sum, "epsilon") - 1.0).abs() < 1e-9);
+    // Each of the two says it all.
+    let both = [
+        "epsilon", "--delta", "1e-6", "--events", path, "--sigma", "1",
+    ];
+    refused(&dpcube(&both), &["--sigma", "--events"]);
+    for (bad, names) in [
+        (
+            r#"[{"rate": 0.01, "sigma": 1, "count": 1}, {"rate": 2}]"#,
+            ["event 2", "sigma"],
+        ),
+        (
+            r#"[{"rate": 2, "sigma": 1, "count": 1}]"#,
+            ["sampling rate 2", "give"],
+        ),
+        (r#"[{"mechanism": "magic"}]"#, ["event 1", "magic"]),
+        (r#"[{"mechanism": "zcdp"}]"#, ["event 1", "rho"]),
+        (r#"{"rate": 1}"#, ["array", "events.json"]),
+        (r"[", ["JSON", "events.json"]),
+    ] {
+        std::fs::write(&file, bad).expect("file");
+        refused(
+            &dpcube(&["epsilon", "--delta", "1e-6", "--events", path]),
+            &names,
+        );
+    }
+    let missing = ["epsilon", "--delta", "1e-6", "--events", "/no/such.json"];
+    refused(&dpcube(&missing), &["/no/such.json", "--events"]);
+}
+
+/// Each line is one mistake; the message names it and the way out.
+#[test]
+fn a_mechanism_that_is_not_whole_is_refused() {
+    for (line, names) in [
+        ("--rate 0.1 --steps 9", "--sampler poisson needs --sigma"),
+        ("--rate 0.1 --sigma 1", "--sampler poisson needs --steps"),
+        ("--sigma 1 --steps 9", "--sampler poisson needs --rate"),
+        (
+            "--sampler fixed-size --sigma 1 --steps 9 --population 10",
+            "needs --batch-size",
+        ),
+        (
+            "--sampler fixed-size --sigma 1 --steps 9 --population 10 --batch-size 2",
+            "add-remove adjacency: give --adjacency replace-one",
+        ),
+        (
+            "--sampler fixed-size --sigma 1 --steps 9 --population 10 --batch-size 2 --rate 0.1",
+            "--rate does not go with --sampler fixed-size",
+        ),
+        (
+            "--sampler truncated-poisson --sigma 1 --steps 9 --rate 0.1 --population 9",
+            "needs --max-batch",
+        ),
+        (
+            "--sampler balls-in-bins --sigma 1 --bins 9 --epochs 2 --steps 18",
+            "--steps does not go with --sampler balls-in-bins",
+        ),
+        (
+            "--sampler balls-in-bins --sigma 1 --bins 9",
+            "needs --epochs",
+        ),
+        ("--sampler shuffle --sigma 1 --steps 9", "needs --epochs"),
+        (
+            "--sampler shuffle --sigma 1 --epochs 9",
+            "--adjacency zero-out or replace-one",
+        ),
+        (
+            "--sigma 1 --rate 0.1 --steps 9 --bins 4",
+            "--bins does not go with --sampler poisson",
+        ),
+        (
+            "--sigma 1 --rate 0.1 --steps 9 --group 4 --adjacency replace-one",
+            "a group of 4 records",
+        ),
+        ("--sigma 1 --rate 0.1 --steps 9 --group 0", "group size 0"),
+        (
+            "--noise laplace --sampler shuffle --sigma 1 --epochs 9",
+            "use poisson or full",
+        ),
+        (
+            "--noise laplace --sigma 1 --rate 0.1 --steps 9 --group 2",
+            "--group does not go with",
+        ),
+        (
+            "--noise discrete-gaussian --sigma 1 --rate 0.1 --steps 9",
+            "add --sampler full",
+        ),
+        (
+            "--sensitivity 2 --sigma 1 --steps 9",
+            "--steps does not go with --sensitivity",
+        ),
+        (
+            "--sampler full --sigma 1 --steps 9 --rate 0.5",
+            "0.5 contradicts --sampler full",
+        ),
+        (
+            "--sampler random --sigma 1 --steps 9",
+            "possible values: poisson, full",
+        ),
+    ] {
+        let args: Vec<&str> = line.split_whitespace().collect();
+        let all = [&["epsilon", "--delta", "1e-6"], &args[..]].concat();
+        refused(&dpcube(&all), &[names]);
+    }
+    for (line, names) in [
+        (
+            "steps --epsilon 1 --delta 1e-6 --sensitivity 2 --sigma 1",
+            "--sensitivity",
+        ),
+        (
+            "rate --epsilon 1 --delta 1e-6 --sampler full --sigma 1 --steps 9",
+            "poisson",
+        ),
+        (
+            "rate --epsilon 0.5 --delta 1e-12 --sigma 0.06 --steps 1",
+            "even sampling rate",
+        ),
+        (
+            "sigma --epsilon 1 --delta 1e-6 --events f --rate 1 --steps 1",
+            "--events",
+        ),
+        (
+            "steps --epsilon -1 --delta 1e-6 --sigma 1 --rate 0.1",
+            "epsilon -1",
+        ),
+        ("steps --epsilon 1 --delta 1e-6 --sigma 1 --rate 1.5", "1.5"),
+        (
+            "curve --delta 1e-6 --sigma 1 --rate 0.1 --steps 0",
+            "--steps 0",
+        ),
+        (
+            "curve --delta 1e-6 --sigma 1 --rate 0.1 --steps 9 --points 0",
+            "--points 0",
+        ),
+        (
+            "curve --delta 1e-6 --sigma 1,2,3,4,5,6,7,8 --rate 0.1 --steps 9",
+            "8 values",
+        ),
+        ("curve --delta 1e-6 --sigma 1,-2 --rate 0.1 --steps 9", "-2"),
+        (
+            "explain --delta 1e-6 --sigma 1 --rate 0.1 --steps 9 --prior 1",
+            "--prior 1",
+        ),
+        (
+            "explain --delta 1e-6 --sigma 1 --rate 0.1 --steps 9 --records 0",
+            "--records 0",
+        ),
+        (
+            "explain --delta 1e-6 --sigma 1 --rate 0.1 --steps 9 --false-positives -1",
+            "-1",
+        ),
+    ] {
+        refused(
+            &dpcube(&line.split_whitespace().collect::<Vec<_>>()),
+            &[names],
+        );
+    }
+}
+
+#[test]
+fn the_short_help_holds_what_most_need() {
+    let short = dpcube(&["epsilon", "-h"]);
+    let long = dpcube(&["epsilon", "--help"]);
+    let (short, long) = (text(&short.stdout), text(&long.stdout));
+    for flag in ["--sigma", "--rate", "--steps", "--delta"] {
+        assert!(short.contains(flag) && long.contains(flag), "{flag}");
+    }
+    for flag in ["--sampler", "--bins", "--noise", "--events", "--adjacency"] {
+        assert!(!short.contains(flag) && long.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn a_batch_takes_every_query() {
+    let input = br#"{"query": "epsilon", "sigma": 4, "steps": 100, "delta": 1e-9, "sampler": "full"}
+{"query": "delta", "epsilon": 17.611019269381757, "sigma": 4, "rate": 1, "steps": 100}
+{"query": "sigma", "epsilon": 8, "rate": 0.004, "steps": 5000, "delta": 1e-5}
+{"query": "steps", "epsilon": 8, "sigma": 0.8, "rate": 0.01, "delta": 1e-6}
+{"query": "steps", "epsilon": 8, "sigma": 0.8, "rate": 0.01, "delta": 1e-6, "events": [{"rate": 0.01, "sigma": 0.8, "count": 9}]}
+{"events": [{"rate": 0.01, "sigma": 0.8, "count": 9}, {"sampler": "full", "sigma": 50, "count": 1}], "delta": 1e-6}
+"#;
+    let output = with_input(&["--batch", "-"], input);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let lines = text(&output.stdout).lines();
+    let answers: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let all = ask("steps --epsilon 8 --sigma 0.8 --rate 0.01 --delta 1e-6");
+    assert!((number(&answers[0], "epsilon") / 17.611_019_269_381_757 - 1.0).abs() < 1e-9);
+    assert!((number(&answers[1], "delta") / 1e-9 - 1.0).abs() < 1e-9);
+    assert!((number(&answers[2], "sigma") / 0.559_53 - 1.0).abs() < 1e-4);
+    assert_eq!(answers[3], all);
+    assert_eq!(number(&answers[4], "steps"), number(&all, "steps") - 9.0);
+    assert!(number(&answers[5], "upper") >= number(&answers[5], "lower"));
+    assert_eq!(answers.len(), 6);
+}
+
+#[test]
+fn a_comparison_has_every_engine() {
+    let rows = ask("compare --sigma 1 --rate 0.01 --steps 10000 --delta 1e-6");
+    let rows = rows.as_array().expect("array");
+    let names: Vec<_> = rows
+        .iter()
+        .map(|row| row["engine"].as_str().expect("name"))
+        .collect();
+    assert_eq!(names[0], "exact");
+    let truth = number(&rows[0], "upper");
+    for row in rows {
+        if row.get("error").is_none() {
+            assert!(
+                number(row, "lower") <= truth && number(row, "upper") >= truth * (1.0 - 1e-9),
+                "{row}"
+            );
+            assert!(number(row, "seconds") > 0.0, "{row}");
+        }
+    }
+    let output = dpcube(&[&["compare"], &RUN[1..]].concat());
+    let answer = text(&output.stdout);
+    assert!(names.iter().all(|name| answer.contains(name)), "{answer}");
+    refused(
+        &dpcube(&[
+            "compare", "--sigma", "1", "--rate", "7", "--steps", "1", "--delta", "1e-6",
+        ]),
+        &["rate 7"],
+    );
+}
+
+/// Epsilon of full-batch Gaussian steps at delta 1e-6.
+fn gaussian(sigma: f64, steps: u64) -> f64 {
+    let run = format!("epsilon --sampler full --sigma {sigma} --steps {steps} --delta 1e-6");
+    number(&ask(&run), "epsilon")
+}
+
+/// The mechanism's epsilon at delta 1e-6 has bounds around the truth, and not far around it.
+fn near(line: &str, truth: f64) {
+    let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
+    let (lower, upper) = (number(&answer, "lower"), number(&answer, "upper"));
+    assert!(
+        lower <= truth * (1.0 + 1e-6) && upper >= truth * (1.0 - 1e-6),
+        "{line}: {answer}, not {truth}"
+    );
+    assert!(upper <= lower * 1.05, "{line}: {answer}");
+}
+
+/// Mechanisms whose cost is that of another.
+#[test]
+fn every_mechanism_reaches_the_accountant() {
+    near("--sensitivity 3 --sigma 12", gaussian(4.0, 1));
+    near(
+        "--sensitivity 3 --sigma 12 --adjacency replace-one",
+        gaussian(2.0, 1),
+    );
+    near(
+        "--sampler shuffle --epochs 5 --sigma 3 --adjacency zero-out",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sampler shuffle --epochs 5 --sigma 3 --adjacency replace-one",
+        gaussian(1.5, 5),
+    );
+    near(
+        "--sampler balls-in-bins --bins 1 --epochs 5 --sigma 3",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sampler full --sigma 6 --steps 5 --group 2",
+        gaussian(3.0, 5),
+    );
+    near(
+        "--sigma 6 --rate 1 --steps 5 --adjacency replace-one",
+        gaussian(3.0, 5),
+    );
+    let fixed = "--sampler fixed-size --population 50 --batch-size 50";
+    near(
+        &format!("{fixed} --sigma 6 --steps 5 --adjacency replace-one"),
+        gaussian(3.0, 5),
+    );
+    // A cut that never happens.
+    let poisson = number(
+        &ask("epsilon --delta 1e-6 --sigma 2 --rate 0.1 --steps 9"),
+        "epsilon",
+    );
+    let cut = "--sampler truncated-poisson --population 90 --max-batch 90";
+    near(&format!("{cut} --sigma 2 --rate 0.1 --steps 9"), poisson);
+}
+
+/// Laplace and discrete noise, and samplers with a law of their own.
+#[test]
+fn other_laws_reach_the_accountant() {
+    // Where delta at epsilon 1/scale is 0, one Laplace step: delta = 1 - e^((epsilon - 1/scale)/2).
+    let laplace = 0.5 + 2.0 * (-1e-6_f64).ln_1p();
+    near(
+        "--noise laplace --sampler full --sigma 2 --steps 1",
+        laplace,
+    );
+    near("--noise laplace --rate 1 --sigma 2 --steps 1", laplace);
+    // A discrete Gaussian on a grid this fine is as good as a continuous one.
+    near(
+        "--noise discrete-gaussian --sampler full --sensitivity 100 --sigma 400 --steps 9",
+        gaussian(4.0, 9),
+    );
+    near(
+        "--noise discrete-gaussian --sampler full --sensitivity 200 --sigma 800 --steps 9",
+        gaussian(4.0, 9),
+    );
+    for line in [
+        "--noise discrete-laplace --sampler full --sigma 2 --steps 3",
+        "--sampler fixed-size --population 500 --batch-size 5 --sigma 2 --steps 90 --adjacency replace-one",
+        "--sampler truncated-poisson --population 500 --rate 0.01 --max-batch 9 --sigma 2 --steps 90",
+        "--sampler balls-in-bins --bins 100 --epochs 3 --sigma 2",
+        "--noise laplace --rate 0.1 --sigma 2 --steps 9",
+        "--sigma 2 --rate 0.1 --steps 9 --adjacency zero-out",
+        "--sigma 2 --rate 0.1 --steps 9 --adjacency replace-one",
+        "--sigma 2 --rate 0.1 --steps 9 --group 3",
+    ] {
+        let answer = ask(&format!("epsilon --delta 1e-6 {line}"));
+        assert!(number(&answer, "upper") > 0.0, "{line}: {answer}");
+        assert!(number(&answer, "upper") < 50.0, "{line}: {answer}");
+    }
+}

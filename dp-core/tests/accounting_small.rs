@@ -1,6 +1,6 @@
 //! Runs that can be integrated by hand: two steps on a grid, and a contour over Gaussian events.
 
-use dp_core::accounting::{Event, delta, epsilon};
+use dp_core::accounting::{Accountant, Adjacency, Event, Exact, Run, Workspace, delta, epsilon};
 
 /// Delta of two sampled steps, the worse direction, by the midpoint rule over both outputs.
 fn two_steps(rate: f64, sigma: f64, epsilon: f64) -> f64 {
@@ -86,5 +86,79 @@ fn a_billion_steps_cost_no_digits() {
     assert!(
         (spent.estimate / limit.estimate - 1.0).abs() < 1e-3,
         "{spent:?} {limit:?}"
+    );
+}
+
+/// Losses at atoms meet again on the contour after they have cancelled: a sum that ended where they cancel would
+/// miss what comes back. A Gaussian event far too weak to matter takes such runs off their closed forms.
+#[test]
+fn atoms_that_cancel_come_back() {
+    let nothing = (Event::Gaussian { sigma: 1e5 }, 1);
+    let mut memory = Box::new(Workspace::<8192, 4096>::new());
+    let mut narrow = 0;
+    for (adjacency, event, count, delta) in [
+        (
+            Adjacency::ReplaceOne,
+            Event::RandomizedResponse {
+                noise: 0.8,
+                buckets: 4,
+            },
+            100,
+            1e-9,
+        ),
+        (
+            Adjacency::AddRemove,
+            Event::ApproximateDp {
+                epsilon: 0.1,
+                delta: 0.0,
+            },
+            400,
+            1e-6,
+        ),
+        (
+            Adjacency::AddRemove,
+            Event::Laplace { scale: 2.0 },
+            200,
+            1e-6,
+        ),
+        (
+            Adjacency::AddRemove,
+            Event::DiscreteGaussian {
+                sigma: 3.0,
+                sensitivity: 1,
+            },
+            50,
+            1e-6,
+        ),
+        (
+            Adjacency::AddRemove,
+            Event::DiscreteLaplace {
+                decay: 0.3,
+                sensitivity: 5,
+            },
+            60,
+            1e-6,
+        ),
+    ] {
+        let mut ask = |events: &[(Event, u64)]| {
+            let run = Run { adjacency, events };
+            Exact::new(&mut memory).epsilon(run, delta)
+        };
+        let alone = ask(&[(event, count)]).expect("closed form or lattice");
+        assert!(alone.relative_width() < 1e-8, "{event:?}: {alone:?}");
+        // No answer is honest here, a wrong one is not.
+        if let Ok(with) = ask(&[(event, count), nothing]) {
+            println!("{event:?}: {alone:?} {with:?}");
+            assert!(with.upper >= alone.lower, "{event:?}: {alone:?} {with:?}");
+            assert!(
+                with.lower <= alone.upper * (1.0 + 1e-3),
+                "{event:?}: {alone:?} {with:?}"
+            );
+            narrow += u32::from(with.relative_width() < 1e-2);
+        }
+    }
+    assert!(
+        narrow >= 2,
+        "only {narrow} of the mixed runs have an answer"
     );
 }

@@ -1,6 +1,8 @@
 //! What a run's privacy means to an adversary: advantage, detection rate, belief.
 //!
 //! The adversary knows everything but which of the two neighbouring data sets was used: whether the record is in.
+//!
+//! The argument is in `docs/proofs/accounting-belief.md`.
 
 use super::{Accountant, AccountingError, Bounds, Run, trade_off};
 

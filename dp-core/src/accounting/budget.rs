@@ -1,6 +1,8 @@
 //! How many steps a target allows, and what is left of it.
+//!
+//! The argument is in `docs/proofs/accounting-calibrate.md`.
 
-use super::event::MAX_COUNT;
+use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Adjacency, Event, Run, Target};
 
 /// The largest number of steps, 0 to `most` (and at most 2^53), at which the events that `events` gives for it meet the target.

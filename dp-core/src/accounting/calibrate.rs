@@ -1,4 +1,6 @@
 //! The noise, or the sampling rate, for a target.
+//!
+//! The argument is in `docs/proofs/accounting-calibrate.md`.
 
 use core::ops::RangeInclusive;
 

@@ -1,13 +1,9 @@
 //! What a training run does with a record's data, as the accountant sees it.
 
-use super::law::{Lattice, Law};
-use super::mixture::Mixture;
-use super::{AccountingError, Adjacency};
+use super::gaussian_mixture::GaussianMixture;
 
 /// Largest group of [`Event::GroupPoissonGaussian`].
 pub const MAX_GROUP: u32 = 256;
-/// Most components of a [`GaussianMixture`].
-pub const MAX_COMPONENTS: usize = 8;
 /// Smallest noise multiplier of a sampled Gaussian event.
 pub const MIN_SIGMA: f64 = 0.05;
 /// Largest noise multiplier that any engine takes.
@@ -21,7 +17,7 @@ pub const MAX_PURE_EPSILON: f64 = 1e4;
 ///
 /// `sigma` is the noise multiplier: standard deviation of the noise divided by the clipping norm
 /// (no unit). `rate` is the probability with which a record is in a batch. What an event costs depends on the
-/// [`Adjacency`]; where an event has no proven pair under one, the accountants refuse it.
+/// [`Adjacency`](super::Adjacency); where an event has no proven pair under one, the accountants refuse it.
 ///
 /// There is no event that gives a shuffled sampler the amplification of Poisson sampling:
 /// [`Event::ShuffledGaussian`] has no rate.
@@ -31,6 +27,15 @@ pub enum Event {
     ///
     /// # Privacy
     /// Dominating pair `N(1, sigma^2)`, `N(0, sigma^2)`; replace-one: `N(2, sigma^2)`, `N(0, sigma^2)`.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::Gaussian { sigma: 4.0 }, 100)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-9)?;
+    /// assert!((spent.upper - 17.611_019_269_381).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     Gaussian {
         /// Noise multiplier.
         sigma: f64,
@@ -42,6 +47,15 @@ pub enum Event {
     /// Add/remove and zero-out: dominating pair `(1 - rate) N(0, sigma^2) + rate N(1, sigma^2)`, `N(0, sigma^2)`, in
     /// both orders. Replace-one: `(1 - rate) N(0, sigma^2) + rate N(1, sigma^2)` against the same with `N(-1, sigma^2)`.
     /// A shuffled or fixed-size sampler does NOT have these pairs.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::PoissonGaussian { rate: 0.01, sigma: 1.0 }, 10_000)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 6.907_384_495).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     PoissonGaussian {
         /// Sampling rate, in (0, 1].
         rate: f64,
@@ -58,6 +72,15 @@ pub enum Event {
     /// # References
     /// Ganesh, "Tight group-level DP guarantees for DP-SGD with sampling via mixture of Gaussians
     /// mechanisms", arXiv:2401.10294.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::GroupPoissonGaussian { rate: 0.01, sigma: 1.0, group: 4 }, 1_000)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 10.015_295_057).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     GroupPoissonGaussian {
         /// Sampling rate of each record, in (0, 1].
         rate: f64,
@@ -73,6 +96,15 @@ pub enum Event {
     ///
     /// # References
     /// Choquette-Choo et al., "Privacy amplification for matrix mechanisms", arXiv:2310.15526; Ganesh, arXiv:2401.10294.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace, GaussianMixture};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::MixtureGaussian(GaussianMixture::new(&[0.0, 1.0, 2.0], &[0.9, 0.08, 0.02], 1.5)?), 100)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 6.263_115_236_7).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     MixtureGaussian(GaussianMixture),
     /// Sum over a batch of exactly `batch` records, drawn from `population` without replacement and
     /// independently in every step, plus Gaussian noise.
@@ -84,6 +116,15 @@ pub enum Event {
     ///
     /// # References
     /// Balle, Barthe, Gaboardi, arXiv:1807.01647 (theorem 9); Zhu, Dong, Wang, arXiv:2106.08567 (theorem 11).
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::FixedSizeGaussian { population: 1_000, batch: 100, sigma: 4.0 }, 500)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::replace_one(&events), 1e-5)?;
+    /// assert!((spent.upper - 6.291_464_148_6).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     FixedSizeGaussian {
         /// Number of records in the data set.
         population: u64,
@@ -102,6 +143,15 @@ pub enum Event {
     /// # References
     /// Chua et al., "Scalable DP-SGD: shuffling vs. Poisson subsampling", arXiv:2411.04205; the accounting of VaultGemma
     /// (arXiv:2510.15001).
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::TruncatedPoissonGaussian { population: 10_000, rate: 0.01, max_batch: 110, sigma: 1.0 }, 1_000)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-5)?;
+    /// assert!((spent.upper - 7.681_987_135_4).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     TruncatedPoissonGaussian {
         /// Number of records in the larger data set.
         population: u64,
@@ -121,6 +171,15 @@ pub enum Event {
     ///
     /// # References
     /// Chua et al., "Balls-and-bins sampling for DP-SGD", arXiv:2412.16802.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::BallsInBinsGaussian { bins: 10, epochs: 1, sigma: 1.0 }, 1)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-5)?;
+    /// assert!((spent.upper - 2.188_847_9).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     BallsInBinsGaussian {
         /// Number of batches in an epoch, 1 to 2^32 - 1.
         bins: u32,
@@ -137,6 +196,15 @@ pub enum Event {
     ///
     /// # References
     /// Chua et al., "How private are DP-SGD implementations?", arXiv:2403.17673.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::ShuffledGaussian { sigma: 4.0 }, 10)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::zero_out(&events), 1e-6)?;
+    /// assert!((spent.upper - 3.747_217_991_4).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     ShuffledGaussian {
         /// Noise multiplier of each step.
         sigma: f64,
@@ -150,6 +218,17 @@ pub enum Event {
     ///
     /// # References
     /// Denisov et al., arXiv:2202.08312; Choquette-Choo et al., arXiv:2211.06530.
+    ///
+    /// The tree of prefix sums over 4096 steps, each record in one: a column of norm 13^(1/2).
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::MatrixGaussian { sensitivity: 3.605_551_275_463_989, sigma: 10.0 }, 1)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-5)?;
+    /// assert!((spent.upper - 1.386_181_857_0).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     MatrixGaussian {
         /// Sensitivity of the encoded stream, in clipping norms.
         sensitivity: f64,
@@ -160,6 +239,15 @@ pub enum Event {
     ///
     /// # Privacy
     /// Dominating pair `Lap(1, scale)`, `Lap(0, scale)`; replace-one: `Lap(2, scale)`. Pure `1 / scale`-DP.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::Laplace { scale: 2.0 }, 5)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 2.499_968_000_7).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     Laplace {
         /// Scale of the noise divided by the L1 sensitivity.
         scale: f64,
@@ -168,6 +256,15 @@ pub enum Event {
     ///
     /// # Privacy
     /// Add/remove and zero-out: `(1 - rate) Lap(0, scale) + rate Lap(1, scale)` against `Lap(0, scale)`, in both orders.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::PoissonLaplace { rate: 0.1, scale: 2.0 }, 1_000)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 7.786_786_518).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     PoissonLaplace {
         /// Sampling rate, in (0, 1].
         rate: f64,
@@ -182,6 +279,15 @@ pub enum Event {
     ///
     /// # References
     /// Canonne, Kamath, Steinke, arXiv:2004.00010.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::DiscreteGaussian { sigma: 3.0, sensitivity: 1 }, 10)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 5.190_710_759_4).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     DiscreteGaussian {
         /// Parameter of the discrete Gaussian, about its standard deviation (absolute, in grid steps).
         sigma: f64,
@@ -192,6 +298,15 @@ pub enum Event {
     ///
     /// # Privacy
     /// Pure `decay * sensitivity`-DP. Replace-one doubles the sensitivity.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::DiscreteLaplace { decay: 0.5, sensitivity: 1 }, 10)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 4.999_885_471).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     DiscreteLaplace {
         /// Decay of the noise's logarithm per step.
         decay: f64,
@@ -202,6 +317,15 @@ pub enum Event {
     ///
     /// # Privacy
     /// Replace-one only.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::RandomizedResponse { noise: 0.8, buckets: 4 }, 100)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::replace_one(&events), 1e-9)?;
+    /// assert!((spent.upper - 42.748_147_511_4).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     RandomizedResponse {
         /// Probability of a random answer, in (0, 1].
         noise: f64,
@@ -215,6 +339,15 @@ pub enum Event {
     ///
     /// # References
     /// Kairouz, Oh, Viswanath, arXiv:1311.0776; Murtagh, Vadhan, arXiv:1507.03113.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
+    /// # let mut memory = Workspace::<2048, 1024>::new();
+    /// let events = [(Event::ApproximateDp { epsilon: 0.1, delta: 1e-8 }, 100)];
+    /// let spent = Exact::new(&mut memory).epsilon(Run::add_remove(&events), 1e-5)?;
+    /// assert!((spent.upper - 4.329_636_714).abs() < 1e-7 && spent.lower <= spent.upper);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     ApproximateDp {
         /// Epsilon of the mechanism, 0 to [`MAX_PURE_EPSILON`].
         epsilon: f64,
@@ -228,282 +361,16 @@ pub enum Event {
     ///
     /// # References
     /// Bun, Steinke, arXiv:1605.02658.
+    ///
+    /// ```
+    /// # use dp_core::accounting::{Accountant, Event, Rdp, Run};
+    /// let events = [(Event::ZeroConcentratedDp { rho: 0.5 }, 1)];
+    /// let spent = Rdp.epsilon(Run::add_remove(&events), 1e-6)?;
+    /// assert!((spent.upper - 5.221_534_444).abs() < 1e-7);
+    /// # Ok::<(), dp_core::accounting::AccountingError>(())
+    /// ```
     ZeroConcentratedDp {
         /// The parameter: Rényi divergence of order alpha at most `alpha rho`.
         rho: f64,
     },
 }
-
-/// `sum_j p_j N(s_j, sigma^2)` against `N(0, sigma^2)`: a contribution of norm `s_j` with probability `p_j`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GaussianMixture {
-    sigma: f64,
-    len: usize,
-    shifts: [f64; MAX_COMPONENTS],
-    probabilities: [f64; MAX_COMPONENTS],
-}
-
-impl GaussianMixture {
-    /// A mixture of the given shifts (in clipping norms, at least 0) with their probabilities, which sum to 1.
-    ///
-    /// # Errors
-    /// [`AccountingError::InvalidMixture`] unless there are 1 to [`MAX_COMPONENTS`] of each, as many shifts as
-    /// probabilities, shifts in `[0, 1e6]`, probabilities in `(0, 1]` with a sum within 1e-12 of one.
-    pub fn new(shifts: &[f64], probabilities: &[f64], sigma: f64) -> Result<Self, AccountingError> {
-        let sum: f64 = probabilities.iter().sum();
-        let len = shifts.len();
-        let good = (1..=MAX_COMPONENTS).contains(&len)
-            && probabilities.len() == len
-            && shifts.iter().all(|s| (0.0..=1e6).contains(s))
-            && probabilities.iter().all(|p| *p > 0.0 && *p <= 1.0)
-            && (sum - 1.0).abs() <= 1e-12;
-        if !good {
-            return Err(AccountingError::InvalidMixture {
-                shifts: len,
-                probabilities: probabilities.len(),
-                sum,
-            });
-        }
-        let mut mixture = Self {
-            sigma,
-            len,
-            shifts: [0.0; MAX_COMPONENTS],
-            probabilities: [0.0; MAX_COMPONENTS],
-        };
-        mixture.shifts[..len].copy_from_slice(shifts);
-        mixture.probabilities[..len].copy_from_slice(probabilities);
-        Ok(mixture)
-    }
-
-    /// Shifts and probabilities, in the order given.
-    #[must_use]
-    pub fn components(&self) -> (&[f64], &[f64]) {
-        (&self.shifts[..self.len], &self.probabilities[..self.len])
-    }
-
-    /// Noise multiplier.
-    #[must_use]
-    pub const fn sigma(&self) -> f64 {
-        self.sigma
-    }
-}
-
-/// Largest count: every integer up to here is an `f64`.
-pub(super) const MAX_COUNT: u64 = 1 << 53;
-
-impl Event {
-    /// Checks the parameters and gives the dominating pair.
-    pub(super) fn law(&self, adjacency: Adjacency) -> Result<Law, AccountingError> {
-        // Two clipped records are up to twice as far apart as one is from nothing.
-        let reach = match adjacency {
-            Adjacency::AddRemove | Adjacency::ZeroOut => 1.0,
-            Adjacency::ReplaceOne => 2.0,
-        };
-        let replaced = adjacency == Adjacency::ReplaceOne;
-        let only = |allowed: bool| {
-            if allowed {
-                Ok(())
-            } else {
-                Err(AccountingError::UndefinedAdjacency { adjacency })
-            }
-        };
-        match *self {
-            Self::Gaussian { sigma } => shift(reach, sigma),
-            Self::ShuffledGaussian { sigma } => {
-                only(adjacency != Adjacency::AddRemove)?;
-                shift(reach, sigma)
-            }
-            Self::MatrixGaussian { sensitivity, sigma } => {
-                if !(sensitivity > 0.0 && sensitivity <= 1e12) {
-                    return Err(AccountingError::InvalidSensitivity { sensitivity });
-                }
-                shift(reach * sensitivity, sigma)
-            }
-            Self::PoissonGaussian { rate, sigma } => {
-                check_rate(rate)?;
-                if rate == 1.0 {
-                    return shift(reach, sigma);
-                }
-                check_sigma(sigma, MIN_SIGMA)?;
-                let mu = 1.0 / sigma;
-                Ok(if replaced {
-                    Law::TwoSided { rate, mu }
-                } else {
-                    Law::Mixture(Mixture::binomial(rate, sigma, 1))
-                })
-            }
-            Self::GroupPoissonGaussian { rate, sigma, group } => {
-                only(!replaced)?;
-                check_rate(rate)?;
-                if group == 0 || group > MAX_GROUP {
-                    return Err(AccountingError::InvalidGroup {
-                        group,
-                        max: MAX_GROUP,
-                    });
-                }
-                if rate == 1.0 {
-                    return shift(f64::from(group), sigma);
-                }
-                check_sigma(sigma, MIN_SIGMA)?;
-                Ok(Law::Mixture(Mixture::binomial(rate, sigma, group)))
-            }
-            Self::MixtureGaussian(mixture) => {
-                only(!replaced)?;
-                check_sigma(mixture.sigma, MIN_SIGMA)?;
-                let (shifts, probabilities) = mixture.components();
-                Ok(Law::Mixture(Mixture::new(
-                    shifts,
-                    probabilities,
-                    mixture.sigma,
-                )))
-            }
-            Self::FixedSizeGaussian {
-                population,
-                batch,
-                sigma,
-            } => {
-                only(replaced)?;
-                if batch == 0 || batch > population || population > MAX_COUNT {
-                    return Err(AccountingError::InvalidBatch { batch, population });
-                }
-                if batch == population {
-                    return shift(2.0, sigma);
-                }
-                check_sigma(sigma, MIN_SIGMA)?;
-                Ok(Law::Replaced {
-                    rate: batch as f64 / population as f64,
-                    mu: 2.0 / sigma,
-                })
-            }
-            Self::TruncatedPoissonGaussian {
-                population,
-                rate,
-                max_batch,
-                sigma,
-            } => {
-                only(!replaced)?;
-                check_rate(rate)?;
-                check_sigma(sigma, MIN_SIGMA)?;
-                if max_batch == 0 || population == 0 || population > MAX_COUNT {
-                    return Err(AccountingError::InvalidBatch {
-                        batch: max_batch,
-                        population,
-                    });
-                }
-                if rate == 1.0 && max_batch >= population {
-                    return shift(1.0, sigma);
-                }
-                Ok(Law::truncated(population, rate, max_batch, sigma))
-            }
-            Self::BallsInBinsGaussian {
-                bins,
-                epochs,
-                sigma,
-            } => {
-                only(!replaced)?;
-                if bins == 0 || epochs == 0 {
-                    return Err(AccountingError::InvalidBins { bins, epochs });
-                }
-                let mu = libm::sqrt(f64::from(epochs)) / sigma;
-                if bins == 1 {
-                    check_sigma(sigma, MIN_GAUSSIAN_SIGMA)?;
-                    return Ok(Law::Shift { mu });
-                }
-                check_sigma(sigma, MIN_SIGMA)?;
-                Ok(Law::Bins { bins, mu })
-            }
-            Self::Laplace { scale } => laplace(1.0, scale, reach),
-            Self::PoissonLaplace { rate, scale } => {
-                check_rate(rate)?;
-                only(!replaced || rate == 1.0)?;
-                laplace(rate, scale, reach)
-            }
-            Self::DiscreteGaussian { sigma, sensitivity } => {
-                check_sigma(sigma, MIN_SIGMA)?;
-                let steps = check_steps(sensitivity, reach)?;
-                Ok(Law::DiscreteGaussian {
-                    sigma,
-                    sensitivity: steps,
-                })
-            }
-            Self::DiscreteLaplace { decay, sensitivity } => {
-                let steps = check_steps(sensitivity, reach)?;
-                if !(decay > 0.0 && decay * f64::from(steps) <= MAX_PURE_EPSILON) {
-                    return Err(AccountingError::InvalidEpsilon {
-                        epsilon: decay * f64::from(steps),
-                    });
-                }
-                Ok(Law::Lattice(Lattice::discrete_laplace(decay, steps)))
-            }
-            Self::RandomizedResponse { noise, buckets } => {
-                only(replaced)?;
-                check_rate(noise)?;
-                if buckets < 2 {
-                    return Err(AccountingError::InvalidBuckets { buckets });
-                }
-                Ok(Law::Lattice(Lattice::randomized_response(noise, buckets)))
-            }
-            Self::ApproximateDp { epsilon, delta } => {
-                if !(0.0..=MAX_PURE_EPSILON).contains(&epsilon) {
-                    return Err(AccountingError::InvalidEpsilon { epsilon });
-                }
-                if !(0.0..1.0).contains(&delta) {
-                    return Err(AccountingError::InvalidDelta { delta });
-                }
-                Ok(Law::Lattice(Lattice::approximate(epsilon, delta)))
-            }
-            Self::ZeroConcentratedDp { rho } => {
-                if !(rho >= 0.0 && rho <= 1e12) {
-                    return Err(AccountingError::InvalidRho { rho });
-                }
-                Ok(Law::ZeroConcentrated { rho })
-            }
-        }
-    }
-}
-
-fn shift(reach: f64, sigma: f64) -> Result<Law, AccountingError> {
-    check_sigma(sigma, MIN_GAUSSIAN_SIGMA)?;
-    Ok(Law::Shift { mu: reach / sigma })
-}
-
-fn laplace(rate: f64, scale: f64, reach: f64) -> Result<Law, AccountingError> {
-    check_sigma(scale, reach / MAX_PURE_EPSILON)?;
-    Ok(Law::Laplace {
-        rate,
-        mu: reach / scale,
-    })
-}
-
-fn check_rate(rate: f64) -> Result<(), AccountingError> {
-    if rate > 0.0 && rate <= 1.0 {
-        Ok(())
-    } else {
-        Err(AccountingError::InvalidRate { rate })
-    }
-}
-
-fn check_sigma(sigma: f64, min: f64) -> Result<(), AccountingError> {
-    if sigma >= min && sigma <= MAX_SIGMA {
-        Ok(())
-    } else {
-        Err(AccountingError::InvalidSigma {
-            sigma,
-            min,
-            max: MAX_SIGMA,
-        })
-    }
-}
-
-/// The sensitivity on a grid, doubled for a replacement.
-fn check_steps(sensitivity: u32, reach: f64) -> Result<u32, AccountingError> {
-    let steps = f64::from(sensitivity) * reach;
-    if sensitivity >= 1 && steps <= f64::from(MAX_GRID_STEPS) {
-        Ok(steps as u32)
-    } else {
-        Err(AccountingError::InvalidSensitivity { sensitivity: steps })
-    }
-}
-
-/// Largest sensitivity on a grid.
-const MAX_GRID_STEPS: u32 = 1 << 20;

@@ -1,10 +1,12 @@
 //! Gaussian differential privacy: runs that are no worse than one Gaussian of shift mu.
+//!
+//! The argument is in `docs/proofs/accounting-gdp.md`.
 
-use super::event::MAX_COUNT;
 use super::invert::{Point, invert};
 use super::law::Law;
 use super::normal::{ln_delta, ln_delta_error, mills};
 use super::rdp::largest_laplace_loss;
+use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Bounds, MAX_SIGMA, MIN_SIGMA, Run};
 
 /// The GDP engine: exact for Gaussian events, and a proven mu for most others.
@@ -71,7 +73,7 @@ fn between(
 /// A few units in the last place for Gaussian events.
 ///
 /// # References
-/// Dong, Roth, Su, arXiv:1905.02383 (composition: corollary 2.1 there adds the squares).
+/// Dong, Roth, Su, arXiv:1905.02383.
 ///
 /// ```
 /// use dp_core::accounting::{Event, Run, gdp_mu};
@@ -172,7 +174,7 @@ fn point(epsilon: f64, mu: f64) -> Point {
 /// [0, 1e9].
 ///
 /// # References
-/// Balle, Wang, arXiv:1805.06530; Dong, Roth, Su, arXiv:1905.02383 (corollary 2.13).
+/// Balle, Wang, arXiv:1805.06530; Dong, Roth, Su, arXiv:1905.02383.
 pub fn gdp_delta(mu: f64, epsilon: f64) -> Result<Bounds, AccountingError> {
     check_mu(mu)?;
     if !(0.0..=MAX_EPSILON).contains(&epsilon) {

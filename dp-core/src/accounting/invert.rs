@@ -51,7 +51,7 @@ impl Point {
             4e-16 * (1.0 + self.ln_delta.abs())
         };
         Bounds {
-            lower: libm::exp(self.ln_lower() - room),
+            lower: libm::exp(self.ln_lower() - room).min(1.0),
             estimate: libm::exp(self.ln_delta).min(1.0),
             // Never zero: an underflow is not a proof that nothing leaks.
             upper: libm::exp(self.ln_upper() + room).clamp(f64::MIN_POSITIVE, 1.0),
@@ -80,12 +80,13 @@ pub(super) fn invert(
         }
         start = (ln_target - at_zero.ln_delta) / slope;
     }
-    let estimate = if start > 0.0 {
+    let (estimate, wide) = if start > 0.0 {
         root(&mut curve, ln_target, start, slope)?
     } else {
-        0.0
+        (0.0, 0.0)
     };
-    let first = 4.0 * f64::EPSILON * estimate.max(1e-12 / -slope);
+    // A quarter of what the curve's own error makes of it, so that few steps outward suffice.
+    let first = (4.0 * f64::EPSILON * estimate.max(1e-12 / -slope)).max(0.25 * wide);
     let mut upper = estimate;
     let mut step = first;
     for _ in 0..60 {
@@ -126,17 +127,17 @@ fn lower_end(
     Ok(0.0)
 }
 
-/// Root by secant steps inside a bracket that only shrinks.
+/// Root by secant steps inside a bracket that only shrinks, and the curve's error there in epsilon.
 fn root(
     curve: &mut impl FnMut(f64) -> Result<Point, AccountingError>,
     ln_target: f64,
     guess: f64,
     slope: f64,
-) -> Result<f64, AccountingError> {
+) -> Result<(f64, f64), AccountingError> {
     let (mut low, mut high) = (0.0f64, f64::INFINITY);
     let (mut last_x, mut last_g) = (f64::NAN, f64::NAN);
     let mut x = guess;
-    let mut local = slope;
+    let (mut local, mut wide) = (slope, 0.0);
     for step in 0..MAX_STEPS {
         let point = curve(x)?;
         let g = point.ln_delta - ln_target;
@@ -149,9 +150,12 @@ fn root(
             high = high.min(x);
         }
         let closed = high.is_finite() && high - low <= 2.0 * f64::EPSILON * high;
-        // Below its own error the curve is noise.
-        if g.abs() <= 1e-3 * point.error || closed {
-            return Ok(x);
+        if point.error < 0.5 {
+            wide = (point.error / -local).min(0.1 * x);
+        }
+        // Below its own error the curve is noise. An exact meeting may be a flat piece: its start is looked for.
+        if g.abs() < 1e-3 * point.error || closed {
+            return Ok((x, wide));
         }
         let secant = (g - last_g) / (x - last_x);
         if secant.is_finite() && secant < 0.0 {
@@ -159,8 +163,8 @@ fn root(
         }
         (last_x, last_g) = (x, g);
         let newton = x - g / local;
-        if (newton - x).abs() <= 2.0 * f64::EPSILON * x {
-            return Ok(x);
+        if g != 0.0 && (newton - x).abs() <= 2.0 * f64::EPSILON * x {
+            return Ok((x, wide));
         }
         // Every third step halves the bracket, so that a bad slope can't stall the search.
         let halve = step % 3 == 2 && step > 8;
@@ -172,7 +176,7 @@ fn root(
             2.0 * low.max(-1.0 / slope)
         };
     }
-    Ok(x)
+    Ok((x, wide))
 }
 
 #[cfg(test)]

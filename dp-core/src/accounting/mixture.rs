@@ -1,6 +1,7 @@
 //! Likelihood ratio of a mixture of Gaussians against one Gaussian.
 
-use super::event::{MAX_COMPONENTS, MAX_GROUP};
+use super::event::MAX_GROUP;
+use super::gaussian_mixture::MAX_COMPONENTS;
 
 const LEN: usize = MAX_GROUP as usize + 1;
 const _: () = assert!(MAX_COMPONENTS < LEN);

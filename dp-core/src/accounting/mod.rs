@@ -15,6 +15,7 @@ mod complex;
 mod error;
 mod event;
 mod exact;
+mod gaussian_mixture;
 mod gdp;
 mod group;
 mod hockey;
@@ -24,8 +25,8 @@ mod mixture;
 mod normal;
 mod pld;
 mod rdp;
+mod reduce;
 mod root;
-mod single;
 mod trade_off;
 
 pub use accountant::Accountant;
@@ -36,11 +37,9 @@ pub use adversary::{
 pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
 pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
-pub use event::{
-    Event, GaussianMixture, MAX_COMPONENTS, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA,
-    MIN_GAUSSIAN_SIGMA, MIN_SIGMA,
-};
-pub use exact::{Exact, Workspace, delta, epsilon};
+pub use event::{Event, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA};
+pub use exact::{Exact, Source, Workspace, delta, epsilon};
+pub use gaussian_mixture::{GaussianMixture, MAX_COMPONENTS};
 pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;
 pub use pld::{Pld, pld_workspace_len};
@@ -75,6 +74,31 @@ impl Bounds {
         }
     }
 
+    /// What two bounds of the same number say together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        let lower = self.lower.max(other.lower);
+        let upper = self.upper.min(other.upper);
+        if lower > upper {
+            // They contradict each other by rounding at most; the wider claim is kept.
+            return Self {
+                lower: self.lower.min(other.lower),
+                estimate: self.estimate,
+                upper: self.upper.max(other.upper),
+            };
+        }
+        let narrower = if self.upper - self.lower <= other.upper - other.lower {
+            self
+        } else {
+            other
+        };
+        Self {
+            lower,
+            estimate: narrower.estimate.clamp(lower, upper),
+            upper,
+        }
+    }
+
+    /// Bounds of the larger of two numbers.
     /// Bounds of the larger of two numbers. A NaN stays: `f64::max` would drop it, and so promise the other number.
     pub(crate) fn max(self, other: Self) -> Self {
         let larger = |a: f64, b: f64| if a >= b || a.is_nan() { a } else { b };

@@ -27,6 +27,15 @@ pub(super) fn mills(x: f64) -> f64 {
     }
 }
 
+/// `log(1 - Phi(x))`.
+pub(super) fn ln_tail(x: f64) -> f64 {
+    if x < TAIL {
+        libm::log(0.5 * libm::erfc(x * FRAC_1_SQRT_2))
+    } else {
+        libm::log(mills(x)) - 0.5 * x * x - LN_SQRT_2PI
+    }
+}
+
 /// `1 - x mills(x)`, minus the derivative of Mills' ratio.
 fn mills_slope(x: f64) -> f64 {
     if x < TAIL {

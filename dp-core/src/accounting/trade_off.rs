@@ -1,4 +1,6 @@
 //! The trade-off function (f-DP) of a run, from any engine.
+//!
+//! The argument is in `docs/proofs/accounting-trade-off.md`.
 
 use super::{Accountant, AccountingError, Bounds, Run};
 

@@ -57,6 +57,7 @@ fn of_group(event: Event, records: u32) -> Option<Event> {
         Event::GroupPoissonGaussian { rate, sigma, group } => {
             (rate, sigma, group.checked_mul(records)?)
         }
+        _ => return None,
     };
     Some(if rate < 1.0 {
         Event::GroupPoissonGaussian { rate, sigma, group }

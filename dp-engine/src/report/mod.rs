@@ -144,6 +144,10 @@ impl PrivacyStatement {
             upper,
         } = ledger.epsilon(delta)?;
         let spent = ledger.spent();
+        let events: Result<Vec<_>, _> = spent
+            .iter()
+            .map(|&(event, count)| SpentEvent::of(event, count))
+            .collect();
         let groups = disclosure.groups.into_iter();
         let groups =
             groups.map(|(name, size)| GroupStatement::new(name, size, spent, upper, delta));
@@ -166,11 +170,8 @@ impl PrivacyStatement {
             target_epsilon: plan.target().epsilon,
             unit: Unit::Record,
             adjacency: Adjacency::AddRemove,
-            sampler: SpentEvent::of(plan.event(), 0).sampler,
-            events: spent
-                .iter()
-                .map(|&(event, count)| SpentEvent::of(event, count))
-                .collect(),
+            sampler: SpentEvent::of(plan.event(), 0)?.sampler,
+            events: events?,
             accountant: String::from(
                 "exact: contour integral of the privacy loss distribution, both directions of add/remove",
             ),
@@ -187,20 +188,22 @@ impl PrivacyStatement {
 }
 
 impl SpentEvent {
-    fn of(event: Event, count: u64) -> Self {
+    /// Refuses an event that no plan holds: the statement has no words for it.
+    fn of(event: Event, count: u64) -> Result<Self, AccountingError> {
         let (sampler, rate, sigma, group) = match event {
             Event::Gaussian { sigma } => (Sampler::Full, 1.0, sigma, 1),
             Event::PoissonGaussian { rate, sigma } => (Sampler::Poisson, rate, sigma, 1),
             Event::GroupPoissonGaussian { rate, sigma, group } => {
                 (Sampler::Poisson, rate, sigma, group)
             }
+            _ => return Err(AccountingError::UndefinedEngine),
         };
-        Self {
+        Ok(Self {
             sampler,
             rate,
             sigma,
             group,
             count,
-        }
+        })
     }
 }

@@ -29,6 +29,8 @@ const DIED_DOWN: f64 = 34.0;
 pub(super) struct Mark {
     pub(super) value: Complex,
     pub(super) error: f64,
+    /// A bound on the value's real part from here on.
+    pub(super) envelope: f64,
     /// What a split leaves of it, and how sure that is, relatively.
     pub(super) factor: Complex,
     pub(super) factor_error: f64,
@@ -42,6 +44,7 @@ impl Mark {
     pub const EMPTY: Self = Self {
         value: Complex::ZERO,
         error: 0.0,
+        envelope: 0.0,
         factor: Complex::ONE,
         factor_error: 0.0,
         above: Complex::ONE,
@@ -191,29 +194,32 @@ impl<'m> Contour<'m> {
                 self.reach *= 2;
             }
             let (t, h, first) = (self.spacing.t, self.spacing.h, self.count);
-            let mut block = run.block(t, h, first, self.reach);
+            let periodic = self.kernel.half_period().is_some();
+            let mut block = run.block((t, h), first, self.reach, periodic);
             if matches!(block, Err(AccountingError::WorkspaceTooSmall { .. })) {
-                block = run.block(t, h, first, first + BLOCK);
+                block = run.block((t, h), first, first + BLOCK, periodic);
             }
-            let (values, errors) = match block {
+            let block = match block {
                 Err(AccountingError::WorkspaceTooSmall { .. }) if first >= BLOCK => {
                     return Ok(End::NoRoom);
                 }
                 block => block?,
             };
-            for (value, error) in values.into_iter().zip(errors).take(stop - first) {
+            for k in 0..BLOCK.min(stop - first) {
                 let Some(mark) = self.marks.get_mut(self.count) else {
                     break;
                 };
                 *mark = Mark {
-                    value,
-                    error,
+                    value: block.values[k],
+                    error: block.errors[k],
+                    envelope: block.envelopes[k],
                     ..Mark::EMPTY
                 };
                 let term = self.term(self.count, epsilon).0;
+                let yet = self.envelope(self.count, epsilon);
                 self.count += 1;
                 sum += term.re;
-                quiet = if term.abs() < NEGLIGIBLE * sum.abs() {
+                quiet = if yet < NEGLIGIBLE * sum.abs() {
                     quiet + 1
                 } else {
                     0
@@ -242,6 +248,12 @@ impl<'m> Contour<'m> {
         let exponent = Complex::new(value.re - self.spacing.k0, value.im - z.im * epsilon);
         let (kernel, loss) = self.kernel.at(z, epsilon);
         (exponent.exp().mul(kernel), loss)
+    }
+
+    /// What a term at node `k` or further up may be, but for the falling kernel.
+    fn envelope(&self, k: usize, epsilon: f64) -> f64 {
+        let envelope = self.marks.get(k).map_or(0.0, |mark| mark.envelope);
+        libm::exp(envelope - self.spacing.k0) * self.kernel.at(self.point(k), epsilon).0.abs()
     }
 
     fn point(&self, k: usize) -> Complex {
@@ -283,21 +295,27 @@ impl<'m> Contour<'m> {
             let term = term.mul(mark.factor);
             let size = term.abs();
             let phase = mark.value.im.abs() + self.spacing.h * (k as f64 + 0.5) * epsilon;
-            let rounding =
-                4.0 * f64::EPSILON * (4.0 + loss + phase + (mark.value.re - self.spacing.k0).abs());
+            let rounding = 4.0
+                * f64::EPSILON
+                * (4.0 + loss + phase + mark.value.re.abs() + self.spacing.k0.abs());
             let unsure = size * (libm::expm1(mark.error) + mark.factor_error + rounding);
             plain += term.re;
             plain_error += unsure;
+            let ending = k + self.window >= self.count;
             // The terms may swing: the end of the line counts as its largest term.
-            if k + self.window >= self.count {
-                last = last.max(size);
-            }
+            // A split leaves nothing but densities, each term with one that dies down.
+            let yet = match (ending, self.leak) {
+                (false, _) => 0.0,
+                (true, Some(_)) => size,
+                (true, None) => self.envelope(k, epsilon),
+            };
+            last = last.max(yet);
             if self.smoothed {
                 above += term.mul(mark.above).re;
                 below += term.mul(mark.below).re;
                 let most = mark.above.abs().max(mark.below.abs());
                 error += most * unsure;
-                last_smoothed = most * size;
+                last_smoothed = most * yet.max(size);
             }
         }
         let scale = self.spacing.h / core::f64::consts::PI;

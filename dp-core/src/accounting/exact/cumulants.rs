@@ -1,5 +1,6 @@
 //! `K(z) = sum_i n_i log E[e^{z L_i}]`, the cumulants of the whole run, on and off the real line.
 
+use super::envelope::Atoms;
 use super::line::{BLOCK, Line};
 use super::nodes::{Edge, Node, Scope, WIDE, fill, power};
 use crate::accounting::complex::Complex;
@@ -93,6 +94,16 @@ impl<'w> Tables<'w> {
     }
 }
 
+/// A stretch of the line.
+pub(super) struct Block {
+    /// K.
+    pub values: [Complex; BLOCK],
+    /// K is off by at most that much.
+    pub errors: [f64; BLOCK],
+    /// K's real part is at most that much, here and further up.
+    pub envelopes: [f64; BLOCK],
+}
+
 /// A run in one direction.
 pub(super) struct Run<'a, 'w> {
     pub parts: Parts<'a>,
@@ -124,21 +135,26 @@ impl Run<'_, '_> {
         }
     }
 
-    /// K at `t + i h (k + 1/2)`, k = first..first + BLOCK, with an error bound for each: K is off by
-    /// at most that much.
+    /// K at `t + i h (k + 1/2)`, k = first..first + BLOCK. `periodic`: the line ends with half of the period of
+    /// a lattice that all losses are on.
     pub fn block(
         &mut self,
-        t: f64,
-        h: f64,
+        (t, h): (f64, f64),
         first: usize,
         reach: usize,
-    ) -> Result<([Complex; BLOCK], [f64; BLOCK]), AccountingError> {
-        let mut values = [Complex::ZERO; BLOCK];
-        let mut errors = [0.0; BLOCK];
+        periodic: bool,
+    ) -> Result<Block, AccountingError> {
+        let mut block = Block {
+            values: [Complex::ZERO; BLOCK],
+            errors: [0.0; BLOCK],
+            envelopes: [0.0; BLOCK],
+        };
+        let tau = |k: usize| h * ((first + k) as f64 + 0.5);
         if self.parts.mu_sq > 0.0 {
-            for (k, value) in values.iter_mut().enumerate() {
-                let z = Complex::new(t, h * ((first + k) as f64 + 0.5));
-                *value = z.mul(z).add(z).scale(0.5 * self.parts.mu_sq);
+            for k in 0..BLOCK {
+                let z = Complex::new(t, tau(k));
+                block.values[k] = z.mul(z).add(z).scale(0.5 * self.parts.mu_sq);
+                block.envelopes[k] = block.values[k].re;
             }
         }
         let (w, sign) = power(self.direction, t);
@@ -159,9 +175,14 @@ impl Run<'_, '_> {
             };
             let nodes = self.tables.get(owner, &law, &scope)?;
             let level = moment(nodes, w).k0;
-            line.add(nodes, level, count, digits, &mut values, &mut errors);
+            let (values, errors) = (&mut block.values, &mut block.errors);
+            let logarithms = line.add(nodes, level, count, digits, values, errors);
+            let atoms = Atoms::new(&law, nodes, w, level, periodic);
+            for (k, ln) in logarithms.into_iter().enumerate() {
+                block.envelopes[k] += count * atoms.at(sign * tau(k), ln);
+            }
         }
-        Ok((values, errors))
+        Ok(block)
     }
 
     /// The nodes of one law for the powers of a line and an edge on them.

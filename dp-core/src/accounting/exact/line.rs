@@ -26,7 +26,7 @@ impl Line {
         self.h.abs() * (self.first + BLOCK) as f64
     }
 
-    /// Adds `count * log E r^w` of one law to a block's values, and its error to the errors.
+    /// Adds `count * log E r^w` of one law to a block's values, and its error to the errors; the logarithms themselves.
     ///
     /// `level` is `log E r^w` at the real part; the nodes' own quadrature error is `e^-digits`.
     pub fn add(
@@ -37,7 +37,8 @@ impl Line {
         digits: f64,
         values: &mut [Complex; BLOCK],
         errors: &mut [f64; BLOCK],
-    ) {
+    ) -> [Complex; BLOCK] {
+        let mut logarithms = [Complex::ZERO; BLOCK];
         let near_one = level < NEAR_ONE;
         let (sums, size) = if near_one {
             self.excess(nodes)
@@ -46,16 +47,23 @@ impl Line {
         };
         // Size bounds the absolute sum, so rounding and quadrature error are relative to it.
         let sum_error = size * (SUM_ROUNDING + 4.0 * libm::exp(-digits));
-        for ((value, error), sum) in values.iter_mut().zip(errors.iter_mut()).zip(sums) {
+        for (k, ((value, error), sum)) in values
+            .iter_mut()
+            .zip(errors.iter_mut())
+            .zip(sums)
+            .enumerate()
+        {
             let (ln, modulus) = if near_one {
                 (sum.ln_1p(), libm::hypot(1.0 + sum.re, sum.im))
             } else {
                 (sum.ln().add(Complex::new(level, 0.0)), sum.abs())
             };
+            logarithms[k] = ln;
             *value = value.add(ln.scale(count));
             // |m'^n - m^n| <= (|m| + e)^n - |m|^n for any m' within e of m.
             *error += count * (libm::log1p(sum_error / modulus) + 4.0 * f64::EPSILON * ln.abs());
         }
+        logarithms
     }
 
     /// `E[r^w - 1 - w (r - 1)] = E r^w - 1`: what cancels in the mean is taken out of every term.

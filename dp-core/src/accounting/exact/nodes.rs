@@ -4,7 +4,7 @@
 //! every `E_Q[r^w]` that [`Scope`] covers, is below `e^{-digits}`: the trapezoid rule where it needs few nodes,
 //! panels of Gauss-Legendre nodes where the loss turns fast or a half-line has an end. docs/accounting.md derives both.
 
-use super::density::{Density, LN_PHI_0};
+use super::density::{At, Density, LN_PHI_0};
 use super::panel;
 use crate::accounting::AccountingError;
 use crate::accounting::law::{Direction, Law};
@@ -18,6 +18,8 @@ pub(super) struct Node {
     pub(super) loss: f64,
     /// `weight (e^loss - 1)`, what P has more than Q here.
     pub(super) gain: f64,
+    /// Whether the law has this point itself, not a density around it.
+    pub(super) atom: bool,
 }
 
 impl Node {
@@ -27,6 +29,7 @@ impl Node {
         weight: 0.0,
         loss: 0.0,
         gain: 0.0,
+        atom: false,
     };
 
     fn atom(ln_weight: f64, loss: f64) -> Self {
@@ -41,6 +44,7 @@ impl Node {
             weight,
             loss,
             gain,
+            atom: true,
         }
     }
 }
@@ -106,8 +110,9 @@ impl Scope {
 
 /// Above this power times slope the nodes are chosen for one power alone.
 pub(super) const WIDE: f64 = 40.0;
-/// Trapezoid nodes that are preferred to panels.
-const PREFERRED: f64 = 700.0;
+
+/// Stretches that are skipped where nothing counts.
+const STRIDES: [f64; 8] = [1e9, 1e7, 1e5, 1e3, 100.0, 10.0, 2.0, 0.25];
 
 /// Writes nodes into a slice, one after the other.
 pub(super) struct Writer<'a> {
@@ -226,10 +231,11 @@ fn line(
     };
     // With a moment far from one only its own power is summed, so 0 and 1 needn't be served.
     let own = floor > 2.0 || scope.below;
-    let matters = |y: f64| {
-        let at = density.at(y);
+    // How far the integrand is above what counts, in natural digits.
+    let margin = |at: &At| {
         let cut = match scope.edge {
-            Some(edge) if scope.below => {
+            // In the other direction the share rises to the right, which `skip` would have to know.
+            Some(edge) if scope.below && edge.direction == Direction::Remove => {
                 let over = edge.distance(at.loss).max(0.0);
                 -over * over
             }
@@ -245,18 +251,37 @@ fn line(
         } else {
             at.ln_base + at.loss.max(0.0)
         };
-        most.max(rest) + cut >= -scope.digits
+        most.max(rest) + cut + scope.digits
+    };
+    let power = scope.high.max(if own { 0.0 } else { 1.0 });
+    let skip = |y: f64, at: &At| {
+        let missing = -margin(at);
+        if missing <= 0.0 {
+            return 0.0;
+        }
+        // Over a stride the integrand's logarithm rises by at most this much a unit: the loss is steepest at its end,
+        // the normal density falls from zero on.
+        let rise = |stride: f64| power * density.steepness(y, y + stride) - y;
+        for stride in STRIDES {
+            if rise(stride) * stride <= missing {
+                return stride;
+            }
+        }
+        0.0
     };
     let fall = density.fall(scope.low).max(density.fall(scope.high));
     let step = trapezoid_step(density, scope, fall);
-    let few = (to - from) / step <= PREFERRED || alone && scope.frequency == 0.0;
+    // The mass is within some ten standard deviations of a mode; what is far from it is skipped.
+    let expected = (to - from).min(24.0) / step;
+    let few = expected <= 0.5 * out.nodes.len() as f64 || alone && scope.frequency == 0.0;
     if few && scope.edge.is_none() {
-        return trapezoid(density, (from, to), step, ln_share, &matters, out);
+        return trapezoid(density, (from, to), step, ln_share, &skip, out);
     }
     let (mut y, mut half) = (from, panel::WIDEST);
     while y < to {
-        if ![y, y + 0.5, y + 1.0].into_iter().any(&matters) {
-            y += 1.0;
+        let empty = skip(y, &density.at(y));
+        if empty > 0.0 {
+            y += empty;
             continue;
         }
         half = panel::half_width(density, scope, fall, y, 1.6 * half);
@@ -269,7 +294,7 @@ fn line(
     Ok(())
 }
 
-fn point(at: &super::density::At, ln_width: f64) -> Node {
+fn point(at: &At, ln_width: f64) -> Node {
     let ln_weight = at.ln_base + ln_width;
     let weight = libm::exp(ln_weight);
     let gain = if at.excess.is_finite() {
@@ -282,6 +307,7 @@ fn point(at: &super::density::At, ln_width: f64) -> Node {
         weight,
         loss: at.loss,
         gain,
+        atom: false,
     }
 }
 
@@ -303,42 +329,28 @@ fn trapezoid_step(density: &Density<'_>, scope: &Scope, fall: f64) -> f64 {
     best
 }
 
-/// Trapezoid nodes; cells that `matters` rules out are left out, in strides that double, so that the
-/// cost follows the mass and not the range.
+/// Trapezoid nodes; `skip` tells how far from a point nothing counts, so that the cost follows the mass and
+/// not the range.
 fn trapezoid(
     density: &Density<'_>,
     (from, to): (f64, f64),
     step: f64,
     ln_share: f64,
-    matters: &impl Fn(f64) -> bool,
+    skip: &impl Fn(f64, &At) -> f64,
     out: &mut Writer<'_>,
 ) -> Result<(), AccountingError> {
     let ln_step = libm::log(step) + ln_share;
-    let mut at = libm::floor(from / step);
-    let last = libm::ceil(to / step);
-    // Nodes within a standard deviation of one that matters are kept: the integrand can't rise from
-    // nothing within a stride of that length.
-    let cell = libm::ceil(0.5 / step).max(1.0);
-    let mut left = matters(at * step);
-    let mut stride = cell;
-    while at <= last {
-        let right = matters((at + stride) * step);
-        if left || right {
-            if stride > cell {
-                stride = libm::floor(0.5 * stride).max(cell);
-                continue;
-            }
-            for _ in 0..cell as u32 {
-                let x = at * step;
-                out.push(point(&density.at(x), ln_step))?;
-                at += 1.0;
-            }
+    let (mut k, last) = (libm::floor(from / step), libm::ceil(to / step));
+    while k <= last {
+        let y = k * step;
+        let at = density.at(y);
+        let empty = libm::floor(skip(y, &at) / step);
+        if empty >= 1.0 {
+            k += empty;
         } else {
-            at += stride;
-            // The stride stays short: a narrow mode must not be jumped over.
-            stride = (2.0 * stride).min(4.0 * cell);
+            out.push(point(&at, ln_step))?;
+            k += 1.0;
         }
-        left = right;
     }
     Ok(())
 }
@@ -377,6 +389,7 @@ fn half_lines(
                 weight: up.weight + up.gain,
                 loss: -up.loss,
                 gain: -up.gain,
+                atom: false,
             })?;
         }
         y += 2.0 * half;
@@ -407,10 +420,10 @@ fn laplace(rate: f64, mu: f64, scope: &Scope, out: &mut Writer<'_>) -> Result<()
     while left > 0.0 {
         for (node, weight) in panel::rule() {
             let x = y + half * (1.0 + node);
-            out.push(Node::atom(
-                ln_half - x + libm::log(half * weight),
-                loss(2.0 * x - mu),
-            ))?;
+            out.push(Node {
+                atom: false,
+                ..Node::atom(ln_half - x + libm::log(half * weight), loss(2.0 * x - mu))
+            })?;
         }
         y += 2.0 * half;
         left -= 1.0;

@@ -166,6 +166,8 @@ pub(super) struct Spacing {
 
 /// How much larger than the result the integrand may be, natural digits.
 const CANCELLATION: f64 = 16.0;
+/// The same where the step would be tiny otherwise.
+const CROWDED: f64 = 24.0;
 /// The same where small losses are split off, which takes the cancellation out of the sum.
 const SPLIT_OFF: f64 = 60.0;
 /// Crossings that are tried.
@@ -181,7 +183,6 @@ impl Spacing {
         ln_delta: f64,
         thorough: bool,
     ) -> Result<Self, AccountingError> {
-        let limit = if thorough { SPLIT_OFF } else { CANCELLATION };
         let mut best: Option<Self> = None;
         let mut at = *saddle;
         for _ in 0..CROSSINGS {
@@ -201,6 +202,11 @@ impl Spacing {
             if right_period < 1.5 * left_period {
                 break;
             }
+            let limit = match (thorough, right_period > 6.0 * left_period) {
+                (true, _) => SPLIT_OFF,
+                (false, true) => CROWDED,
+                (false, false) => CANCELLATION,
+            };
             at = Saddle::new(run, 0.85 * at.t)?;
             if at.ln_delta(epsilon) - ln_delta > limit {
                 break;

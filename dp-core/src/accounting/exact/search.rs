@@ -26,6 +26,8 @@ const FAIR_ERROR: f64 = 1e-4;
 const SMOOTHING: f64 = 0.03;
 /// Sizes that are tried, each three times the last.
 const SMOOTHINGS: u32 = 4;
+/// Relative width of an epsilon that needs no second look.
+const NARROW: f64 = 1e-8;
 /// A delta whose relative error bound is above this is not given.
 const MAX_ERROR: f64 = 0.5;
 
@@ -153,12 +155,11 @@ fn smoothed(
     apart: f64,
     mut query: impl FnMut(&mut Run<'_, '_>) -> Result<Bounds, AccountingError>,
 ) -> Result<Bounds, AccountingError> {
-    let failure = match query(run) {
-        Err(failure @ AccountingError::NotConverged { .. }) => failure,
-        answer => return answer,
-    };
-    let AccountingError::NotConverged { epsilon, .. } = failure else {
-        return Err(failure);
+    let answer = query(run);
+    let epsilon = match answer {
+        Err(AccountingError::NotConverged { epsilon, .. }) => epsilon,
+        Err(AccountingError::WorkspaceTooSmall { .. }) => apart,
+        _ => return answer,
     };
     let given = run.parts;
     let mut extra = SMOOTHING * epsilon.max(1e-6);
@@ -175,7 +176,7 @@ fn smoothed(
         }
         extra *= 3.0;
     }
-    Err(failure)
+    answer
 }
 
 fn one_delta(
@@ -199,7 +200,7 @@ fn one_delta(
             best = Some(point);
         }
         // Where rare losses spoil the saddle's guess, the step was chosen for the wrong delta.
-        if point.error <= FAIR_ERROR || point.ln_delta > expected - NEAR_ENOUGH {
+        if point.error <= FAIR_ERROR || !(point.ln_delta <= expected - NEAR_ENOUGH) {
             break;
         }
         expected = point.ln_delta;
@@ -212,7 +213,8 @@ fn one_delta(
 
 /// Refuses a bound too wide to be of use.
 fn useful(point: Point, epsilon: f64) -> Result<Point, AccountingError> {
-    if point.error > MAX_ERROR {
+    // A NaN is no bound either.
+    if !(point.error <= MAX_ERROR) {
         return Err(AccountingError::NotConverged {
             epsilon,
             relative_error: point.error,
@@ -227,10 +229,37 @@ fn one_epsilon(
     ln_target: f64,
     marks: &mut [Mark],
 ) -> Result<Bounds, AccountingError> {
-    if let Some(bounds) = by_saddle(run, kernel, ln_target, marks)? {
-        return Ok(bounds);
+    let first = match by_saddle(run, kernel, ln_target, marks) {
+        Err(AccountingError::WorkspaceTooSmall { .. }) => None,
+        first => first?,
+    };
+    match first {
+        Some(bounds) if bounds.relative_width() <= NARROW || bounds.upper == 0.0 => Ok(bounds),
+        // Cancellation ate its digits: a contour with the small losses split off has none.
+        Some(bounds) => Ok(
+            match step_by_step(run, kernel, ln_target, bounds.estimate, marks) {
+                Ok(other) => bounds.and(other),
+                Err(_) => bounds,
+            },
+        ),
+        None => {
+            // Many events that matter a little each, or few that rarely do.
+            let saddle = Saddle::of_ln_delta(run, ln_target)?;
+            let many = step_by_step(run, kernel, ln_target, saddle.epsilon.max(0.0), marks);
+            match many {
+                Ok(bounds) if bounds.relative_width() < FAIR_ERROR => Ok(bounds),
+                _ => {
+                    let start = sum_of_deltas(&run.parts, run.direction, ln_target)?;
+                    let few = step_by_step(run, kernel, ln_target, start, marks);
+                    match (many, few) {
+                        (Ok(a), Ok(b)) => Ok(a.and(b)),
+                        (Ok(a), Err(_)) => Ok(a),
+                        (Err(_), b) => b,
+                    }
+                }
+            }
+        }
     }
-    step_by_step(run, kernel, ln_target, marks)
 }
 
 /// Draws a contour where the answer is thought to be, looks up the answer on it, and draws the next
@@ -278,15 +307,16 @@ fn by_saddle(
     Ok(None)
 }
 
-/// As above for losses that are nearly discrete, where the saddle's guess says little: from the epsilon
-/// at which the events' deltas would add up to the target, by secant steps in a bracket.
+/// As above for losses that are nearly discrete, where the saddle's guess says little: from a given epsilon,
+/// by secant steps in a bracket.
 fn step_by_step(
     run: &mut Run<'_, '_>,
     kernel: Kernel,
     ln_target: f64,
+    start: f64,
     marks: &mut [Mark],
 ) -> Result<Bounds, AccountingError> {
-    let mut near = sum_of_deltas(&run.parts, run.direction, ln_target)?;
+    let mut near = start;
     let (mut low, mut high) = (0.0f64, f64::INFINITY);
     let mut last: Option<(f64, f64)> = None;
     let mut error = f64::INFINITY;
@@ -298,14 +328,22 @@ fn step_by_step(
             ln_delta: ln_target,
             thorough: true,
         };
-        let contour = Contour::new(run, plan, saddle, marks)?;
+        let contour = match Contour::new(run, plan, saddle, marks) {
+            Err(AccountingError::WorkspaceTooSmall { .. }) => break,
+            contour => contour?,
+        };
         let point = contour.at(near)?;
         error = point.error;
-        if point.error >= 1.0 {
-            // Nothing was learnt; another epsilon would not do better.
+        // Where only an upper bound is known, it may yet say that this epsilon is too large.
+        let blind = !(point.error < 1.0);
+        let miss = if blind {
+            point.ln_upper() - ln_target
+        } else {
+            point.ln_delta - ln_target
+        };
+        if blind && miss > 0.0 {
             break;
         }
-        let miss = point.ln_delta - ln_target;
         if miss.abs() < CLOSE && point.error < MAX_ERROR {
             return on_contour(&contour, ln_target, near);
         }
@@ -318,12 +356,13 @@ fn step_by_step(
             Some((x, y)) if (miss - y) / (near - x) < 0.0 => (miss - y) / (near - x),
             _ => -saddle.t,
         };
-        last = Some((near, miss));
+        last = (!blind).then_some((near, miss));
         let next = near - miss / slope;
-        near = if next > low && next < high {
+        near = if next > low && !blind && next < high {
             next
         } else if high.is_finite() {
-            0.5 * (low + high)
+            // The two may be orders of magnitude apart.
+            libm::sqrt(low.max(1e-3 * high) * high)
         } else {
             2.0 * low
         };

@@ -13,6 +13,7 @@ use super::nodes::{Edge, power};
 use super::saddle::{Guard, Spacing};
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
+use crate::accounting::law::Law;
 
 /// Natural digits below delta that the part taken out may still reach.
 const DIGITS: f64 = 19.0;
@@ -29,7 +30,14 @@ pub(super) fn apply(
     ln_delta: f64,
     marks: &mut [Mark],
 ) -> Option<Guard> {
-    if epsilon <= 0.0 {
+    let density = |law: &Law| {
+        matches!(
+            law,
+            Law::Mixture(_) | Law::TwoSided { .. } | Law::Truncated { .. } | Law::Replaced { .. }
+        )
+    };
+    // Atoms among the large losses turn for ever; the one of a replacement is at loss zero.
+    if epsilon <= 0.0 || !run.parts.others().all(|(law, _)| density(&law)) {
         return None;
     }
     let (edge, guard) = highest_edge(run, spacing.t, epsilon, ln_delta)?;

@@ -3,8 +3,8 @@
 use super::cumulants::Parts;
 use super::kernel::Kernel;
 use super::laplace::{self, Steps};
-use crate::accounting::event::MAX_COUNT;
 use crate::accounting::law::Law;
+use crate::accounting::reduce::MAX_COUNT;
 use crate::accounting::{AccountingError, Bounds, Run};
 
 /// The kind of sum that a run needs.

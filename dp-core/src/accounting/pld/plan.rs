@@ -2,10 +2,10 @@
 //!
 //! Nothing here needs to be right for the bounds to be right: a bad plan makes them wide.
 
-use super::super::event::MAX_COUNT;
 use super::super::hockey::hockey;
 use super::super::law::{Direction, Law};
 use super::super::normal::mills;
+use super::super::reduce::MAX_COUNT;
 use super::super::{AccountingError, Run};
 use super::discretise::{Curve, opposite};
 

@@ -1,4 +1,6 @@
 //! Rényi accounting: an upper bound that composes by adding.
+//!
+//! The argument is in `docs/proofs/accounting-rdp.md`.
 
 mod density;
 mod line;
@@ -6,8 +8,8 @@ mod minimum;
 mod moment;
 mod panel;
 
-use super::event::MAX_COUNT;
 use super::law::{DIRECTIONS, Direction, Law};
+use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Bounds, Run};
 use minimum::{Search, minimum};
 use moment::ln_moment;
@@ -23,7 +25,8 @@ use moment::ln_moment;
 ///
 /// # Precision
 /// The conversion itself costs 1% to 15% of epsilon; the order is optimal to 1e-6, at which epsilon is to 1e-11.
-/// [`Event::BallsInBinsGaussian`](super::Event::BallsInBinsGaussian) is refused.
+/// [`Event::BallsInBinsGaussian`](super::Event::BallsInBinsGaussian) is refused, and so is a sampled Laplace event of a rate
+/// below about 1e-60 ([`AccountingError::OutOfRange`]).
 ///
 /// # References
 /// Mironov, arXiv:1702.07476; Canonne, Kamath, Steinke, arXiv:2004.00010 (proposition 12); Asoodeh et al., arXiv:2001.05990.
@@ -54,6 +57,10 @@ impl Accountant for Rdp {
         if nothing(&run)? {
             return Ok(Bounds::ZERO);
         }
+        let (none, some) = (libm::exp(ln_none), -libm::expm1(ln_none));
+        if epsilon >= largest_loss(&run)? {
+            return Ok(only_upper((some * (1.0 + 1e-14)).max(f64::MIN_POSITIVE)));
+        }
         let ln_delta = worst(
             |direction, t| {
                 // log delta <= K(t) - t eps + t log t - (1 + t) log(1 + t), for every t > 0.
@@ -62,7 +69,6 @@ impl Accountant for Rdp {
             },
             NEGLIGIBLE,
         )?;
-        let (none, some) = (libm::exp(ln_none), -libm::expm1(ln_none));
         // Any t proves it, and so does 1.
         let finite = libm::exp(ln_delta.min(0.0)).max(f64::MIN_POSITIVE);
         Ok(only_upper(

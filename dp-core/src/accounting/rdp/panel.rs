@@ -19,13 +19,13 @@ const HALF: [(f64, f64); 8] = [
     (0.989_400_934_991_649_9, 0.027_152_459_411_754_095),
 ];
 /// Parameters of the Bernstein ellipses that are tried.
-const ELLIPSES: [f64; 4] = [3.5, 5.0, 8.0, 14.0];
+const ELLIPSES: [f64; 7] = [3.5, 5.0, 8.0, 14.0, 50.0, 300.0, 5000.0];
 /// Digits (natural) that are wanted of the sum.
 const DIGITS: f64 = 34.0;
 /// Deepest halving of the range.
 const DEPTH: usize = 64;
 /// Most intervals that one integral may take.
-const MAX_INTERVALS: u32 = 100_000;
+const MAX_INTERVALS: u32 = 20_000;
 
 /// A positive integrand, its logarithm and a bound on it off the real line.
 trait Integrand {

@@ -1,0 +1,150 @@
+//! What a run did: its events with counts, from flags or from a list in JSON.
+
+use std::fs;
+use std::path::Path;
+
+use dp_core::accounting::{Adjacency, Event, GaussianMixture, Run};
+use serde_json::Value;
+
+use super::error::AccountError;
+use super::fields::Fields;
+use super::spec::Step;
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct History {
+    pub adjacency: Adjacency,
+    pub events: Vec<(Event, u64)>,
+    /// Each event with its count, in words.
+    pub described: Vec<String>,
+}
+
+impl History {
+    /// A run in which nothing happened yet.
+    pub fn empty(adjacency: Adjacency) -> Self {
+        Self {
+            adjacency,
+            events: Vec::new(),
+            described: Vec::new(),
+        }
+    }
+
+    /// The run with one more step.
+    pub fn with(&self, step: Step) -> Self {
+        let mut history = self.clone();
+        history.push(step);
+        history
+    }
+
+    pub fn push(&mut self, step: Step) {
+        self.events.push((step.event, step.count));
+        self.described.push(step.described);
+    }
+
+    /// As the accountant takes it.
+    pub fn run(&self) -> Run<'_> {
+        Run {
+            adjacency: self.adjacency,
+            events: &self.events,
+        }
+    }
+
+    /// Whether an event is about all records of a person.
+    pub fn has_groups(&self) -> bool {
+        let group = |event: &Event| matches!(event, Event::GroupPoissonGaussian { .. });
+        self.events.iter().any(|(event, _)| group(event))
+    }
+}
+
+/// The events in a file, a JSON array.
+pub fn read(path: &Path, adjacency: Adjacency) -> Result<History, AccountError> {
+    let text = fs::read_to_string(path).map_err(|source| AccountError::Read {
+        path: path.to_owned(),
+        source,
+        flag: "--events",
+    })?;
+    let named =
+        |problem: AccountError| AccountError::problem(format!("{}, {problem}", path.display()));
+    let value: Value = serde_json::from_str(&text).map_err(|error| {
+        AccountError::problem(format!(
+            "{} is not JSON ({error}); see --help for what --events takes",
+            path.display()
+        ))
+    })?;
+    list(value, adjacency).map_err(named)
+}
+
+/// The events in a JSON array.
+pub fn list(value: Value, adjacency: Adjacency) -> Result<History, AccountError> {
+    let Value::Array(items) = value else {
+        return Err(AccountError::problem(
+            "the events are not a JSON array: put the objects in [ ]",
+        ));
+    };
+    let mut history = History::empty(adjacency);
+    for (index, item) in items.into_iter().enumerate() {
+        let step = event(item, adjacency)
+            .map_err(|problem| AccountError::problem(format!("event {}: {problem}", index + 1)))?;
+        history.push(step);
+    }
+    Ok(history)
+}
+
+fn event(item: Value, adjacency: Adjacency) -> Result<Step, AccountError> {
+    let expected = "the mechanism's values and count";
+    let mut fields = Fields::of(item, expected)?;
+    let Some(mechanism) = fields.take("mechanism") else {
+        let spec = fields.spec()?;
+        fields.finish("an event")?;
+        return spec.resolve(adjacency);
+    };
+    let count = fields.whole("count")?.unwrap_or(1);
+    let times = if count == 1 { "time" } else { "times" };
+    macro_rules! get {
+        ($kind:ident $name:literal) => {{
+            let value = fields.$kind($name)?;
+            fields.required($name, value)?
+        }};
+    }
+    let (event, words) = match mechanism.as_str() {
+        Some("approximate-dp") => {
+            let (epsilon, delta) = (get!(number "epsilon"), get!(number "delta"));
+            let words = format!("({epsilon}, {delta})-DP mechanism");
+            (Event::ApproximateDp { epsilon, delta }, words)
+        }
+        Some("zcdp") => {
+            let rho = get!(number "rho");
+            let words = format!("{rho}-zCDP mechanism");
+            (Event::ZeroConcentratedDp { rho }, words)
+        }
+        Some("randomized-response") => {
+            let (noise, buckets) = (get!(number "random_probability"), get!(small "buckets"));
+            let words = format!(
+                "randomised response of {buckets} answers, random with probability {noise}"
+            );
+            (Event::RandomizedResponse { noise, buckets }, words)
+        }
+        Some("mixture") => {
+            let (shifts, parts) = (get!(numbers "shifts"), get!(numbers "probabilities"));
+            let sigma = get!(number "sigma");
+            let mixture = GaussianMixture::new(&shifts, &parts, sigma)?;
+            let words = format!(
+                "Gaussian mixture of {} parts, noise multiplier {sigma}",
+                shifts.len()
+            );
+            (Event::MixtureGaussian(mixture), words)
+        }
+        _ => {
+            return Err(AccountError::problem(format!(
+                "mechanism {mechanism} is not approximate-dp, zcdp, randomized-response or mixture: \
+                 name one, or leave it out for a sampler with noise"
+            )));
+        }
+    };
+    fields.finish(&format!("mechanism {mechanism}"))?;
+    Ok(Step {
+        event,
+        count,
+        described: format!("{count} {times} a {words}"),
+    })
+}
