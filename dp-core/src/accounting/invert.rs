@@ -180,3 +180,18 @@ fn root(
     }
     Ok((x, wide))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Point;
+
+    #[test]
+    fn a_delta_of_zero_has_bounds() {
+        let zero = Point {
+            ln_delta: f64::NEG_INFINITY,
+            error: 1e-12,
+        };
+        let bounds = zero.bounds();
+        assert_eq!((bounds.lower, bounds.upper), (0.0, f64::MIN_POSITIVE));
+    }
+}

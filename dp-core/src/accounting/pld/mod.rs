@@ -211,7 +211,7 @@ impl Accountant for Pld<'_> {
         if let Some(law) = alone(&run)? {
             let [remove, add] = DIRECTIONS;
             let worse = hockey(&law, remove, epsilon)?.bounds();
-            return Ok(worse.max(hockey(&law, add, epsilon)?.bounds()));
+            return worse.max(hockey(&law, add, epsilon)?.bounds()).checked();
         }
         self.worse(&run, |pld, direction, enough| {
             pld.delta_one_way(&run, direction, epsilon, enough)
@@ -233,7 +233,7 @@ impl Accountant for Pld<'_> {
                 let curve = |e| hockey(&law, direction, e);
                 worse = worse.max(invert(curve, libm::log(delta), 0.0, -1.0)?);
             }
-            return Ok(worse);
+            return worse.checked();
         }
         self.worse(&run, |pld, direction, enough| {
             pld.epsilon_one_way(&run, direction, delta, enough)
