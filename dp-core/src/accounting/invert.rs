@@ -13,6 +13,13 @@ impl Point {
     /// A delta known as `(value +- error) e^ln_scale`; where the value is no better than its error
     /// only the upper bound is of use.
     pub fn scaled(value: f64, error: f64, ln_scale: f64) -> Self {
+        // No number is no bound; whoever gets it refuses it.
+        if value.is_nan() || error.is_nan() {
+            return Self {
+                ln_delta: f64::NAN,
+                error: f64::NAN,
+            };
+        }
         // A value inside its error is replaced by the largest that it can be, as an error of one.
         if value > error {
             Self {
