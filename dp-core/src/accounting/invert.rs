@@ -13,11 +13,11 @@ impl Point {
     /// A delta known as `(value +- error) e^ln_scale`; where the value is no better than its error
     /// only the upper bound is of use.
     pub fn scaled(value: f64, error: f64, ln_scale: f64) -> Self {
-        // No number is no bound; whoever gets it refuses it.
-        if value.is_nan() || error.is_nan() {
+        // `max` below would make the least delta of a NaN.
+        if value.is_nan() || error.is_nan() || ln_scale.is_nan() {
             return Self {
-                ln_delta: f64::NAN,
-                error: f64::NAN,
+                ln_delta: 0.0,
+                error: f64::INFINITY,
             };
         }
         // A value inside its error is replaced by the largest that it can be, as an error of one.
@@ -191,6 +191,18 @@ fn root(
 #[cfg(test)]
 mod tests {
     use super::Point;
+
+    #[test]
+    fn a_nan_promises_nothing() {
+        for (value, error, ln_scale) in [
+            (f64::NAN, 1e-9, 0.0),
+            (0.5, f64::NAN, 0.0),
+            (0.5, 1e-9, f64::NAN),
+        ] {
+            let bounds = Point::scaled(value, error, ln_scale).bounds();
+            assert_eq!((bounds.lower, bounds.upper), (0.0, 1.0));
+        }
+    }
 
     #[test]
     fn a_delta_of_zero_has_bounds() {
