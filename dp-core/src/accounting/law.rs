@@ -5,6 +5,10 @@ use super::mixture::Mixture;
 
 /// A pair P (the record's data is in) against Q (it is not, or is another's).
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to put a mixture on"
+)]
 pub(super) enum Law {
     /// `N(mu, 1)` against `N(0, 1)`.
     Shift { mu: f64 },

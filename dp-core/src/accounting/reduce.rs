@@ -173,7 +173,7 @@ impl Event {
                 Ok(Law::Lattice(Lattice::approximate(epsilon, delta)))
             }
             Self::ZeroConcentratedDp { rho } => {
-                if !(rho >= 0.0 && rho <= 1e12) {
+                if !(0.0..=1e12).contains(&rho) {
                     return Err(AccountingError::InvalidRho { rho });
                 }
                 Ok(Law::ZeroConcentrated { rho })

@@ -205,7 +205,10 @@ fn delta_one_way(
             best = Some(point);
         }
         // Where rare losses spoil the saddle's guess, the step was chosen for the wrong delta.
-        if point.error <= FAIR_ERROR || !(point.ln_delta <= expected - NEAR_ENOUGH) {
+        if point.error <= FAIR_ERROR
+            || point.ln_delta.is_nan()
+            || point.ln_delta > expected - NEAR_ENOUGH
+        {
             break;
         }
         expected = point.ln_delta;
@@ -219,7 +222,7 @@ fn delta_one_way(
 /// Refuses a bound too wide to be of use.
 fn useful(point: Point, epsilon: f64) -> Result<Point, AccountingError> {
     // A NaN is no bound either.
-    if !(point.error <= MAX_ERROR) {
+    if point.error.is_nan() || point.error > MAX_ERROR {
         return Err(AccountingError::NotConverged {
             epsilon,
             relative_error: point.error,
@@ -340,7 +343,7 @@ fn step_by_step(
         let point = contour.at(near)?;
         error = point.error;
         // Where only an upper bound is known, it may yet say that this epsilon is too large.
-        let blind = !(point.error < 1.0);
+        let blind = point.error.is_nan() || point.error >= 1.0;
         let miss = if blind {
             point.ln_upper() - ln_target
         } else {

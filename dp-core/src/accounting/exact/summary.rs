@@ -8,6 +8,10 @@ use crate::accounting::reduce::MAX_COUNT;
 use crate::accounting::{AccountingError, Bounds, Run};
 
 /// The kind of sum that a run needs.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is no heap to put a law on"
+)]
 pub(super) enum Summary<'a> {
     /// No finite loss but zero.
     Nothing,
@@ -69,7 +73,7 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
     let (mut others, mut times) = (0usize, 0u64);
     let mut single = None;
     let mut lattice: Option<Kernel> = None;
-    let mut on_lattice = true;
+    let (mut on_lattice, mut bins) = (true, false);
     let mut laplace: Option<Steps> = None;
     let mut all_laplace = true;
     for &(event, count) in run.events {
@@ -108,6 +112,7 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             }
             _ => on_lattice = false,
         }
+        bins |= matches!(law, Law::Bins { .. });
         others += 1;
         times = times.saturating_add(count);
         single = Some(law);
@@ -145,6 +150,8 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             }))
         }
         (Some(law), _) if times == 1 && mu_sq == 0.0 => Summary::Single(law),
+        // Its loss is a sum of log-normals, for which there are no nodes.
+        _ if bins => return Err(AccountingError::UndefinedEngine),
         (Some(_), _)
             if all_laplace && laplace.is_some_and(|steps| steps.n <= laplace::MAX_COUNT) =>
         {

@@ -12,8 +12,7 @@ mod reach;
 use self::compose::{Workspace, compose};
 use self::discretise::Side;
 use self::plan::Plan;
-use super::hockey::hockey;
-use super::invert::invert;
+use super::hockey::{hockey, one_epsilon};
 use super::law::{DIRECTIONS, Direction, Law};
 use super::{Accountant, AccountingError, Bounds, Run};
 
@@ -176,6 +175,12 @@ impl<'w> Pld<'w> {
         if !plan::check(run)? {
             return Ok(Bounds::ZERO);
         }
+        for (event, count) in run.events {
+            // Each point of its curve is an integral of its own, and a grid asks for thousands.
+            if *count > 0 && matches!(event.law(run.adjacency)?, Law::Bins { .. }) {
+                return Err(AccountingError::UndefinedEngine);
+            }
+        }
         let [remove, add] = DIRECTIONS;
         let worse = one_way(self, remove, 0.0)?;
         if plan::symmetric(run)? {
@@ -230,8 +235,7 @@ impl Accountant for Pld<'_> {
         if let Some(law) = alone(&run)? {
             let mut worse = Bounds::ZERO;
             for direction in DIRECTIONS {
-                let curve = |e| hockey(&law, direction, e);
-                worse = worse.max(invert(curve, libm::log(delta), 0.0, -1.0)?);
+                worse = worse.max(one_epsilon(&law, direction, libm::log(delta))?);
             }
             return worse.checked();
         }
