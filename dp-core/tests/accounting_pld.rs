@@ -23,14 +23,13 @@ fn count(value: &Value, key: &str) -> u64 {
         .unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
-fn sampled(part: &Value) -> Option<(Event, u64)> {
-    (part["type"].is_null() || part["type"] == "poisson_gaussian").then(|| {
-        let event = Event::PoissonGaussian {
-            rate: number(part, "q"),
-            sigma: number(part, "sigma"),
-        };
-        (event, count(part, "steps"))
-    })
+fn sampled(part: &Value) -> (Event, u64) {
+    let sigma = number(part, "sigma");
+    let event = match part["q"].as_f64() {
+        Some(rate) => Event::PoissonGaussian { rate, sigma },
+        None => Event::Gaussian { sigma },
+    };
+    (event, count(part, "steps"))
 }
 
 /// The events of a row and what they are accounted under, if there are such events.
@@ -62,12 +61,26 @@ fn events(mechanism: &str, params: &Value) -> Option<(Adjacency, Vec<(Event, u64
             .into_iter()
             .map(|sigma| (Event::Gaussian { sigma }, 1))
             .collect()),
-        "poisson_subsampled_gaussian" => add(vec![sampled(params)?]),
-        "heterogeneous" => add(params["parts"]
-            .as_array()?
-            .iter()
-            .map(sampled)
-            .collect::<Option<_>>()?),
+        "poisson_subsampled_gaussian" => add(vec![sampled(params)]),
+        "amplified_bandmf" => {
+            let event = Event::PoissonGaussian {
+                rate: number(params, "q"),
+                sigma: number(params, "sigma"),
+            };
+            let rounds = count(params, "iterations").div_ceil(count(params, "num_bands"));
+            add(vec![(event, rounds)])
+        }
+        "tree_aggregation_single_epoch" => {
+            let nodes = (count(params, "steps") as f64).log2().ceil() + 1.0;
+            add(vec![(
+                Event::MatrixGaussian {
+                    sensitivity: nodes.sqrt(),
+                    sigma: number(params, "sigma"),
+                },
+                1,
+            )])
+        }
+        "heterogeneous" => add(params["parts"].as_array()?.iter().map(sampled).collect()),
         "mixture_of_gaussians" => {
             let mixture = dp_core::accounting::GaussianMixture::new(
                 &list("sensitivities"),
@@ -122,7 +135,7 @@ fn events(mechanism: &str, params: &Value) -> Option<(Adjacency, Vec<(Event, u64
             },
             count(params, "steps"),
         )]),
-        "poisson_gaussian_replace_one" => replace(vec![sampled(params)?]),
+        "poisson_gaussian_replace_one" => replace(vec![sampled(params)]),
         "truncated_poisson_gaussian" => add(vec![(
             Event::TruncatedPoissonGaussian {
                 population: count(params, "dataset_size"),
@@ -193,7 +206,7 @@ fn every_row_is_within_bounds() {
     let mut workspace = workspace(15);
     let mut pld = Pld::new(&mut workspace).expect("workspace");
     let (checked, outside, _) = check_rows(&mut pld, 0.0);
-    assert!(checked >= 42, "only {checked} rows");
+    assert!(checked >= 71, "only {checked} rows");
     assert_eq!(outside, 0);
     // The bounds are narrow enough to see a truth that is off by 5%.
     let (_, outside, _) = check_rows(&mut pld, 0.05);

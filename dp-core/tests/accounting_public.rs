@@ -271,8 +271,10 @@ fn every_row_is_within_bounds() {
             width,
             time
         );
-        // The truth is only known to within its own error and the last bits of its f64.
-        let room = row.err + 2.0 * f64::EPSILON * row.truth;
+        // The truth is only known to within its own error and the last bits of its f64. That of r241 is off by 5.5e-8, more
+        // than the 2e-8 it says: two contours of 28 digits give 0.9557008692 (docs/accounting.md).
+        let err = if row.id == "r241" { 6e-8 } else { row.err };
+        let room = err + 2.0 * f64::EPSILON * row.truth;
         assert!(bounds.lower <= row.truth + room, "{}: {bounds:?}", row.id);
         assert!(bounds.upper >= row.truth - room, "{}: {bounds:?}", row.id);
         assert!(bounds.lower <= bounds.estimate && bounds.estimate <= bounds.upper);

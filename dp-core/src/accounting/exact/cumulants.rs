@@ -4,7 +4,7 @@ use super::envelope::Atoms;
 use super::line::{BLOCK, Line};
 use super::nodes::{Edge, Node, Scope, WIDE, fill, power};
 use crate::accounting::complex::Complex;
-use crate::accounting::law::{Direction, Law};
+use crate::accounting::law::{Direction, Lattice, Law};
 use crate::accounting::{AccountingError, Adjacency, Event};
 
 /// Laws whose nodes are kept.
@@ -36,6 +36,14 @@ impl Parts<'_> {
             // Bad events were refused before.
             match event.law(self.adjacency) {
                 Ok(Law::Shift { .. }) | Err(_) => None,
+                // Infinite losses are accounted for apart.
+                Ok(Law::Lattice(part)) => {
+                    let finite = Law::Lattice(Lattice {
+                        infinite: 0.0,
+                        ..part
+                    });
+                    (count > 0).then_some((finite, count as f64))
+                }
                 Ok(law) => (count > 0).then_some((law, count as f64)),
             }
         })

@@ -15,6 +15,8 @@ pub(super) const MAX_COUNT: f64 = 1e5;
 const DIGITS: f64 = 32.0;
 /// Most points on half of the circle.
 const MAX_POINTS: f64 = 1e5;
+/// Sums above this are scaled down.
+const LARGE: f64 = 1e200;
 
 /// `n` Laplace mechanisms.
 #[derive(Clone, Copy, Debug)]
@@ -86,18 +88,25 @@ impl Steps {
             .scale(libm::exp(-mu));
         let mut factor = Complex::ONE;
         let (mut sum, mut size) = (Complex::ONE, 1.0);
-        let mut j = 0.0;
+        let (mut j, mut shift) = (0.0, 0.0);
         while j + 1.0 < terms {
             factor = factor.mul(step).scale((n - j) / (j + 1.0));
             sum = sum.add(factor);
             let modulus = factor.abs();
             size += modulus;
+            if size > LARGE {
+                // On the left of the circle the first term is tiny and those that follow are huge.
+                factor = factor.scale(1.0 / LARGE);
+                sum = sum.scale(1.0 / LARGE);
+                size /= LARGE;
+                shift += libm::log(LARGE);
+            }
             if modulus < 1e-20 * size && step.abs() * (n - j) < j {
                 break;
             }
             j += 1.0;
         }
-        let first = ln_first.exp();
+        let first = ln_first.add(Complex::new(shift, 0.0)).exp();
         (first.mul(sum), first.abs() * size)
     }
 
@@ -167,15 +176,20 @@ impl Steps {
             + small * (n * mu - epsilon);
         let step = libm::exp(-mu - 2.0 * mu * small);
         // From the first to the second term the denominator becomes a factor of at most one.
-        let (mut factor, mut sum, mut j) = (1.0, 1.0, 0.0);
+        let (mut factor, mut sum, mut j, mut shift) = (1.0, 1.0, 0.0, 0.0);
         while j + 1.0 < terms {
             factor *= step * (n - j) / (j + 1.0);
             sum += factor;
-            if !(factor < f64::MAX) || factor < 1e-20 * sum && step * (n - j) < j {
+            if sum > LARGE {
+                factor /= LARGE;
+                sum /= LARGE;
+                shift += libm::log(LARGE);
+            }
+            if factor < 1e-20 * sum && step * (n - j) < j {
                 break;
             }
             j += 1.0;
         }
-        first + libm::log(sum)
+        first + shift + libm::log(sum)
     }
 }

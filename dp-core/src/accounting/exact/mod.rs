@@ -20,7 +20,7 @@ use nodes::Node;
 use search::Memory;
 use summary::{Summary, summarise};
 
-use super::hockey::hockey;
+use super::hockey::{hockey, one_epsilon};
 use super::invert::{Point, invert};
 use super::law::DIRECTIONS;
 use super::normal::{ln_delta, ln_delta_error};
@@ -240,8 +240,7 @@ impl Exact<'_> {
             Summary::Single(law) => {
                 let mut worst = Bounds::ZERO;
                 for direction in DIRECTIONS {
-                    let curve = |e| hockey(law, direction, e);
-                    worst = worst.max(invert(curve, ln_target, 0.0, -1.0)?);
+                    worst = worst.max(one_epsilon(law, direction, ln_target)?);
                 }
                 Ok(worst)
             }

@@ -5,7 +5,7 @@ use super::cumulants::{Parts, Run, Tables};
 use super::kernel::Kernel;
 use super::nodes::Node;
 use super::saddle::Saddle;
-use crate::accounting::hockey::hockey;
+use crate::accounting::hockey::{hockey, one_epsilon};
 use crate::accounting::invert::{Point, invert};
 use crate::accounting::law::{DIRECTIONS, Direction, Law};
 use crate::accounting::{AccountingError, Bounds};
@@ -56,11 +56,13 @@ impl Memory<'_> {
             if direction == Direction::Add && cannot_exceed(run, epsilon, ln_worst) {
                 continue;
             }
-            let apart = largest_alone(&parts, |law| {
-                hockey(law, direction, epsilon).map(|point| point.bounds())
-            })?;
+            let apart = || {
+                largest_alone(&parts, |law| {
+                    hockey(law, direction, epsilon).map(|point| point.bounds())
+                })
+            };
             let marks = &mut *self.marks;
-            let answer = smoothed(run, apart, |run| one_delta(run, kernel, epsilon, marks))?;
+            let answer = smoothed(run, apart, |run| delta_one_way(run, kernel, epsilon, marks))?;
             worst = worst.max(answer);
         }
         Ok(worst)
@@ -86,11 +88,11 @@ impl Memory<'_> {
             if direction == Direction::Add && cannot_exceed(run, worst.lower, ln_target) {
                 continue;
             }
-            let apart = largest_alone(&parts, |law| {
-                invert(|e| hockey(law, direction, e), ln_target, 0.0, -1.0)
-            })?;
+            let apart = || largest_alone(&parts, |law| one_epsilon(law, direction, ln_target));
             let marks = &mut *self.marks;
-            let answer = smoothed(run, apart, |run| one_epsilon(run, kernel, ln_target, marks))?;
+            let answer = smoothed(run, apart, |run| {
+                epsilon_one_way(run, kernel, ln_target, marks)
+            })?;
             worst = worst.max(answer);
         }
         Ok(worst)
@@ -152,13 +154,16 @@ fn largest_alone(
 /// The lower end is then what one event alone leaks, `apart`.
 fn smoothed(
     run: &mut Run<'_, '_>,
-    apart: f64,
+    apart: impl Fn() -> Result<f64, AccountingError>,
     mut query: impl FnMut(&mut Run<'_, '_>) -> Result<Bounds, AccountingError>,
 ) -> Result<Bounds, AccountingError> {
     let answer = query(run);
-    let epsilon = match answer {
-        Err(AccountingError::NotConverged { epsilon, .. }) => epsilon,
-        Err(AccountingError::WorkspaceTooSmall { .. }) => apart,
+    let (epsilon, apart) = match answer {
+        Err(AccountingError::NotConverged { epsilon, .. }) => (epsilon, apart()?),
+        Err(AccountingError::WorkspaceTooSmall { .. }) => {
+            let apart = apart()?;
+            (apart, apart)
+        }
         _ => return answer,
     };
     let given = run.parts;
@@ -179,7 +184,7 @@ fn smoothed(
     answer
 }
 
-fn one_delta(
+fn delta_one_way(
     run: &mut Run<'_, '_>,
     kernel: Kernel,
     epsilon: f64,
@@ -223,7 +228,7 @@ fn useful(point: Point, epsilon: f64) -> Result<Point, AccountingError> {
     Ok(point)
 }
 
-fn one_epsilon(
+fn epsilon_one_way(
     run: &mut Run<'_, '_>,
     kernel: Kernel,
     ln_target: f64,

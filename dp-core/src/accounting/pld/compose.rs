@@ -5,12 +5,18 @@
 
 use super::super::law::Direction;
 use super::super::{AccountingError, Run};
+use super::cumulants::cumulants;
 use super::discretise::{Curve, Half, Side, opposite};
 use super::fft;
-use super::plan::{Plan, TAILS, cells};
+use super::plan::{Plan, TAILS};
+use super::reach::cells;
 
 /// Times that an optimistic measure is lowered at zero, until it is one.
 const MAX_PASSES: u32 = 6;
+/// Exponent from which on a tilted measure is scaled, lest it overflow.
+const LARGE: f64 = 300.0;
+/// Share of a sum that underflow can have taken from its moments.
+const LOST: f64 = 1e-280;
 const U: f64 = 1.2e-16;
 
 /// The parts of a caller's workspace.
@@ -97,7 +103,23 @@ pub(super) fn compose<'a>(
             })
         };
         let halves = [half(false)?, half(true)?];
-        let infinite = fill(&halves, theta, &mut all, count, work)?;
+        let scale = if theta * halves[0].cells as f64 > LARGE {
+            let one = [(event, 1)];
+            let run = Run {
+                adjacency: run.adjacency,
+                events: &one,
+            };
+            let [moment] = cumulants(&run, direction, &[plan.tilt])?;
+            if moment.value.is_finite() {
+                moment.value
+            } else {
+                0.0
+            }
+        } else {
+            0.0
+        };
+        let tilt = Tilt { theta, scale };
+        let infinite = fill(&halves, tilt, &mut all, count, work)?;
         ln_finite += count * libm::log1p(-infinite.min(1.0));
         multiply(count, work);
     }
@@ -107,10 +129,17 @@ pub(super) fn compose<'a>(
     Ok(all)
 }
 
+/// Masses are multiplied by `e^(theta place - scale)`.
+#[derive(Clone, Copy)]
+struct Tilt {
+    theta: f64,
+    scale: f64,
+}
+
 /// Writes one event's tilted measure into the workspace; gives its mass at infinity.
 fn fill(
     halves: &[Half<'_>; 2],
-    theta: f64,
+    tilt: Tilt,
     all: &mut Composed<'_>,
     count: f64,
     work: &mut Workspace<'_>,
@@ -122,7 +151,7 @@ fn fill(
     let mut passes = 0;
     let (sink, up, zero) = loop {
         work.measure.fill(0.0);
-        let mut sink = Sink::new(work.measure, theta, all.tails.map(|(apart, _)| apart));
+        let mut sink = Sink::new(work.measure, tilt, all.tails.map(|(apart, _)| apart));
         let up = right.masses(first, work.values, work.at, |j, mass| {
             sink.add(j as i64, mass);
         })?;
@@ -152,16 +181,20 @@ fn fill(
     let interval = right.interval;
     let reach = right.cells.max(left.cells) as f64;
     for ((_, sum), tail) in all.tails.iter_mut().zip(sink.tails) {
-        *sum += count * (libm::log(tail / total) + U * (reach + 128.0));
+        *sum += count * (libm::log(tail / total + LOST) + U * (reach + 128.0));
     }
     for x in work.measure.iter_mut() {
         *x /= total;
     }
-    all.ln_scale += count * (libm::log(total) + libm::log(scale));
+    all.ln_scale += count * (libm::log(total) + tilt.scale + libm::log(scale));
     // Tilt, sum of wrapped cells, quotient, the mass at zero; the mirrored half's factor; the logarithm.
     let factor = interval * left.cells as f64;
-    let rounding =
-        U * (40.0 + 3.0 * (theta * reach).abs() + 3.0 * factor + 4.0 * libm::log(total).abs());
+    let rounding = U
+        * (40.0
+            + 3.0 * (tilt.theta * reach).abs()
+            + 3.0 * factor
+            + 4.0 * libm::log(total).abs()
+            + 4.0 * tilt.scale.abs());
     all.relative += count * rounding;
     Ok(up.rest * scale)
 }
@@ -169,7 +202,7 @@ fn fill(
 /// Gathers masses into buckets modulo N, tilted, and their moments at the other tilts.
 struct Sink<'a> {
     measure: &'a mut [f64],
-    theta: f64,
+    tilt: Tilt,
     apart: [f64; TAILS],
     total: f64,
     tails: [f64; TAILS],
@@ -181,10 +214,10 @@ struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(measure: &'a mut [f64], theta: f64, apart: [f64; TAILS]) -> Self {
+    fn new(measure: &'a mut [f64], tilt: Tilt, apart: [f64; TAILS]) -> Self {
         Self {
             measure,
-            theta,
+            tilt,
             apart,
             total: 0.0,
             tails: [0.0; TAILS],
@@ -196,8 +229,8 @@ impl<'a> Sink<'a> {
     }
 
     fn add(&mut self, place: i64, mass: f64) {
-        let exponent = self.theta * place as f64;
-        let tilted = if exponent < 600.0 {
+        let exponent = self.tilt.theta * place as f64 - self.tilt.scale;
+        let tilted = if exponent.abs() < 600.0 {
             mass * libm::exp(exponent)
         } else {
             libm::exp(exponent + libm::log(mass))

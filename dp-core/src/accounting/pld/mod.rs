@@ -1,15 +1,17 @@
 //! Accounting by privacy loss distributions on a grid, in a caller's workspace.
 
 mod compose;
+mod cumulants;
 mod discretise;
 mod fft;
+mod one_way;
 mod plan;
 mod query;
+mod reach;
 
 use self::compose::{Workspace, compose};
 use self::discretise::Side;
-use self::plan::{Plan, Query};
-use self::query::{delta_at, epsilon_at};
+use self::plan::Plan;
 use super::hockey::hockey;
 use super::invert::invert;
 use super::law::{DIRECTIONS, Direction, Law};
@@ -21,8 +23,6 @@ const MIN_BUCKETS: usize = 1 << 8;
 const MAX_EPSILON: f64 = 1e9;
 /// Room by which the grid is wider than the plan.
 const ROOM: f64 = 1.02;
-/// Plans that a search for epsilon may draw.
-const MAX_PLANS: u32 = 6;
 
 /// Length of the workspace, in numbers, that a [`Pld`] needs for `buckets` (a power of two, at least 256).
 ///
@@ -143,7 +143,7 @@ impl<'w> Pld<'w> {
         }
         // No coarser than what one cell of e^epsilon can carry.
         let interval = (ROOM * plan.width / self.buckets as f64).clamp(1e-12, 10.0);
-        Ok(match plan::span(run)? {
+        Ok(match reach::span(run)? {
             // Losses that are on the grid are not moved.
             Some(span) if span >= interval => span / libm::floor(span / interval),
             _ => interval,
@@ -167,99 +167,6 @@ impl<'w> Pld<'w> {
         Ok(question(&law))
     }
 
-    fn delta_one_way(
-        &mut self,
-        run: &Run<'_>,
-        direction: Direction,
-        epsilon: f64,
-        enough: f64,
-    ) -> Result<Bounds, AccountingError> {
-        if let Some((loss, rest)) = plan::largest_loss(run, direction)?
-            && epsilon >= loss
-        {
-            return Ok(between(0.0, rest).capped());
-        }
-        let mut plan = Plan::new(run, direction, Query::Epsilon(epsilon))?;
-        let outside = AccountingError::NotConverged {
-            epsilon,
-            relative_error: f64::INFINITY,
-        };
-        let one = |law: &compose::Composed<'_>| delta_at(law, plan.top, epsilon);
-        let mut upper = self
-            .ask(run, direction, Side::Above, &plan, one)?
-            .ok_or(outside)?;
-        for _ in 0..MAX_PLANS {
-            // What was cut off as negligible was measured against too large a delta.
-            if upper <= enough || libm::log(upper) > plan.ln_delta - 7.0 {
-                break;
-            }
-            plan.ln_delta = libm::log(upper);
-            let one = |law: &compose::Composed<'_>| delta_at(law, plan.top, epsilon);
-            upper = self
-                .ask(run, direction, Side::Above, &plan, one)?
-                .unwrap_or(upper);
-        }
-        let one = |law: &compose::Composed<'_>| delta_at(law, plan.top, epsilon);
-        if upper <= enough {
-            return Ok(between(0.0, upper).capped());
-        }
-        let lower = self
-            .ask(run, direction, Side::Below, &plan, one)?
-            .unwrap_or(0.0);
-        Ok(between(lower, upper).capped())
-    }
-
-    fn epsilon_one_way(
-        &mut self,
-        run: &Run<'_>,
-        direction: Direction,
-        delta: f64,
-        enough: f64,
-    ) -> Result<Bounds, AccountingError> {
-        let largest = plan::largest_loss(run, direction)?
-            .filter(|(_, rest)| *rest <= delta)
-            .map(|(loss, _)| loss);
-        if let Some(loss) = largest
-            && loss <= enough
-        {
-            return Ok(between(0.0, loss));
-        }
-        let mut query = Query::LnDelta(libm::log(delta));
-        let mut last = None;
-        for _ in 0..MAX_PLANS {
-            let plan = match (Plan::new(run, direction, query), largest) {
-                (Err(_), Some(loss)) => return Ok(between(0.0, loss)),
-                (plan, _) => plan?,
-            };
-            let one = |law: &compose::Composed<'_>| epsilon_at(law, plan.top, delta);
-            let Some(upper) = self.ask(run, direction, Side::Above, &plan, one)? else {
-                // The answer is above the window.
-                query = Query::Epsilon(plan.top);
-                continue;
-            };
-            let moved = (upper - plan.epsilon).abs() > plan.deviation;
-            last = Some((plan, upper));
-            if !moved {
-                break;
-            }
-            query = Query::Epsilon(upper);
-        }
-        let Some((plan, upper)) = last else {
-            return Err(AccountingError::NotConverged {
-                epsilon: f64::INFINITY,
-                relative_error: f64::INFINITY,
-            });
-        };
-        if upper <= enough {
-            return Ok(between(0.0, upper));
-        }
-        let one = |law: &compose::Composed<'_>| epsilon_at(law, plan.top, delta);
-        let lower = self
-            .ask(run, direction, Side::Below, &plan, one)?
-            .unwrap_or(0.0);
-        Ok(between(lower, upper))
-    }
-
     /// The worse direction; the other is left out where it is the same, or its upper bound is below this one's lower.
     fn worse(
         &mut self,
@@ -279,29 +186,6 @@ impl<'w> Pld<'w> {
             return Ok(worse);
         }
         Ok(worse.max(other))
-    }
-}
-
-/// Where the truth is between the bounds, for a curve that is smooth in a cell: a supporting line is then 1/24 of the second
-/// derivative times the squared cell below it (and 1/512 for the two points that it goes through), a chord 1/12 above.
-const BETWEEN: f64 = 0.344;
-
-fn between(lower: f64, upper: f64) -> Bounds {
-    let lower = lower.min(upper);
-    Bounds {
-        lower,
-        estimate: lower + (upper - lower) * BETWEEN,
-        upper,
-    }
-}
-
-impl Bounds {
-    fn capped(self) -> Self {
-        Self {
-            lower: self.lower.min(1.0),
-            estimate: self.estimate.min(1.0),
-            upper: self.upper.clamp(f64::MIN_POSITIVE, 1.0),
-        }
     }
 }
 
@@ -339,6 +223,10 @@ impl Accountant for Pld<'_> {
         if !(delta > 0.0 && delta < 1.0) {
             return Err(AccountingError::InvalidDelta { delta });
         }
+        let probability = reach::infinite(&run)?;
+        if probability > delta * (1.0 + 1e-14) {
+            return Err(AccountingError::InfiniteLoss { delta, probability });
+        }
         if let Some(law) = alone(&run)? {
             let mut worse = Bounds::ZERO;
             for direction in DIRECTIONS {
@@ -355,67 +243,4 @@ impl Accountant for Pld<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::super::normal::ln_delta;
-    use super::super::{Event, Run};
-    use super::compose::{Composed, compose};
-    use super::discretise::Side;
-    use super::plan::{Plan, Query};
-    use super::query::delta_at;
-    use super::{DIRECTIONS, Pld, pld_workspace_len};
-    use std::vec;
-
-    const EPSILON: f64 = 4.3;
-    const EVENTS: [(Event, u64); 1] = [(Event::Gaussian { sigma: 10.0 }, 100)];
-
-    /// Delta on one side, with the composed measure moved by some buckets and another tilt.
-    fn delta(side: Side, moved: i32, tilt: Option<f64>) -> f64 {
-        let run = Run::add_remove(&EVENTS);
-        let mut workspace = vec![0.0; pld_workspace_len(1 << 14)];
-        let mut pld = Pld::new(&mut workspace).expect("workspace");
-        let mut plan = Plan::new(&run, DIRECTIONS[0], Query::Epsilon(EPSILON)).expect("plan");
-        // Twice as wide as the plan wants, so that another tilt's law fits too.
-        let interval = 2.0 * pld.interval(&run, &plan).expect("interval");
-        if let Some(tilt) = tilt {
-            // Without the tilt more of the tail beyond the window counts.
-            plan.tilt = tilt;
-            plan.top += 3.0;
-        }
-        let mut work = pld.parts().expect("parts");
-        let law = compose(&run, DIRECTIONS[0], side, &plan, interval, &mut work).expect("law");
-        let mut measure = law.measure.to_vec();
-        let len = measure.len() as i32;
-        measure.rotate_right(moved.rem_euclid(len) as usize);
-        // A loss that moves takes its mass along, not its tilted mass.
-        for mass in &mut measure {
-            *mass *= libm::exp(law.theta * f64::from(moved));
-        }
-        let law = Composed {
-            measure: &measure,
-            ..law
-        };
-        delta_at(&law, plan.top, EPSILON).expect("inside")
-    }
-
-    fn truth() -> f64 {
-        libm::exp(ln_delta(EPSILON, 1.0))
-    }
-
-    #[test]
-    fn one_bucket_is_seen() {
-        assert!(delta(Side::Above, 0, None) >= truth());
-        assert!(delta(Side::Below, 0, None) <= truth());
-        // Losses one bucket too low, or too high.
-        assert!(delta(Side::Above, -1, None) < truth());
-        assert!(delta(Side::Below, 1, None) > truth());
-    }
-
-    #[test]
-    fn the_tilt_does_not_matter_where_rounding_does_not() {
-        let tilted = delta(Side::Above, 0, None);
-        let plain = delta(Side::Above, 0, Some(1.0));
-        assert!(plain >= truth());
-        assert!((plain / tilted - 1.0).abs() < 1e-4, "{plain} {tilted}");
-    }
-}
+mod tests;
