@@ -11,7 +11,7 @@
 //!
 //! `RUSTC_BOOTSTRAP=1` lets the stable compiler take the coverage flags; with a nightly one it isn't needed. No sanitizer:
 //! dp-core forbids unsafe code. A finding prints the run as Rust code, and `cargo fuzz tmin -s none accounting FILE` makes it
-//! smaller. What was found and mended, and one input for each event, is in `seeds/accounting`; dp-core's test
+//! smaller. What was found and mended (`found_*`), and some of every event, is in `seeds/accounting`; dp-core's test
 //! `accounting_fuzz_corpus` asks about those again on every machine.
 #![no_main]
 

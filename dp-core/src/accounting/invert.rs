@@ -193,18 +193,6 @@ mod tests {
     use super::Point;
 
     #[test]
-    fn a_nan_promises_nothing() {
-        for (value, error, ln_scale) in [
-            (f64::NAN, 1e-9, 0.0),
-            (0.5, f64::NAN, 0.0),
-            (0.5, 1e-9, f64::NAN),
-        ] {
-            let bounds = Point::scaled(value, error, ln_scale).bounds();
-            assert_eq!((bounds.lower, bounds.upper), (0.0, 1.0));
-        }
-    }
-
-    #[test]
     fn a_delta_of_zero_has_bounds() {
         let zero = Point {
             ln_delta: f64::NEG_INFINITY,
