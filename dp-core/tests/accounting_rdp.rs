@@ -171,7 +171,7 @@ fn infinite_losses_come_off_delta() {
 
 #[test]
 fn extremes_are_errors_or_numbers() {
-    let mixed = [(poisson(1e-200, 0.05), 1 << 53), (poisson(0.5, 1e9), 3)];
+    let mixed = [(poisson(1e-18, 0.05), 1 << 53), (poisson(0.5, 1e9), 3)];
     for delta in [1e-300, 1e-9, 0.999_999] {
         let spent = Rdp.epsilon(Run::add_remove(&mixed), delta);
         assert!(spent.is_ok_and(|b| b.upper >= 0.0), "{spent:?}");
