@@ -143,24 +143,34 @@ pub fn calibrate_noise<A: Accountant, const N: usize>(
     adjacency: Adjacency,
     target: Target,
     range: RangeInclusive<f64>,
-    mut events: impl FnMut(f64) -> [(Event, u64); N],
+    events: impl FnMut(f64) -> [(Event, u64); N],
 ) -> Result<f64, AccountingError> {
     target.check()?;
     let (min, max) = ends(&range)?;
-    let cost = |noise: f64| {
-        let events = events(noise);
-        let run = Run {
-            adjacency,
-            events: &events,
-        };
-        Ok(accountant.epsilon(run, target.delta)?.upper)
-    };
+    let cost = cost(accountant, adjacency, target.delta, events);
     let range = Range {
         cheap: max,
         dear: min,
         guess: 1.0,
     };
     noise(cost, target, range)
+}
+
+/// What the events cost, by the parameter that they are given for.
+fn cost<A: Accountant, const N: usize>(
+    accountant: &mut A,
+    adjacency: Adjacency,
+    delta: f64,
+    mut events: impl FnMut(f64) -> [(Event, u64); N],
+) -> impl FnMut(f64) -> Result<f64, AccountingError> {
+    move |x| {
+        let events = events(x);
+        let run = Run {
+            adjacency,
+            events: &events,
+        };
+        Ok(accountant.epsilon(run, delta)?.upper)
+    }
 }
 
 fn noise(
@@ -200,18 +210,11 @@ pub fn calibrate_rate<A: Accountant, const N: usize>(
     adjacency: Adjacency,
     target: Target,
     range: RangeInclusive<f64>,
-    mut events: impl FnMut(f64) -> [(Event, u64); N],
+    events: impl FnMut(f64) -> [(Event, u64); N],
 ) -> Result<f64, AccountingError> {
     target.check()?;
     let (min, max) = ends(&range)?;
-    let cost = |rate: f64| {
-        let events = events(rate);
-        let run = Run {
-            adjacency,
-            events: &events,
-        };
-        Ok(accountant.epsilon(run, target.delta)?.upper)
-    };
+    let cost = cost(accountant, adjacency, target.delta, events);
     let range = Range {
         cheap: min,
         dear: max,

@@ -4,7 +4,7 @@
 
 use super::invert::{Point, invert};
 use super::law::Law;
-use super::normal::{ln_delta, ln_delta_error, mills};
+use super::normal::{LN_SQRT_2PI, ln_delta, ln_delta_error, mills};
 use super::rdp::largest_laplace_loss;
 use super::reduce::MAX_COUNT;
 use super::{Accountant, AccountingError, Bounds, MAX_SIGMA, MIN_SIGMA, Run};
@@ -141,7 +141,7 @@ fn of_pure(epsilon: f64) -> f64 {
     let mut x = small.min(libm::sqrt(2.0 * epsilon));
     for _ in 0..60 {
         let ratio = mills(x);
-        let ln_tail = -0.5 * x * x - 0.918_938_533_204_672_8 + libm::log(ratio);
+        let ln_tail = -0.5 * x * x - LN_SQRT_2PI + libm::log(ratio);
         let step = (ln_tail + target) * ratio;
         x += step;
         if step.abs() <= 1e-15 * x {

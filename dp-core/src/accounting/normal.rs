@@ -1,6 +1,7 @@
 //! Tails of the normal law and the hockey-stick divergence of two of them, without cancellation.
 
-const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
+/// Logarithm of the square root of 2 pi.
+pub(super) const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 const SQRT_HALF_PI: f64 = 1.253_314_137_315_500_3;
 const FRAC_1_SQRT_2: f64 = core::f64::consts::FRAC_1_SQRT_2;
 
@@ -47,7 +48,7 @@ fn mills_slope(x: f64) -> f64 {
 }
 
 /// Nodes and weights of the 16-point Gauss-Legendre rule on [-1, 1], positive half.
-const GAUSS: [(f64, f64); 8] = [
+pub(super) const GAUSS: [(f64, f64); 8] = [
     (0.095_012_509_837_637_44, 0.189_450_610_455_068_5),
     (0.281_603_550_779_258_9, 0.182_603_415_044_923_6),
     (0.458_016_777_657_227_4, 0.169_156_519_395_002_54),

@@ -1,8 +1,9 @@
 //! `K(z) = sum_i n_i log E[e^{z L_i}]`, the cumulants of the whole run, on and off the real line.
 
 use super::envelope::Atoms;
+use super::fill::fill;
 use super::line::{BLOCK, Line};
-use super::nodes::{Edge, Node, Scope, WIDE, fill, power};
+use super::nodes::{Edge, Node, Scope, WIDE, power};
 use crate::accounting::complex::Complex;
 use crate::accounting::law::{Direction, Lattice, Law};
 use crate::accounting::{AccountingError, Adjacency, Event};

@@ -1,9 +1,10 @@
 //! Losses on a line: a base density and a likelihood ratio, both analytic in a strip around the reals.
 
 use crate::accounting::mixture::{Mixture, log_ratio_of_one};
+use crate::accounting::normal::LN_SQRT_2PI;
 
-/// `-log(sqrt(2 pi))`.
-pub(super) const LN_PHI_0: f64 = -0.918_938_533_204_672_8;
+/// Logarithm of the normal density at 0.
+pub(super) const LN_PHI_0: f64 = -LN_SQRT_2PI;
 
 /// A pair over one Gaussian coordinate y.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ mod contour;
 mod cumulants;
 mod density;
 mod envelope;
+mod fill;
 mod kernel;
 mod laplace;
 mod line;

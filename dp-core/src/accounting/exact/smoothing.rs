@@ -7,8 +7,9 @@
 
 use super::contour::Mark;
 use super::cumulants::moment;
+use super::fill::fill;
 use super::line::{BLOCK, Line};
-use super::nodes::{Node, Scope, fill};
+use super::nodes::{Node, Scope};
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
 use crate::accounting::law::Law;

@@ -1,6 +1,7 @@
 //! A run's cumulants, roughly: they only serve to plan, so nothing here can make a bound wrong.
 
 use super::super::law::{Direction, Lattice, Law};
+use super::super::normal::LN_SQRT_2PI;
 use super::super::normal::mills;
 use super::super::{AccountingError, Run};
 use super::discretise::{Curve, opposite};
@@ -15,7 +16,6 @@ const FEW: u32 = 512;
 const LN_LIMIT: f64 = -3000.0;
 /// The least variance, relative to the squared mean: below it is what cancellation leaves.
 const VARIANCE: f64 = 1e-13;
-const LN_SQRT_2PI: f64 = 0.918_938_533_204_672_8;
 
 /// Log moment generating function at one tilt, with its first two derivatives.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,9 +2,10 @@
 
 use crate::accounting::law::Direction;
 use crate::accounting::mixture::{Mixture, log_ratio_of_one};
+use crate::accounting::normal::LN_SQRT_2PI;
 
 /// Logarithm of 1 / sqrt(2 pi).
-pub(super) const LN_PHI_0: f64 = -0.918_938_533_204_672_8;
+pub(super) const LN_PHI_0: f64 = -LN_SQRT_2PI;
 
 /// `p = phi R(y)` against `q = phi` (a mixture) or against `q = phi R(-y)` (two-sided).
 #[derive(Clone, Copy, Debug)]

@@ -6,18 +6,8 @@ use super::moment::{Excess, ROUNDING, ln_gain};
 use crate::accounting::AccountingError;
 use crate::accounting::law::Direction;
 use crate::accounting::mixture::log_ratio_of_one;
+use crate::accounting::normal::GAUSS;
 
-/// Positive half of the 16-point rule on [-1, 1].
-const HALF: [(f64, f64); 8] = [
-    (0.095_012_509_837_637_44, 0.189_450_610_455_068_5),
-    (0.281_603_550_779_258_9, 0.182_603_415_044_923_6),
-    (0.458_016_777_657_227_4, 0.169_156_519_395_002_54),
-    (0.617_876_244_402_643_7, 0.149_595_988_816_576_73),
-    (0.755_404_408_355_003, 0.124_628_971_255_533_87),
-    (0.865_631_202_387_831_7, 0.095_158_511_682_492_78),
-    (0.944_575_023_073_232_6, 0.062_253_523_938_647_89),
-    (0.989_400_934_991_649_9, 0.027_152_459_411_754_095),
-];
 /// Parameters of the Bernstein ellipses that are tried.
 const ELLIPSES: [f64; 7] = [3.5, 5.0, 8.0, 14.0, 50.0, 300.0, 5000.0];
 /// Digits (natural) that are wanted of the sum.
@@ -78,7 +68,7 @@ fn integrate(
             continue;
         }
         missed.add(ln_error, 0.0);
-        for (node, weight) in HALF {
+        for (node, weight) in GAUSS {
             for sign in [-1.0, 1.0] {
                 let (ln, roundings) = f.ln(a + half + sign * half * node);
                 sum.add(ln + libm::log(half * weight), roundings);
