@@ -54,6 +54,9 @@ impl Complex {
 
     /// `log(1 + self)`, principal branch, without loss for small arguments.
     pub fn ln_1p(self) -> Self {
+        if self.re < -0.5 {
+            return Self::new(1.0 + self.re, self.im).ln();
+        }
         let norm = self.re * (2.0 + self.re) + self.im * self.im;
         Self::new(0.5 * libm::log1p(norm), libm::atan2(self.im, 1.0 + self.re))
     }

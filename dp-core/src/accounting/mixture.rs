@@ -170,6 +170,25 @@ impl Mixture {
         }
     }
 
+    /// Logarithm of the modulus and angle of the likelihood ratio at `y + i eta`.
+    pub fn turned_ratio(&self, y: f64, eta: f64) -> (f64, f64) {
+        if let Some(rate) = self.one_record() {
+            return turned_ratio_of_one(rate, self.shift_ratio(1, y), eta * self.mu[1]);
+        }
+        let exponent = |j: usize| self.ln_p[j] + self.shift_ratio(j, y);
+        let top = (0..self.len)
+            .map(exponent)
+            .fold(f64::NEG_INFINITY, f64::max);
+        let (mut re, mut im) = (0.0, 0.0);
+        for j in 0..self.len {
+            let size = libm::exp(exponent(j) - top);
+            let (sin, cos) = libm::sincos(eta * self.mu[j]);
+            re += size * cos;
+            im += size * sin;
+        }
+        (top + libm::log(libm::hypot(re, im)), libm::atan2(im, re))
+    }
+
     fn log_sum_exp(&self, y: f64) -> f64 {
         let mut top = f64::NEG_INFINITY;
         for j in 0..self.len {
@@ -181,6 +200,16 @@ impl Mixture {
         }
         top + libm::log(sum)
     }
+}
+
+/// Logarithm of the modulus and angle of `1 - rate + rate e^{v + i turn}`.
+pub(super) fn turned_ratio_of_one(rate: f64, v: f64, turn: f64) -> (f64, f64) {
+    let (sin, cos) = libm::sincos(turn);
+    // In units of the larger of 1 and e^v.
+    let unit = v.max(0.0);
+    let (out, hit) = ((1.0 - rate) * libm::exp(-unit), rate * libm::exp(v - unit));
+    let (re, im) = (out + hit * cos, hit * sin);
+    (unit + libm::log(libm::hypot(re, im)), libm::atan2(im, re))
 }
 
 /// `(log r, r - 1)` for `r = 1 - rate + rate e^v`.

@@ -3,9 +3,11 @@
 //! `delta(eps) = (1 / 2 pi i) integral over Re z = t > 0 of e^{K(z) - z eps} / (z (z + 1)) dz`, by
 //! the midpoint rule. docs/accounting.md derives it and every error term that [`Contour::at`] adds.
 
+use super::ceiling::{ln_ceiling, ln_ceiling_above};
 use super::cumulants::Run;
 use super::kernel::Kernel;
 use super::line::BLOCK;
+use super::nodes::Edge;
 use super::saddle::{Guard, Saddle, Spacing};
 use super::smoothing::Smoothing;
 use super::split;
@@ -21,6 +23,8 @@ const QUIET: u32 = 6;
 const FIRST_STOP: usize = 192;
 /// Relative error of delta at which a line is long enough, if it didn't die down.
 const ENOUGH: f64 = 2e-8;
+/// Relative size, of all that follows, at which the end is proven.
+const PROVEN: f64 = 1e-13;
 /// Natural digits below the sum at which the end of a line no longer counts.
 const DIED_DOWN: f64 = 34.0;
 
@@ -61,13 +65,18 @@ pub(super) struct Contour<'m> {
     count: usize,
     /// Points for which the laws' nodes are fine enough.
     reach: usize,
+    /// Points for which they don't fit.
+    too_far: usize,
     /// The line ends with the period of a lattice: nothing lies beyond.
     complete: bool,
-    /// Points at the end of which the largest stands for what follows.
-    window: usize,
-    /// The line was cut before the integrand had died down, and the curve was smoothed for it.
-    smoothed: bool,
-    /// What was split off and may yet reach epsilon.
+    /// The integrand died down.
+    quiet: bool,
+    /// Logarithm of a bound on `e^{K(z) - k0}` (what a split leaves of it) beyond the last point.
+    ceiling: f64,
+    /// Where the line was cut before the integrand had died down, and the curve was smoothed for it: a bound on the
+    /// smoothed curves' factors beyond the last point.
+    smoothed: Option<f64>,
+    /// What was split off, and may yet reach epsilon.
     leak: Option<Guard>,
 }
 
@@ -124,9 +133,11 @@ impl<'m> Contour<'m> {
             marks,
             count: 0,
             reach: (libm::ceil(bell.min(1e6) / BLOCK as f64) as usize + 1) * BLOCK,
+            too_far: usize::MAX,
             complete: false,
-            window: BLOCK,
-            smoothed: false,
+            quiet: false,
+            ceiling: 0.0,
+            smoothed: None,
             leak: None,
         };
         let mut short = 0;
@@ -135,11 +146,12 @@ impl<'m> Contour<'m> {
             if stop <= contour.count {
                 continue;
             }
-            let end = contour.extend(run, stop, epsilon)?;
+            let end = contour.extend(run, stop, epsilon, true)?;
             contour.complete = complete && contour.count == limit;
+            contour.prove(run, None)?;
             if end == End::DiedDown {
-                contour.window = QUIET as usize;
-                return Ok(contour);
+                contour.quiet = true;
+                return contour.proven(run, epsilon, limit);
             }
             if contour.complete || contour.at(epsilon)?.error <= ENOUGH {
                 return Ok(contour);
@@ -151,12 +163,11 @@ impl<'m> Contour<'m> {
                 }
                 continue;
             }
-            let spacing = contour.spacing;
-            contour.leak = split::apply(run, &spacing, epsilon, ln_delta, contour.line_mut());
+            contour.split(run, epsilon, ln_delta)?;
             if contour.leak.is_none() && short > 0 && last {
                 // The nodes for so long a line don't fit: back to one that they did fit.
                 contour.count = short;
-                contour.leak = split::apply(run, &spacing, epsilon, ln_delta, contour.line_mut());
+                contour.split(run, epsilon, ln_delta)?;
             }
             if contour.leak.is_some() {
                 short = contour.count;
@@ -166,9 +177,9 @@ impl<'m> Contour<'m> {
             }
             if last {
                 let excess = contour.tail(epsilon);
-                Smoothing::new(spacing.t, spacing.h, contour.count, excess)
-                    .apply(contour.line_mut())?;
-                contour.smoothed = true;
+                let spacing = contour.spacing;
+                let smoothing = Smoothing::new(spacing.t, spacing.h, contour.count, excess);
+                contour.smoothed = Some(smoothing.apply(contour.line_mut())?);
                 return Ok(contour);
             }
             // Not long enough even so: as before, and further.
@@ -180,26 +191,78 @@ impl<'m> Contour<'m> {
         Ok(contour)
     }
 
-    /// Lengthens the line up to `stop` points.
+    /// Splits small losses off, if that can be done.
+    fn split(
+        &mut self,
+        run: &mut Run<'_, '_>,
+        epsilon: f64,
+        ln_delta: f64,
+    ) -> Result<(), AccountingError> {
+        let spacing = self.spacing;
+        let cut = split::apply(run, &spacing, epsilon, ln_delta, self.line_mut());
+        self.leak = cut.map(|(_, guard)| guard);
+        self.prove(run, cut.map(|(edge, _)| edge))
+    }
+
+    /// Bounds what lies beyond the last point.
+    fn prove(&mut self, run: &mut Run<'_, '_>, edge: Option<Edge>) -> Result<(), AccountingError> {
+        if self.kernel == Kernel::Line {
+            let Spacing { t, h, k0, .. } = self.spacing;
+            let tau = h * (self.count as f64 + 0.5);
+            let ceiling = match edge {
+                Some(edge) => ln_ceiling_above(run, t, tau, edge)?,
+                None => ln_ceiling(run, t, tau)?,
+            };
+            self.ceiling = ceiling - k0;
+        }
+        Ok(())
+    }
+
+    /// Lengthens a line whose integrand has died down until that is proven.
+    fn proven(
+        mut self,
+        run: &mut Run<'_, '_>,
+        epsilon: f64,
+        limit: usize,
+    ) -> Result<Self, AccountingError> {
+        while self.count < limit {
+            let sum: f64 = (0..self.count).map(|k| self.term(k, epsilon).0.re).sum();
+            if self.beyond(epsilon) <= PROVEN * sum.abs() {
+                break;
+            }
+            let stop = (self.count + self.count / 4 + 1).min(limit);
+            if self.extend(run, stop, epsilon, false)? == End::NoRoom {
+                break;
+            }
+            self.prove(run, None)?;
+        }
+        Ok(self)
+    }
+
+    /// Lengthens the line up to `stop` points, or until it has died down.
     fn extend(
         &mut self,
         run: &mut Run<'_, '_>,
         stop: usize,
         epsilon: f64,
+        until_quiet: bool,
     ) -> Result<End, AccountingError> {
         let mut quiet = 0;
         let mut sum: f64 = (0..self.count).map(|k| self.term(k, epsilon).0.re).sum();
         while self.count < stop {
-            if self.count >= self.reach {
-                self.reach *= 2;
-            }
             let (t, h, first) = (self.spacing.t, self.spacing.h, self.count);
-            let periodic = self.kernel.half_period().is_some();
-            let mut block = run.block((t, h), first, self.reach, periodic);
-            if matches!(block, Err(AccountingError::WorkspaceTooSmall { .. })) {
-                block = run.block((t, h), first, first + BLOCK, periodic);
+            if first >= self.reach {
+                // Twice as far, or half-way to where the nodes didn't fit.
+                let middle = first + (self.too_far - first) / 2;
+                self.reach = (2 * self.reach).min(middle).max(first + BLOCK);
             }
-            let block = match block {
+            let periodic = self.kernel.half_period().is_some();
+            let block = match run.block((t, h), first, self.reach, periodic) {
+                Err(AccountingError::WorkspaceTooSmall { .. }) if self.reach > first + BLOCK => {
+                    self.too_far = self.reach;
+                    self.reach = (first + (self.reach - first) / 2).max(first + BLOCK);
+                    continue;
+                }
                 Err(AccountingError::WorkspaceTooSmall { .. }) if first >= BLOCK => {
                     return Ok(End::NoRoom);
                 }
@@ -224,7 +287,7 @@ impl<'m> Contour<'m> {
                 } else {
                     0
                 };
-                if quiet >= QUIET {
+                if until_quiet && quiet >= QUIET {
                     return Ok(End::DiedDown);
                 }
             }
@@ -275,9 +338,30 @@ impl<'m> Contour<'m> {
         (libm::log(ratio.max(f64::MIN_POSITIVE)) + DIED_DOWN).max(0.0)
     }
 
+    /// A bound on the sum of the terms beyond the last point, in the units of the terms.
+    fn beyond(&self, epsilon: f64) -> f64 {
+        if self.complete {
+            return 0.0;
+        }
+        let Spacing { t, h, .. } = self.spacing;
+        let n = self.count as f64;
+        match self.kernel {
+            // sum_{k >= n} 1 / |z (z + 1)| <= sum 1 / (t^2 + tau^2), convex in tau: below its integral from tau = h n on.
+            Kernel::Line => libm::exp(self.ceiling) * libm::atan2(t, h * n) / (h * t),
+            // Falls like the kernel up to half of the period.
+            Kernel::Lattice { .. } => {
+                let window = if self.quiet { QUIET as usize } else { BLOCK };
+                let last = (self.count.saturating_sub(window)..self.count)
+                    .map(|k| self.envelope(k, epsilon))
+                    .fold(0.0, f64::max);
+                2.0 * n * last
+            }
+        }
+    }
+
     /// Whether the line was long enough by itself.
     pub fn is_whole(&self) -> bool {
-        self.complete || self.window == QUIET as usize
+        self.complete || self.quiet
     }
 
     /// Real part of the line.
@@ -289,7 +373,7 @@ impl<'m> Contour<'m> {
     pub fn at(&self, epsilon: f64) -> Result<Point, AccountingError> {
         // As it is, and between the smoothed curves above and below.
         let (mut plain, mut above, mut below) = (0.0, 0.0, 0.0);
-        let (mut plain_error, mut error, mut last, mut last_smoothed) = (0.0, 0.0, 0.0f64, 0.0);
+        let (mut plain_error, mut error) = (0.0, 0.0);
         for (k, mark) in self.line().iter().enumerate() {
             let (term, loss) = self.term(k, epsilon);
             let term = term.mul(mark.factor);
@@ -301,21 +385,10 @@ impl<'m> Contour<'m> {
             let unsure = size * (libm::expm1(mark.error) + mark.factor_error + rounding);
             plain += term.re;
             plain_error += unsure;
-            let ending = k + self.window >= self.count;
-            // The terms may swing: the end of the line counts as its largest term.
-            // A split leaves nothing but densities, each term with one that dies down.
-            let yet = match (ending, self.leak) {
-                (false, _) => 0.0,
-                (true, Some(_)) => size,
-                (true, None) => self.envelope(k, epsilon),
-            };
-            last = last.max(yet);
-            if self.smoothed {
+            if self.smoothed.is_some() {
                 above += term.mul(mark.above).re;
                 below += term.mul(mark.below).re;
-                let most = mark.above.abs().max(mark.below.abs());
-                error += most * unsure;
-                last_smoothed = most * yet.max(size);
+                error += mark.above.abs().max(mark.below.abs()) * unsure;
             }
         }
         let scale = self.spacing.h / core::f64::consts::PI;
@@ -331,18 +404,11 @@ impl<'m> Contour<'m> {
         if let Some(leak) = self.leak {
             common += libm::exp(leak.ln_chernoff(epsilon) - base);
         }
-        // What lies beyond the last node: the terms fall at least like 1 / k^2 from here.
-        let beyond = if self.complete {
-            0.0
-        } else {
-            2.0 * self.count as f64
-        };
-        let (mut low, mut high) = (
-            plain - plain_error - common - beyond * last,
-            plain + plain_error + common + beyond * last,
-        );
-        if self.smoothed {
-            let room = error + common + beyond * last_smoothed;
+        let beyond = self.beyond(epsilon);
+        let room = plain_error + common + beyond;
+        let (mut low, mut high) = (plain - room, plain + room);
+        if let Some(end) = self.smoothed {
+            let room = error + common + beyond * end;
             if above - below + 2.0 * room < high - low {
                 (low, high) = (below - room, above + room);
             }

@@ -194,6 +194,27 @@ impl Run<'_, '_> {
         Ok(block)
     }
 
+    /// The nodes of one law for the power of `t + i tau`.
+    pub fn table(
+        &mut self,
+        owner: usize,
+        law: &Law,
+        count: f64,
+        t: f64,
+        tau: f64,
+    ) -> Result<&[Node], AccountingError> {
+        let (w, _) = power(self.direction, t);
+        let scope = Scope {
+            low: w,
+            high: w,
+            frequency: tau,
+            digits: digits(count),
+            edge: None,
+            below: false,
+        };
+        self.tables.get(owner, law, &scope)
+    }
+
     /// The nodes of one law for the powers of a line and an edge on them.
     pub fn edged(
         &mut self,

@@ -1,6 +1,6 @@
 //! Losses on a line: a base density and a likelihood ratio, both analytic in a strip around the reals.
 
-use crate::accounting::mixture::{Mixture, log_ratio_of_one};
+use crate::accounting::mixture::{Mixture, log_ratio_of_one, turned_ratio_of_one};
 use crate::accounting::normal::LN_SQRT_2PI;
 
 /// Logarithm of the normal density at 0.
@@ -26,7 +26,46 @@ pub(super) struct At {
     pub excess: f64,
 }
 
+/// The two factors of the likelihood ratio `up / down` at `y + i eta`, Q's density being normal times `down`.
+///
+/// For `0 <= eta sector <= pi/2`, `up` turns by an angle of at least 0, which rises with y and with eta, and `down` by at
+/// most 0, which rises towards 0 with y; `|up|` rises with y, `|down|` falls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turned {
+    pub ln_up: f64,
+    pub ln_down: f64,
+    pub angle_up: f64,
+    /// Minus the angle by which `down` turns.
+    pub angle_down: f64,
+}
+
 impl Density<'_> {
+    pub fn turned(&self, y: f64, eta: f64) -> Turned {
+        match *self {
+            Self::Mixture(pair) => {
+                let (ln_up, angle_up) = pair.turned_ratio(y, eta);
+                Turned {
+                    ln_up,
+                    ln_down: 0.0,
+                    angle_up,
+                    angle_down: 0.0,
+                }
+            }
+            Self::TwoSided { rate, mu, .. } => {
+                let (ln_up, angle_up) = turned_ratio_of_one(rate, mu * (y - 0.5 * mu), eta * mu);
+                // The conjugate of the ratio at -eta.
+                let (ln_down, angle_down) =
+                    turned_ratio_of_one(rate, -mu * (y + 0.5 * mu), eta * mu);
+                Turned {
+                    ln_up,
+                    ln_down,
+                    angle_up,
+                    angle_down,
+                }
+            }
+        }
+    }
+
     pub fn at(&self, y: f64) -> At {
         let normal = LN_PHI_0 - 0.5 * y * y;
         match *self {

@@ -1,9 +1,9 @@
-//! How large one event's moment may yet become further up the line.
+//! Where a line may well end: what one event's moment seems to come to further up.
 //!
 //! A sum may only end where nothing comes back. The moment of a density dies down; atoms turn for ever, and may meet again after
-//! they have cancelled. So each event has an envelope: a bound on `log |E r^w|` at this point and at all above it, which takes
-//! atoms by their whole weight. For a density part it is the part's size here, which is taken not to rise again
-//! (docs/accounting.md says where that is proven).
+//! they have cancelled. So each event has an envelope: what `log |E r^w|` is at this point and, most likely, at most above it, which
+//! takes atoms by their whole weight. On the period of a lattice that is proven; elsewhere it only tells where to ask for
+//! the proof ([`ceiling`](super::ceiling)).
 
 use super::nodes::Node;
 use crate::accounting::complex::Complex;

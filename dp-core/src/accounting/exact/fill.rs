@@ -7,12 +7,10 @@
 use super::density::{At, Density, LN_PHI_0};
 use super::nodes::{Node, Scope};
 use super::panel;
+use super::walk::Walk;
 use crate::accounting::AccountingError;
-use crate::accounting::law::{Direction, Law};
+use crate::accounting::law::Law;
 use crate::accounting::mixture::{Mixture, log_ratio_of_one};
-
-/// Stretches that are skipped where nothing counts.
-const STRIDES: [f64; 8] = [1e9, 1e7, 1e5, 1e3, 100.0, 10.0, 2.0, 0.25];
 
 /// Writes nodes into a slice, one after the other.
 struct Writer<'a> {
@@ -89,32 +87,6 @@ fn two_sided(rate: f64, mu: f64) -> Density<'static> {
     }
 }
 
-/// A floor of `log E_Q[r^w]`; at least 0, since the mean is at least that of a point outside (0, 1).
-fn level(density: &Density<'_>, w: f64) -> f64 {
-    if (0.0..=1.0).contains(&w) {
-        return 0.0;
-    }
-    let mut best = 0.0f64;
-    // A unit interval around the mode of each component holds a third of its mass or more: bound the
-    // integrand there from below by its ends and its middle, which is safe up to the unimodal slack taken off.
-    let slope = density.sector();
-    let sign = if w > 0.0 { 1.0 } else { -1.0 };
-    for power in [w.abs(), w.abs() - 1.0, w.abs() + 1.0, 0.5 * w.abs(), 0.0] {
-        for offset in [0.0, 4.0, 12.0, 24.0] {
-            let y = sign * power * slope - sign * offset;
-            let lowest = [-0.25, 0.0, 0.25]
-                .into_iter()
-                .map(|d| {
-                    let at = density.at(y + d);
-                    at.ln_base + w * at.loss
-                })
-                .fold(f64::INFINITY, f64::min);
-            best = best.max(lowest - 3.0);
-        }
-    }
-    best
-}
-
 /// A density on the whole line, its weights times `e^ln_share`.
 fn line(
     density: &Density<'_>,
@@ -122,69 +94,26 @@ fn line(
     ln_share: f64,
     out: &mut Writer<'_>,
 ) -> Result<(), AccountingError> {
-    let (from, to) = density.range(scope.digits, scope.low, scope.high);
-    let alone = scope.low == scope.high;
-    let floor = if alone && !scope.below {
-        level(density, scope.low)
-    } else {
-        0.0
-    };
-    // With a moment far from one only its own power is summed, so 0 and 1 needn't be served.
-    let own = floor > 2.0 || scope.below;
-    // How far the integrand is above what counts, in natural digits.
-    let margin = |at: &At| {
-        let cut = match scope.edge {
-            // In the other direction the share rises to the right, which `skip` would have to know.
-            Some(edge) if scope.below && edge.direction == Direction::Remove => {
-                let over = edge.distance(at.loss).max(0.0);
-                -over * over
-            }
-            _ => 0.0,
-        };
-        let powers = [scope.low, scope.high];
-        let most = powers
-            .into_iter()
-            .map(|w| at.ln_base + w * at.loss - floor)
-            .fold(f64::NEG_INFINITY, f64::max);
-        let rest = if own {
-            f64::NEG_INFINITY
-        } else {
-            at.ln_base + at.loss.max(0.0)
-        };
-        most.max(rest) + cut + scope.digits
-    };
-    let power = scope.high.max(if own { 0.0 } else { 1.0 });
-    let skip = |y: f64, at: &At| {
-        let missing = -margin(at);
-        if missing <= 0.0 {
-            return 0.0;
-        }
-        // Over a stride the integrand's logarithm rises by at most this much a unit: the loss is steepest at its end,
-        // the normal density falls from zero on.
-        let rise = |stride: f64| power * density.steepness(y, y + stride) - y;
-        for stride in STRIDES {
-            if rise(stride) * stride <= missing {
-                return stride;
-            }
-        }
-        0.0
-    };
+    let walk = Walk::new(density, scope);
+    let (from, to) = walk.range;
     let fall = density.fall(scope.low).max(density.fall(scope.high));
     let step = trapezoid_step(density, scope, fall);
     // The mass is within some ten standard deviations of a mode; what is far from it is skipped.
     let expected = (to - from).min(24.0) / step;
+    let alone = scope.low == scope.high;
     let few = expected <= 0.5 * out.nodes.len() as f64 || alone && scope.frequency == 0.0;
     if few && scope.edge.is_none() {
-        return trapezoid(density, (from, to), step, ln_share, &skip, out);
+        let ln_step = libm::log(step) + ln_share;
+        return walk.trapezoid(step, |_, at| out.push(point(at, ln_step)));
     }
     let (mut y, mut half) = (from, panel::WIDEST);
     while y < to {
-        let empty = skip(y, &density.at(y));
+        let empty = walk.empty(y, &density.at(y));
         if empty > 0.0 {
             y += empty;
             continue;
         }
-        half = panel::half_width(density, scope, fall, y, 1.6 * half);
+        half = panel::half_width(density, scope, (fall, 0.0), y, 1.6 * half);
         for (node, weight) in panel::rule() {
             let at = density.at(y + half * (1.0 + node));
             out.push(point(&at, libm::log(half * weight) + ln_share))?;
@@ -229,32 +158,6 @@ fn trapezoid_step(density: &Density<'_>, scope: &Scope, fall: f64) -> f64 {
     best
 }
 
-/// Trapezoid nodes; `skip` tells how far from a point nothing counts, so that the cost follows the mass and
-/// not the range.
-fn trapezoid(
-    density: &Density<'_>,
-    (from, to): (f64, f64),
-    step: f64,
-    ln_share: f64,
-    skip: &impl Fn(f64, &At) -> f64,
-    out: &mut Writer<'_>,
-) -> Result<(), AccountingError> {
-    let ln_step = libm::log(step) + ln_share;
-    let (mut k, last) = (libm::floor(from / step), libm::ceil(to / step));
-    while k <= last {
-        let y = k * step;
-        let at = density.at(y);
-        let empty = libm::floor(skip(y, &at) / step);
-        if empty >= 1.0 {
-            k += empty;
-        } else {
-            out.push(point(&at, ln_step))?;
-            k += 1.0;
-        }
-    }
-    Ok(())
-}
-
 /// The losses above zero of one record, and their mirror image.
 fn half_lines(
     rate: f64,
@@ -278,7 +181,7 @@ fn half_lines(
     out.push(Node::atom(libm::log(rest), 0.0))?;
     let (mut y, mut half) = (start, panel::WIDEST);
     while y < to {
-        half = panel::half_width(&density, &both, fall, y, 1.6 * half);
+        half = panel::half_width(&density, &both, (fall, 0.0), y, 1.6 * half);
         for (node, weight) in panel::rule() {
             let x = y + half * (1.0 + node);
             let up = point(&density.at(x), libm::log(half * weight));

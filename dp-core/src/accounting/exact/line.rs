@@ -53,11 +53,18 @@ impl Line {
             .zip(sums)
             .enumerate()
         {
-            let (ln, modulus) = if near_one {
+            let (mut ln, mut modulus) = if near_one {
                 (sum.ln_1p(), libm::hypot(1.0 + sum.re, sum.im))
             } else {
                 (sum.ln().add(Complex::new(level, 0.0)), sum.abs())
             };
+            let mut sum_error = sum_error;
+            if modulus < sum_error {
+                // All that is known is that it is small: one number of that size is as good as another.
+                modulus = sum_error;
+                sum_error *= 2.0;
+                ln = Complex::new(libm::log(modulus) + if near_one { 0.0 } else { level }, 0.0);
+            }
             logarithms[k] = ln;
             *value = value.add(ln.scale(count));
             // |m'^n - m^n| <= (|m| + e)^n - |m|^n for any m' within e of m.

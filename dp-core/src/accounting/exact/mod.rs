@@ -1,5 +1,6 @@
 //! The exact engine: closed forms where there are any, the contour integral elsewhere.
 
+mod ceiling;
 mod contour;
 mod cumulants;
 mod density;
@@ -15,6 +16,8 @@ mod search;
 mod smoothing;
 mod split;
 mod summary;
+mod turned;
+mod walk;
 
 use contour::Mark;
 use nodes::Node;
@@ -73,8 +76,8 @@ impl<const NODES: usize, const POINTS: usize> Default for Workspace<NODES, POINT
 /// The exact accountant, in memory that the caller lends.
 ///
 /// # Precision
-/// Relative width of a bound usually 1e-13 for Gaussian runs, 1e-11 otherwise, 1e-6 to 1e-3 where the loss is nearly
-/// discrete (a few steps at a small rate); docs/accounting.md derives the terms.
+/// Relative width of a bound usually 1e-13 for Gaussian runs, 1e-11 otherwise, 1e-8 where steps rarely matter, 1e-6 to 1 where the loss
+/// is nearly discrete (a handful of steps at a small rate); docs/accounting.md derives the terms.
 ///
 /// # References
 /// Zhu, Dong, Wang, arXiv:2106.08567 (characteristic functions); Balle, Wang, arXiv:1805.06530

@@ -66,8 +66,8 @@ pub(super) struct Edge {
     pub loss: f64,
 }
 
-/// Width of an edge, relative to its place: at loss zero `erfc(5.7)/2`, 3e-16, is on the other side.
-const SOFTNESS: f64 = 0.175;
+/// Width of an edge, relative to its place: at loss zero `erfc(6.25)/2`, 5e-19, is on the other side.
+const SOFTNESS: f64 = 0.16;
 
 impl Edge {
     /// Distance of a node's loss (log p/q) from the edge, in its widths.

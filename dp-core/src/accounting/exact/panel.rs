@@ -35,6 +35,7 @@ pub(super) fn rule() -> impl Iterator<Item = (f64, f64)> {
 
 /// Parameters of Bernstein ellipses that are tried.
 const ELLIPSES: [f64; 6] = [2.2, 3.0, 4.0, 6.0, 9.0, 14.0];
+const RIGHT_ANGLE: f64 = core::f64::consts::FRAC_PI_2;
 /// Least half-width.
 const LEAST: f64 = 1e-4;
 /// Largest half-width.
@@ -45,26 +46,28 @@ pub(super) const WIDEST: f64 = 2.0;
 ///
 /// The n-point rule errs by at most `64/15 M rho^{-2n} / (1 - rho^{-2})` (Trefethen, "Is Gauss quadrature better than
 /// Clenshaw-Curtis?", 2008, theorem 4.5), M the integrand's bound on the Bernstein ellipse of parameter rho, which
-/// reaches `half (rho + 1/rho)/2` along the line and `eta = half (rho - 1/rho)/2` across.
+/// reaches `half (rho + 1/rho)/2` along the line and `eta = half (rho - 1/rho)/2` across. `turned` is how far above the
+/// real line the integrand is taken already; then the ellipse must not let the ratio turn by more than a right angle.
 pub(super) fn half_width(
     density: &Density<'_>,
     scope: &Scope,
-    fall: f64,
+    (fall, turned): (f64, f64),
     y: f64,
     most: f64,
 ) -> f64 {
     let sector = density.sector();
+    let widest_angle = if turned > 0.0 { RIGHT_ANGLE } else { 2.8 };
     let power = scope.low.abs().max(scope.high.abs()).max(1.0);
     let mut half = most.min(WIDEST);
     while half > LEAST {
         for rho in ELLIPSES {
             let eta = 0.5 * half * (rho - 1.0 / rho);
-            if eta * sector > 2.8 {
+            if (eta + turned) * sector > widest_angle {
                 continue;
             }
             let over = half * (0.5 * (rho + 1.0 / rho) - 1.0);
             let (from, to) = (y - over, y + 2.0 * half + over);
-            let cosine = libm::cos(0.5 * eta * sector);
+            let cosine = libm::cos(0.5 * (eta + turned) * sector);
             let steep = density.steepness(from, to) / cosine;
             let along = over * (from.abs().max(to.abs()) + power * steep);
             // |erfc(a + ib)| <= 2 + e^{b^2 - a^2}

@@ -5,6 +5,7 @@
 //! `delta(u) >= 2 E delta(u V) - E delta(u W)`. Both are off by a term in s^2. On the contour they are factors:
 //! `E W^{-z} = e^{(z^2 + z) s^2/2}`, and `E V^{-z}` is the moment of one record at rate 1/2 and multiplier 1/s.
 
+use super::ceiling::turned_alone;
 use super::contour::Mark;
 use super::cumulants::moment;
 use super::fill::fill;
@@ -39,10 +40,10 @@ impl Smoothing {
         }
     }
 
-    /// Puts the factors on the points of the line.
-    pub fn apply(&self, marks: &mut [Mark]) -> Result<(), AccountingError> {
+    /// Puts the factors on the points of the line; a bound on both beyond its end.
+    pub fn apply(&self, marks: &mut [Mark]) -> Result<f64, AccountingError> {
         if self.s == 0.0 {
-            return Ok(());
+            return Ok(1.0);
         }
         let mut nodes = [Node::EMPTY; NODES];
         let law = Law::Mixture(Mixture::record(0.5, self.s));
@@ -75,6 +76,11 @@ impl Smoothing {
                 mark.error += 3.0 * errors[k];
             }
         }
-        Ok(())
+        // |below| <= 2 |middle| + |above|, both of which fall.
+        let end = self.h * marks.len() as f64;
+        let z = Complex::new(self.t, end);
+        let wide = libm::exp(half * z.mul(z).add(z).re);
+        let middle = level + turned_alone(&law, -self.t, level, end);
+        Ok(2.0 * libm::exp(middle) + wide)
     }
 }

@@ -22,14 +22,14 @@ const ROUNDING: f64 = 64.0 * f64::EPSILON;
 /// Ratio of two edges that are tried.
 const NEARBY: f64 = 1.2;
 
-/// Multiplies the points of a line by what remains; the bound on what was taken out, if anything was.
+/// Multiplies the points of a line by what remains; where it was cut and the bound on what was taken out, if anything was.
 pub(super) fn apply(
     run: &mut Run<'_, '_>,
     spacing: &Spacing,
     epsilon: f64,
     ln_delta: f64,
     marks: &mut [Mark],
-) -> Option<Guard> {
+) -> Option<(Edge, Guard)> {
     let density = |law: &Law| {
         matches!(
             law,
@@ -49,7 +49,7 @@ pub(super) fn apply(
         }
         return None;
     }
-    Some(guard)
+    Some((edge, guard))
 }
 
 /// Puts `1 - prod (1 - B/M)^n` on the points.

@@ -55,7 +55,8 @@ fn integrate(
         let ln_error = rule_error(f, a, b);
         let full = len + 2 > DEPTH || b - a <= 1e-12 * (b.abs() + 1e-3);
         budget = budget.saturating_sub(1);
-        if budget == 0 {
+        // A bound that is not a number bounds nothing.
+        if budget == 0 || ln_error.is_nan() {
             return Err(AccountingError::OutOfRange { value: ln_error });
         }
         if ln_error > level - DIGITS && !full {
@@ -102,14 +103,9 @@ fn excess(sum: &Sum, ln_missed: f64) -> Excess {
             error: 0.5,
         };
     }
-    let missed = if ln_missed.is_nan() {
-        0.0
-    } else {
-        libm::exp(ln_missed - ln)
-    };
     Excess {
         ln,
-        error: missed + ROUNDING * sum.size / sum.sum,
+        error: libm::exp(ln_missed - ln) + ROUNDING * sum.size / sum.sum,
     }
 }
 
