@@ -153,6 +153,26 @@ proptest! {
     }
 
     #[test]
+    fn a_look_covers_its_neighbourhood(
+        law in laws(),
+        t in between(-2.0, 3.0),
+        turns in between(-2.0, 3.0),
+        step in between(-5.0, 1.0),
+        remove: bool,
+    ) {
+        let a = if remove { 1.0 + t } else { -t };
+        let Some((plain, level)) = table(&law, a, 0.0, None) else { return Ok(()); };
+        let mut spread = Spread::new(&plain, a, 1.0);
+        let (tau, distance) = (turns / spread.deviation, step / spread.deviation);
+        let Some((nodes, _)) = table(&law, a, tau + distance, None) else { return Ok(()); };
+        spread.look(&nodes, a, tau);
+        for times in [-1.0, -0.7, 0.0, 0.7, 1.0] {
+            let here = size(&nodes, a, level, tau + times * distance, |_| 1.0).ln();
+            prop_assert!(here <= spread.around(distance) + 1e-9, "{law:?} a {a} tau {tau} {times} x {distance}: {here:e}");
+        }
+    }
+
+    #[test]
     fn no_moment_above_is_larger(
         (event, adjacency) in events(),
         t in between(-2.0, 3.0),
