@@ -13,7 +13,10 @@
 //!    and [commits](ledger::LedgerFile::commit).
 //! 6. [`checkpoint`] writes and reads what a resumed run needs.
 //! 7. [`report`] states what was promised and what was spent.
+//!
+//! [`accountant`] is what 2, 4 and 7 ask.
 
+pub mod accountant;
 pub mod batches;
 pub mod checkpoint;
 pub mod fingerprint;
@@ -22,5 +25,4 @@ pub mod ledger;
 pub mod plan;
 pub mod report;
 
-mod accountant;
 mod fs;

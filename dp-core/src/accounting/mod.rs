@@ -38,7 +38,7 @@ pub use budget::{calibrate_steps, remaining_epsilon, remaining_steps};
 pub use calibrate::{Target, calibrate_noise, calibrate_rate, calibrate_sigma};
 pub use error::AccountingError;
 pub use event::{Event, MAX_GROUP, MAX_PURE_EPSILON, MAX_SIGMA, MIN_GAUSSIAN_SIGMA, MIN_SIGMA};
-pub use exact::{Exact, Source, Workspace, delta, epsilon};
+pub use exact::{Exact, Mark as ContourMark, Node as LawNode, Source, Workspace, delta, epsilon};
 pub use gaussian_mixture::{GaussianMixture, MAX_COMPONENTS};
 pub use gdp::{Gdp, gdp_delta, gdp_epsilon, gdp_limit, gdp_mu};
 pub use group::group_privacy;

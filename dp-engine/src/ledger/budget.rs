@@ -1,6 +1,7 @@
-use dp_core::accounting::{self, AccountingError, Bounds, Event};
+use dp_core::accounting::{AccountingError, Bounds, Event};
 use dp_core::ledger::Charge;
 
+use crate::accountant;
 use crate::plan::PrivacyTarget;
 
 /// The most that a ledger lets be spent: an upper bound on epsilon at a delta.
@@ -35,7 +36,7 @@ impl Cap {
     pub(super) fn new(budget: Budget) -> Self {
         Self {
             budget,
-            accountant: accounting::epsilon,
+            accountant: accountant::of_spent,
             known: None,
         }
     }

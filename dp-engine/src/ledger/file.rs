@@ -199,7 +199,7 @@ impl LedgerFile {
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon(&self, delta: f64) -> Result<Bounds, AccountingError> {
-        accountant::epsilon(&self.spent, delta)
+        accountant::of_spent(&self.spent, delta)
     }
 
     /// The most that may be spent.

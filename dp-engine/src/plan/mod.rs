@@ -189,7 +189,7 @@ impl Plan {
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon_after(&self, steps: u64) -> Result<Bounds, AccountingError> {
-        accountant::epsilon(&[(self.event(), steps)], self.request.target.delta)
+        accountant::of_spent(&[(self.event(), steps)], self.request.target.delta)
     }
 }
 

@@ -36,7 +36,7 @@ impl GroupStatement {
             .iter()
             .map(|&(event, n)| Some((of_group(event, records)?, n)))
             .collect();
-        let bounds = events.and_then(|events| accountant::epsilon(&events, delta).ok());
+        let bounds = events.and_then(|events| accountant::of_spent(&events, delta).ok());
         let (generic_epsilon, generic_delta) = accounting::group_privacy(epsilon, delta, records);
         Self {
             name,

@@ -28,9 +28,11 @@ const PROVEN: f64 = 1e-13;
 /// Natural digits below the sum at which the end of a line no longer counts.
 const DIED_DOWN: f64 = 34.0;
 
-/// The run's cumulants at one point of a contour.
+/// One place for a point of the contour, in memory lent to [`Exact`](super::Exact); 96 bytes.
+///
+/// It holds the run's cumulants there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub struct Mark {
     pub(super) value: Complex,
     pub(super) error: f64,
     /// A bound on the value's real part from here on.

@@ -19,8 +19,8 @@ mod summary;
 mod turned;
 mod walk;
 
-use contour::Mark;
-use nodes::Node;
+pub use contour::Mark;
+pub use nodes::Node;
 use search::Memory;
 use summary::{Summary, summarise};
 
@@ -106,9 +106,15 @@ impl<'w> Exact<'w> {
     pub fn new<const NODES: usize, const POINTS: usize>(
         workspace: &'w mut Workspace<NODES, POINTS>,
     ) -> Self {
+        Self::in_slices(&mut workspace.nodes, &mut workspace.marks)
+    }
+
+    /// The same in two slices, for whoever has a heap and a small stack: `vec![LawNode::EMPTY; 8192]` and
+    /// `vec![ContourMark::EMPTY; 4096]` are what [`Workspace`] has by default.
+    pub fn in_slices(nodes: &'w mut [Node], marks: &'w mut [Mark]) -> Self {
         Self {
-            nodes: &mut workspace.nodes,
-            marks: &mut workspace.marks,
+            nodes,
+            marks,
             second: None,
             source: Source::Contour,
         }

@@ -4,9 +4,11 @@
 
 use crate::accounting::law::Direction;
 
-/// A point of the law: probability `weight` under Q, loss log p/q.
+/// One place for a point of an event's law, in memory lent to [`Exact`](super::Exact); 40 bytes.
+///
+/// Probability `weight` under Q, loss log p/q.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
+pub struct Node {
     pub(super) ln_weight: f64,
     pub(super) weight: f64,
     pub(super) loss: f64,
