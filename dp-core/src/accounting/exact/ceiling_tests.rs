@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::*;
-use crate::accounting::exact::cumulants::{Parts, Tables};
+use crate::accounting::exact::cumulants::{Kept, Parts, Tables};
 use crate::accounting::exact::fill::fill;
 use crate::accounting::exact::nodes::Scope;
 use crate::accounting::law::{Direction, Law};
@@ -232,6 +232,7 @@ fn ceiling(
             events: &events,
             mu_sq: 0.0,
             others: 1,
+            kept: Kept::default(),
         },
         direction: if remove {
             Direction::Remove

@@ -19,6 +19,55 @@ pub(super) struct Cumulants {
     pub k2: f64,
 }
 
+/// Laws that took long to make: binomial tails over a large population. Each with its place in the list of events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    laws: [Option<(usize, Tails)>; SLOTS],
+}
+
+/// What a truncated batch's pair is made of.
+#[derive(Clone, Copy, Debug)]
+struct Tails {
+    rate: f64,
+    mu: f64,
+    share: f64,
+    other_rate: f64,
+}
+
+impl Kept {
+    /// Keeps the law of event number `at`, if it is worth it and there is room.
+    pub fn add(&mut self, at: usize, law: &Law) {
+        let Law::Truncated {
+            rate,
+            mu,
+            share,
+            other_rate,
+        } = *law
+        else {
+            return;
+        };
+        if let Some(place) = self.laws.iter_mut().find(|place| place.is_none()) {
+            let tails = Tails {
+                rate,
+                mu,
+                share,
+                other_rate,
+            };
+            *place = Some((at, tails));
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<Law> {
+        let (_, tails) = self.laws.iter().flatten().find(|(place, _)| *place == at)?;
+        Some(Law::Truncated {
+            rate: tails.rate,
+            mu: tails.mu,
+            share: tails.share,
+            other_rate: tails.other_rate,
+        })
+    }
+}
+
 /// The events of a run that need a sum or an integral, and the square of the shift that the others come to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts<'a> {
@@ -28,26 +77,33 @@ pub(super) struct Parts<'a> {
     pub mu_sq: f64,
     /// How many events are not Gaussian.
     pub others: usize,
+    pub kept: Kept,
 }
 
 impl Parts<'_> {
     /// Each event that is not Gaussian, with its count.
     pub fn others(&self) -> impl Iterator<Item = (Law, f64)> + '_ {
-        self.events.iter().filter_map(|&(event, count)| {
-            // Bad events were refused before.
-            match event.law(self.adjacency) {
-                Ok(Law::Shift { .. }) | Err(_) => None,
-                // Infinite losses are accounted for apart.
-                Ok(Law::Lattice(part)) => {
-                    let finite = Law::Lattice(Lattice {
-                        infinite: 0.0,
-                        ..part
-                    });
-                    (count > 0).then_some((finite, count as f64))
+        self.events
+            .iter()
+            .enumerate()
+            .filter_map(|(at, &(event, count))| {
+                if let Some(law) = self.kept.get(at) {
+                    return (count > 0).then_some((law, count as f64));
                 }
-                Ok(law) => (count > 0).then_some((law, count as f64)),
-            }
-        })
+                // Bad events were refused before.
+                match event.law(self.adjacency) {
+                    Ok(Law::Shift { .. }) | Err(_) => None,
+                    // Infinite losses are accounted for apart.
+                    Ok(Law::Lattice(part)) => {
+                        let finite = Law::Lattice(Lattice {
+                            infinite: 0.0,
+                            ..part
+                        });
+                        (count > 0).then_some((finite, count as f64))
+                    }
+                    Ok(law) => (count > 0).then_some((law, count as f64)),
+                }
+            })
     }
 }
 

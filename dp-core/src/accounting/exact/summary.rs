@@ -1,6 +1,6 @@
 //! What an event list comes to, before any integral is taken.
 
-use super::cumulants::Parts;
+use super::cumulants::{Kept, Parts};
 use super::kernel::Kernel;
 use super::laplace::{self, Steps};
 use crate::accounting::law::Law;
@@ -76,7 +76,8 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
     let (mut on_lattice, mut bins) = (true, false);
     let mut laplace: Option<Steps> = None;
     let mut all_laplace = true;
-    for &(event, count) in run.events {
+    let mut kept = Kept::default();
+    for (at, &(event, count)) in run.events.iter().enumerate() {
         if count > MAX_COUNT {
             return Err(AccountingError::CountTooLarge { count });
         }
@@ -112,6 +113,7 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             }
             _ => on_lattice = false,
         }
+        kept.add(at, &law);
         bins |= matches!(law, Law::Bins { .. });
         others += 1;
         times = times.saturating_add(count);
@@ -127,6 +129,7 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
         events: run.events,
         mu_sq,
         others,
+        kept,
     };
     let summary = match (single, lattice) {
         (None, _) if mu_sq == 0.0 => Summary::Nothing,
