@@ -9,6 +9,7 @@
 //!    `|r^w| = |r|^a e^{-tau angle}` falls with tau: a bound for this tau is one for every larger one ([`turned`]).
 
 use super::cumulants::{Cumulants, Run, moment};
+use super::line::{BLOCK, Line};
 use super::nodes::{Edge, Node, power};
 use super::turned::{Aim, turned, turned_above};
 use crate::accounting::AccountingError;
@@ -22,9 +23,14 @@ const HIGHEST: f64 = 9.5;
 const KEPT: f64 = 0.75;
 /// The same where that can't be proven.
 const COME_BACK: f64 = 0.7;
-/// Values of f on the way, each of which must carry on by that share of tau.
-const STEPS: u32 = 48;
-const LEAST_STEP: f64 = 0.02;
+/// Blocks of points on the way, of which each point must cover that share of tau, and by how much more than that the next are apart.
+const STRIDES: u32 = 8;
+const LEAST_STEP: f64 = 0.01;
+const LONGER: f64 = 1.5;
+/// The most that a point is asked to cover, so that a block doesn't need much finer nodes.
+const FARTHEST: f64 = 1.0 / 24.0;
+/// Bound on the rounding of a sum of turned weights that add up to one.
+const SURE: f64 = 1e-13;
 /// Laws that are looked at; others are taken not to die down.
 const LAWS: usize = 8;
 
@@ -102,10 +108,13 @@ impl Spread {
             let (sin, cos) = libm::sincos(tau * node.loss);
             sum = sum.add(Complex::new(weight * cos, weight * sin));
         }
-        // Off by ulps of the sum of the weights, which is one.
-        let f = 1.0 - (sum.re * sum.re + sum.im * sum.im) - 1e-13;
-        self.size = sum.abs() + 1e-13;
-        self.root = libm::sqrt(f.max(0.0));
+        self.at(sum.abs());
+    }
+
+    /// The same where the size is known, but for ulps of the sum of the weights, which is one.
+    fn at(&mut self, size: f64) {
+        self.size = size + SURE;
+        self.root = libm::sqrt((1.0 - size * size - 2.0 * SURE).max(0.0));
     }
 }
 
@@ -157,9 +166,12 @@ fn died_down(
         target = (KEPT * here).max(-ENOUGH);
         at = if near <= target { reach } else { tau };
     }
-    let first = far(run, t, at, -target, laws)? + normal(at);
-    if first <= target {
-        return Ok(target.min(0.0));
+    // Between tau and where that bound was asked for, the moments' own bound holds.
+    let here_to_there = if at == tau { f64::NEG_INFINITY } else { near };
+    let first = far(run, t, at, (-here).min(ENOUGH), laws)? + normal(at);
+    let both = first.max(here_to_there);
+    if both <= target {
+        return Ok(both.min(0.0));
     }
     // Where hardly anything is lost a walk would lead nowhere: few steps, or steps that rarely matter.
     if here < -2.0 {
@@ -173,7 +185,9 @@ fn died_down(
     Ok(if at == tau { first } else { only_normal })
 }
 
-/// Whether what is left at `at` and everywhere above is at most `e^target`.
+/// Whether what is left at `at`, the point last looked at, and everywhere above is at most `e^target`.
+///
+/// Blocks of equally spaced points, each of which covers half of the way to its neighbours.
 fn walk(
     run: &mut Run<'_, '_>,
     t: f64,
@@ -181,37 +195,100 @@ fn walk(
     target: f64,
     laws: &mut [Spread],
 ) -> Result<bool, AccountingError> {
-    let mu_sq = run.parts.mu_sq;
-    let normal = |tau: f64| -0.5 * tau * tau * mu_sq;
+    let normal = -0.5 * run.parts.mu_sq;
     let mut tried = at;
-    for _ in 0..STEPS {
+    // Nodes that don't fit tell nothing.
+    if look(run, t, at, laws).is_err() {
+        return Ok(false);
+    }
+    let mut step = LONGER * covered(at, target, normal, laws);
+    for _ in 0..STRIDES {
+        if step <= LEAST_STEP * at {
+            return Ok(false);
+        }
+        let first = libm::floor(at / step);
+        let Ok(points) = look_ahead(run, t, (step, first), laws) else {
+            return Ok(false);
+        };
+        let mut reached = 0;
+        for k in 0..BLOCK {
+            let tau = step * (first + k as f64 + 0.5);
+            take(laws, &points, k);
+            let left =
+                normal * tau * tau + laws.iter().map(|law| law.around(0.5 * step)).sum::<f64>();
+            if left > target {
+                break;
+            }
+            reached = k + 1;
+        }
+        if reached == 0 {
+            step *= 0.4;
+            continue;
+        }
+        // The last point that served is the one to go on from.
+        take(laws, &points, reached - 1);
+        at = step * (first + reached as f64 - 0.5);
         if at >= 1.5 * tried {
             tried = at;
-            if normal(at) + far(run, t, at, -target, laws)? <= target {
+            if normal * at * at + far(run, t, at, -target, laws)? <= target {
                 return Ok(true);
             }
         }
-        if look(run, t, at, laws).is_err() {
-            return Ok(false);
-        }
-        let within = |distance: f64| {
-            normal(at) + laws.iter().map(|law| law.around(distance)).sum::<f64>() <= target
-        };
-        let (mut low, mut high) = (0.0, at);
-        for _ in 0..24 {
-            let middle = 0.5 * (low + high);
-            (low, high) = if within(middle) {
-                (middle, high)
-            } else {
-                (low, middle)
-            };
-        }
-        if low <= LEAST_STEP * at {
-            return Ok(false);
-        }
-        at += low;
+        step = LONGER * covered(at, target, normal, laws);
     }
     Ok(false)
+}
+
+/// Takes point `k` of a block for the one last looked at.
+fn take(laws: &mut [Spread], points: &[[f64; BLOCK]; LAWS], k: usize) {
+    for (law, sizes) in laws.iter_mut().zip(points) {
+        if let Some(&size) = sizes.get(k) {
+            law.at(size);
+        }
+    }
+}
+
+/// How far around `at`, the point last looked at, what is left is at most `e^target`.
+fn covered(at: f64, target: f64, normal: f64, laws: &[Spread]) -> f64 {
+    let (mut low, mut high) = (0.0, FARTHEST * at);
+    for _ in 0..24 {
+        let middle = 0.5 * (low + high);
+        let left = normal * (at - middle) * (at - middle)
+            + laws.iter().map(|law| law.around(middle)).sum::<f64>();
+        (low, high) = if left <= target {
+            (middle, high)
+        } else {
+            (low, middle)
+        };
+    }
+    low
+}
+
+/// Every law's size at `step (first + k + 1/2)`, k in a block.
+fn look_ahead(
+    run: &mut Run<'_, '_>,
+    t: f64,
+    (step, first): (f64, f64),
+    laws: &[Spread],
+) -> Result<[[f64; BLOCK]; LAWS], AccountingError> {
+    let (w, _) = power(run.direction, t);
+    let parts = run.parts;
+    let line = Line {
+        w,
+        h: step,
+        first: first as usize,
+    };
+    let mut all = [[1.0; BLOCK]; LAWS];
+    for (owner, ((law, count), (spread, sizes))) in
+        parts.others().zip(laws.iter().zip(&mut all)).enumerate()
+    {
+        let nodes = run.table(owner, &law, count, t, step * (first + BLOCK as f64))?;
+        let values = line.share(nodes, spread.level, |_| 1.0);
+        for (size, value) in sizes.iter_mut().zip(values) {
+            *size = value.abs();
+        }
+    }
+    Ok(all)
 }
 
 /// Looks at every law at tau.
