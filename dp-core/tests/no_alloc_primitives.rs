@@ -6,7 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
+use dp_core::clipping::{
+    AdaptiveQuantile, Clipping, GroupClipping, automatic_factor, flat_factor, split_clip,
+};
 use dp_core::noise::chacha::ChaCha20Rng;
 use dp_core::noise::philox::Philox4x32x10NotSecureRng;
 use dp_core::noise::{Generator, Key, fill_gaussian};
@@ -65,6 +67,18 @@ fn primitives_do_not_allocate() {
     let count = allocations(|| {
         black_box((flat_factor(4.0, 1.0), automatic_factor(4.0, 1.0, 0.1)));
         black_box(clipping.validate().is_ok());
+        let mut clips = [0.0; 2];
+        split_clip(1.0, &[1.0, 2.0], &mut clips).unwrap();
+        let groups = GroupClipping::flat(&clips).unwrap();
+        black_box(groups.sensitivity());
+        let mut parts = [0.0; 4];
+        group_clip_factors(&[1.0; 4], &[1.0, 0.0], &mut parts, groups).unwrap();
+        let mut counts = [0.0; 3];
+        add_quantile_counts(&[1.0; 4], &[1.0; 2], &parts, &clips, &mut counts).unwrap();
+        let quantile = AdaptiveQuantile::new(0.5, 0.2, 5.0, 100.0, 2).unwrap();
+        black_box(quantile.event(0.1, 1.0).unwrap());
+        black_box(quantile.next_clip(1.0, counts[0]));
+        assert!(AdaptiveQuantile::new(2.0, 0.2, 5.0, 100.0, 2).is_err());
 
         for generator in [Generator::ChaCha20, Generator::Philox4x32x10NotSecure] {
             fill_gaussian(&mut out, 3, 1.0, &key, generator, 1, 2).unwrap();

@@ -8,7 +8,7 @@
 //!
 //! One layer's part in one step:
 //! 1. a norm ([`norm`]) adds the squared norm of each example's gradient into `norms_sq [B]`;
-//! 2. after the last layer [`clip_factors`] turns them into factors;
+//! 2. after the last layer [`clip_factors`] (or [`group_clip_factors`]) turns them into factors;
 //! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
 //! 4. after the last microbatch [`add_gaussian_noise`] noises the accumulator.
 //!
@@ -40,7 +40,9 @@ mod tile;
 mod tuning;
 
 pub use backend::{Backend, BackendError, Description};
-pub use clip::{clip_factors, zero_dead_rows};
+pub use clip::{
+    QuantileCounts, clip_factors, group_clip_factors, group_pitch, group_row, zero_dead_rows,
+};
 pub use error::KernelError;
 pub use matmul::{Routine, Transposes, matmul};
 pub use noise::add_gaussian_noise;

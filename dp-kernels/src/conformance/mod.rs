@@ -7,6 +7,7 @@ mod bench;
 mod cancellation;
 mod clipping;
 mod data;
+mod groups;
 mod isolation;
 mod matmul;
 mod noise;
@@ -161,6 +162,9 @@ define_checks! { $
     norms_under_cancellation => cancellation::gram,
     clip_factors => clipping::factors,
     zero_dead_rows => clipping::zero_dead_rows,
+    group_clip_factors => groups::factors,
+    group_isolation => groups::isolation,
+    quantile_counts => groups::counts,
     linear_sums => sums::linear,
     column_and_position_sums => sums::columns,
     embedding_sums => sums::embedding,

@@ -189,6 +189,8 @@ fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",
         Err(KernelError::TooLarge { .. }) => "TooLarge",
         Err(KernelError::Clipping { .. }) => "Clipping",
+        Err(KernelError::Quantile { .. }) => "Quantile",
+        Err(KernelError::Misaligned { .. }) => "Misaligned",
         Err(KernelError::Noise { .. }) => "Noise",
         Err(KernelError::Matmul { .. }) => "Matmul",
     }
