@@ -11,10 +11,11 @@ use dp_core::clipping::{
 };
 use dp_core::noise::chacha::ChaCha20Rng;
 use dp_core::noise::philox::Philox4x32x10NotSecureRng;
-use dp_core::noise::{Generator, Key, fill_gaussian};
+use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian};
 use dp_core::reference::*;
 use dp_core::sampling::PoissonSampler;
 use dp_core::sensitivity::{ClippedSum, Order};
+use dp_core::update::UpdateRule;
 use rand_core::{Rng, SeedableRng};
 
 struct Counting;
@@ -85,6 +86,28 @@ fn primitives_do_not_allocate() {
             assert!(fill_gaussian(&mut out, u64::MAX, 1.0, &key, generator, 1, 2).is_err());
             add_gaussian_noise(&mut out, 3, 1.0, &key, generator, 1, 2).unwrap();
         }
+        let draw = GaussianDraw {
+            first_element: 3,
+            std: 1.0,
+            key: &key,
+            generator: Generator::ChaCha20,
+            step: 1,
+            tensor: 2,
+        };
+        let rule = UpdateRule::Sgd {
+            rate: 0.1,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        };
+        let (mut sum, mut parameter) = ([1.0; 9], [1.0; 9]);
+        let updated = Updated {
+            sum: &mut sum,
+            parameter: &mut parameter,
+            moment_1: &mut [],
+            moment_2: &mut [],
+        };
+        noised_update(updated, &draw, 8.0, rule, true).unwrap();
         ChaCha20Rng::from_seed([1; 32]).fill_bytes(&mut bytes);
         Philox4x32x10NotSecureRng::from_seed([1; 8]).fill_bytes(&mut bytes);
         let generated = Key::generate(&mut ChaCha20Rng::from_seed([1; 32])).unwrap();

@@ -130,6 +130,24 @@ pub enum KernelError {
         /// What is wrong with it.
         source: dp_core::noise::NoiseError,
     },
+    /// A number of the update was refused.
+    #[error("{op}: {source}")]
+    Update {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::update::UpdateError,
+    },
+    /// The optimizer's rule keeps another number of moments.
+    #[error("{op}: {actual} moments given, the rule keeps {expected}")]
+    Moments {
+        /// The launcher.
+        op: &'static str,
+        /// Moments that the rule keeps.
+        expected: usize,
+        /// Moments given.
+        actual: usize,
+    },
     /// The matrix product's routine can't run this problem on this device.
     #[error("{op}: no product [{m}, {k}] x [{k}, {n}] by {routine}: {reason}")]
     Matmul {

@@ -10,7 +10,8 @@
 //! 1. a norm ([`norm`]) adds the squared norm of each example's gradient into `norms_sq [B]`;
 //! 2. after the last layer [`clip_factors`] (or [`group_clip_factors`]) turns them into factors;
 //! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
-//! 4. after the last microbatch [`add_gaussian_noise`] noises the accumulator.
+//! 4. after the last microbatch [`noised_update`] noises the accumulator and moves the parameter, in one pass; or
+//!    [`add_gaussian_noise`] noises it for another optimizer.
 //!
 //! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
 
@@ -38,6 +39,7 @@ mod reduce;
 pub mod sum;
 mod tile;
 mod tuning;
+mod update;
 
 pub use backend::{Backend, BackendError, Description};
 pub use clip::{
@@ -55,3 +57,4 @@ pub use sum::{
     weighted_sum_scale,
 };
 pub use tuning::Tuning;
+pub use update::{Updated, noised_update};

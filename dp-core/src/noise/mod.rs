@@ -24,7 +24,7 @@ mod key;
 
 pub use error::NoiseError;
 pub use gaussian::{
-    Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
+    GaussianDraw, Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
 };
 pub use key::Key;
 

@@ -11,6 +11,7 @@ mod group;
 mod norm;
 mod product;
 mod tensor;
+mod update;
 mod weighted_sum;
 
 pub use clip::{add_gaussian_noise, clip_factors, zero_dead_rows};
@@ -21,6 +22,7 @@ pub use norm::{
 };
 pub use product::{Transposes, matmul};
 pub use tensor::Tensor3;
+pub use update::{Updated, noised_update};
 pub use weighted_sum::{
     weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear, weighted_sum_position,
     weighted_sum_scale,

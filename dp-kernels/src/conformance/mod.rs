@@ -18,6 +18,7 @@ mod random;
 mod refusals;
 mod require;
 mod sums;
+mod update;
 mod words;
 
 pub use bench::Bench;
@@ -176,6 +177,9 @@ define_checks! { $
     noise_is_the_hosts => noise::against_host,
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
+    private_update => update::against_host,
+    private_update_in_one_pass => update::fused_is_separate,
+    private_update_copies => update::copies,
     matrix_products => matmul::products,
     refusals => refusals::all,
 }

@@ -192,6 +192,8 @@ fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::Quantile { .. }) => "Quantile",
         Err(KernelError::Misaligned { .. }) => "Misaligned",
         Err(KernelError::Noise { .. }) => "Noise",
+        Err(KernelError::Update { .. }) => "Update",
+        Err(KernelError::Moments { .. }) => "Moments",
         Err(KernelError::Matmul { .. }) => "Matmul",
     }
 }

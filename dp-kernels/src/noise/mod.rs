@@ -1,6 +1,6 @@
 //! Gaussian noise by coordinates: the functions of [`dp_core::noise`], run by the device.
 
-mod wide;
+pub(crate) mod wide;
 
 use crate::check::Arg;
 use crate::reduce::row_of;
@@ -26,7 +26,7 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 ///
 /// # Precision
 /// The bits are those of the host, exactly; the normals within 3 units in the last place of
-/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply and one add.
+/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add.
 #[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
     client: &Client,
@@ -155,14 +155,14 @@ pub(crate) fn add_chacha20_noise(
         let (n0, n1, n2, n3) = low;
         let (n4, n5, n6, n7) = high;
         let place = block as u32 * 8u32;
-        add_element(target, place, 0u32, skip, len, std * n0);
-        add_element(target, place, 1u32, skip, len, std * n1);
-        add_element(target, place, 2u32, skip, len, std * n2);
-        add_element(target, place, 3u32, skip, len, std * n3);
-        add_element(target, place, 4u32, skip, len, std * n4);
-        add_element(target, place, 5u32, skip, len, std * n5);
-        add_element(target, place, 6u32, skip, len, std * n6);
-        add_element(target, place, 7u32, skip, len, std * n7);
+        add_element(target, place, 0u32, skip, len, n0, std);
+        add_element(target, place, 1u32, skip, len, n1, std);
+        add_element(target, place, 2u32, skip, len, n2, std);
+        add_element(target, place, 3u32, skip, len, n3, std);
+        add_element(target, place, 4u32, skip, len, n4, std);
+        add_element(target, place, 5u32, skip, len, n5, std);
+        add_element(target, place, 6u32, skip, len, n6, std);
+        add_element(target, place, 7u32, skip, len, n7, std);
     }
 }
 
@@ -210,8 +210,8 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
         #[unroll]
         for pair in 0..4usize {
             let (even, odd) = wide::normals::<N>(&words, pair);
-            noise[2 * pair] = even * Vector::<f32, N>::new(std);
-            noise[2 * pair + 1] = odd * Vector::<f32, N>::new(std);
+            noise[2 * pair] = even;
+            noise[2 * pair + 1] = odd;
         }
         let place = block * 8u32;
         // The whole of it is inside: no element has to ask.
@@ -221,7 +221,8 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
             for lane in 0..lanes {
                 #[unroll]
                 for i in 0..8usize {
-                    target[start + comptime!(8 * lane + i)] += noise[i].extract(lane);
+                    let at = start + comptime!(8 * lane + i);
+                    target[at] = fma(noise[i].extract(lane), std, target[at]);
                 }
             }
         } else {
@@ -230,7 +231,15 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
                 #[unroll]
                 for i in 0..8usize {
                     let offset = comptime!((8 * lane + i) as u32);
-                    add_element(target, place, offset, skip, len, noise[i].extract(lane));
+                    add_element(
+                        target,
+                        place,
+                        offset,
+                        skip,
+                        len,
+                        noise[i].extract(lane),
+                        std,
+                    );
                 }
             }
         }
@@ -259,16 +268,28 @@ pub(crate) fn add_philox_noise(
         let input = (counter, tensor, step_low, step_high);
         let (n0, n1) = philox4x32x10_normals(input, k0, k1);
         let place = block as u32 * 2u32;
-        add_element(target, place, 0u32, skip, len, std * n0);
-        add_element(target, place, 1u32, skip, len, std * n1);
+        add_element(target, place, 0u32, skip, len, n0, std);
+        add_element(target, place, 1u32, skip, len, n1, std);
     }
 }
 
-/// `target[place + lane - skip] += noise`, where that is inside.
+/// `target[place + lane - skip] += std normal`, where that is inside.
+///
+/// By an explicit multiply-add, so that no compiler chooses whether the product is rounded: every kernel that draws
+/// this noise adds the same bits.
 #[cube]
-fn add_element(target: &mut [f32], place: u32, lane: u32, skip: u32, len: u32, noise: f32) {
+fn add_element(
+    target: &mut [f32],
+    place: u32,
+    lane: u32,
+    skip: u32,
+    len: u32,
+    normal: f32,
+    std: f32,
+) {
     let element = place + lane;
     if element >= skip && element - skip < len {
-        target[(element - skip) as usize] += noise;
+        let at = (element - skip) as usize;
+        target[at] = fma(normal, std, target[at]);
     }
 }
