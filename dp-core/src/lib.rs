@@ -5,7 +5,7 @@
 //!
 //! - [`accounting`]: what a run spends, exactly, with bounds; which noise a budget needs.
 //! - [`clipping`]: the factor that bounds what one example adds.
-//! - [`noise`]: Gaussian noise by coordinates, from ChaCha20 or Philox.
+//! - [`noise`]: Gaussian noise by coordinates, from ChaCha20 or Philox; discrete Gaussian noise, exactly.
 //! - [`sampling`]: Poisson inclusion of each record by itself.
 //! - [`sensitivity`]: what f32 rounding adds to the sensitivity of a sum.
 //! - [`update`]: the optimizer rules that are fused with the noise.

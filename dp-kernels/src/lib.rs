@@ -11,7 +11,7 @@
 //! 2. after the last layer [`clip_factors`] (or [`group_clip_factors`]) turns them into factors;
 //! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
 //! 4. after the last microbatch [`noised_update`] noises the accumulator and moves the parameter, in one pass; or
-//!    [`add_gaussian_noise`] noises it for another optimizer.
+//!    [`add_gaussian_noise`] or, in integers, [`release_hardened`] noises it for another optimizer.
 //!
 //! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
 
@@ -47,7 +47,7 @@ pub use clip::{
 };
 pub use error::KernelError;
 pub use matmul::{Routine, Transposes, matmul};
-pub use noise::add_gaussian_noise;
+pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
     GRAM_FLOOR, LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq,
     scale_norm_sq,

@@ -8,6 +8,7 @@
 mod clip;
 mod error;
 mod group;
+mod hardened;
 mod norm;
 mod product;
 mod tensor;
@@ -17,6 +18,7 @@ mod weighted_sum;
 pub use clip::{add_gaussian_noise, clip_factors, zero_dead_rows};
 pub use error::{Operand, ReferenceError};
 pub use group::{add_quantile_counts, group_clip_factors};
+pub use hardened::release_hardened;
 pub use norm::{
     LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
 };

@@ -8,6 +8,7 @@ mod cancellation;
 mod clipping;
 mod data;
 mod groups;
+mod hardened;
 mod isolation;
 mod matmul;
 mod noise;
@@ -177,6 +178,7 @@ define_checks! { $
     noise_is_the_hosts => noise::against_host,
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
+    hardened_release => hardened::against_host,
     private_update => update::against_host,
     private_update_in_one_pass => update::fused_is_separate,
     private_update_copies => update::copies,

@@ -1,6 +1,9 @@
 //! Gaussian noise by coordinates: the functions of [`dp_core::noise`], run by the device.
 
+mod hardened;
 pub(crate) mod wide;
+
+pub use hardened::release_hardened;
 
 use crate::check::Arg;
 use crate::reduce::row_of;
