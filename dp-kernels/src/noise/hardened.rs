@@ -28,6 +28,7 @@ use dp_core::noise::{Hardened, Key};
 ///
 /// # Precision
 /// Exact, but for values beyond 64 sigma, which are drawn again (total variation below 2^-2900 an element).
+#[allow(clippy::too_many_arguments)]
 pub fn release_hardened(
     client: &Client,
     target: &TensorHandle,
