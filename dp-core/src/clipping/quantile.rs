@@ -12,7 +12,7 @@ pub const MAX_COUNTED: u64 = 1 << 22;
 /// `quantile`-th quantile of the examples' norms, of which it learns by a noised count.
 ///
 /// The count is centred: an example within the clipping norm adds 1/2, one above it -1/2, one that is masked or not finite
-/// nothing ([`centred_indicator()`](super::centred_indicator)). With several groups each has its count.
+/// nothing ([`super::centred_indicator()`]). With several groups each has its count.
 ///
 /// # Privacy
 /// Under add/remove adjacency of one example the counts of all groups together move by at most `sqrt(groups) / 2` in L2

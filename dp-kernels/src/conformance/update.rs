@@ -38,8 +38,16 @@ const RULES: [UpdateRule; 4] = [sgd(0.0, false), sgd(0.9, false), sgd(0.9, true)
 
 const GENERATORS: [Generator; 2] = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure];
 
-/// First element and length: a single one, less than a block, cut at both ends, more than a processor's vectors take.
-const RANGES: [(u64, usize); 5] = [(0, 1), (3, 2), (5, 1000), ((1 << 32) - 9, 77), (16, 0)];
+/// First element and length: a single one, less than a block, cut at both ends, more than a processor's vectors take,
+/// whole vectors.
+const RANGES: [(u64, usize); 6] = [
+    (0, 1),
+    (3, 2),
+    (5, 1000),
+    (16, 1024),
+    ((1 << 32) - 9, 77),
+    (16, 0),
+];
 
 /// A parameter's buffers on the host.
 #[derive(Clone)]
@@ -208,10 +216,13 @@ fn name(rule: UpdateRule) -> &'static str {
 /// number gives others.
 pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let key = Key::new([2, 7, 1, 8, 2, 8, 1, 8]);
-    let (first, len) = (3, 901);
-    let state = State::new(len);
     let mut rows = Vec::new();
-    for generator in GENERATORS {
+    // Odd, and in whole vectors until it is cut.
+    for ((first, len), generator) in [(3, 901), (16, 1024)]
+        .into_iter()
+        .flat_map(|range| GENERATORS.map(|generator| (range, generator)))
+    {
+        let state = State::new(len);
         for rule in RULES {
             let call = |first, std| Call {
                 draw: draw(&key, generator, first, std),
@@ -223,7 +234,7 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             noised.sum = separate(bench, &state.sum, &call(first, 3.0).draw)?;
             let want = on_device(bench, &noised, &call(first, 0.0))?;
             let got = on_device(bench, &state, &call(first, 3.0))?;
-            let shape = format!("{} {generator:?}", name(rule));
+            let shape = format!("{} {generator:?} {first}+{len}", name(rule));
             let failure = first_difference(&got.joined(), &want.joined());
             let op = "noised_update in one pass";
             rows.push(Row::holds(op, "f32", &shape, failure));

@@ -61,74 +61,68 @@ pub(crate) struct Numbers {
     epsilon: f32,
 }
 
-/// One unit makes as many blocks as a vector has lanes; element `i` of the block in lane `l` is `per_block l + i` further on.
+/// One unit makes as many blocks as `N` has lanes, and moves their elements by vectors of `V`.
+///
+/// `V` divides the length, where the tensor starts in its first block, and the elements of a unit: a vector is inside or outside
+/// as a whole.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn noised_update<H: Float, N: Size>(
-    sum: &mut [f32],
-    parameter: &mut [f32],
-    moment_1: &mut [f32],
-    moment_2: &mut [f32],
-    copy: &mut [H],
+pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
+    sum: &mut [Vector<f32, V>],
+    parameter: &mut [Vector<f32, V>],
+    moment_1: &mut [Vector<f32, V>],
+    moment_2: &mut [Vector<f32, V>],
+    copy: &mut [Vector<H, V>],
     place: Place,
     key: KeyWords,
     numbers: Numbers,
     #[comptime] form: Form,
     #[define(H)] _copy_type: ElemType,
 ) {
-    let width = N::value();
-    let lanes = comptime!(width as u32);
-    let per_block = comptime!(if form.chacha { 8u32 } else { 2u32 });
-    let block = row_of(1u32) as u32 * lanes;
+    let lanes = N::value();
+    let width = V::value();
+    let per_block = comptime!(if form.chacha { 8usize } else { 2usize });
+    let block = row_of(1u32) as u32 * comptime!(lanes as u32);
     if block < place.blocks {
         let normals = block_normals::<N>(&place, &key, block, form.chacha);
-        let first = block * per_block;
-        let whole = first >= place.skip && first - place.skip + lanes * per_block <= place.len;
+        let first = block * comptime!(per_block as u32);
         #[unroll]
-        for i in 0..per_block {
-            let mut s = Vector::<f32, N>::new(0.0f32);
-            let mut p = Vector::<f32, N>::new(0.0f32);
-            let mut m = Vector::<f32, N>::new(0.0f32);
-            let mut v = Vector::<f32, N>::new(0.0f32);
-            #[unroll]
-            for lane in 0..lanes {
-                let element = first + comptime!(per_block * lane + i);
-                if whole || (element >= place.skip && element - place.skip < place.len) {
-                    let at = (element - place.skip) as usize;
-                    s.insert(comptime!(lane as usize), sum[at]);
-                    p.insert(comptime!(lane as usize), parameter[at]);
-                    if comptime!(form.momentum || form.adamw) {
-                        m.insert(comptime!(lane as usize), moment_1[at]);
-                    }
-                    if comptime!(form.adamw) {
-                        v.insert(comptime!(lane as usize), moment_2[at]);
-                    }
+        for i in 0..comptime!(lanes * per_block / width) {
+            let element = first + comptime!((width * i) as u32);
+            if element >= place.skip && element - place.skip < place.len {
+                let at = ((element - place.skip) / comptime!(width as u32)) as usize;
+                let mut normal = Vector::<f32, V>::new(0.0f32);
+                #[unroll]
+                for lane in 0..width {
+                    // Element `offset` of the unit is element `offset % per_block` of the block in lane `offset / per_block`.
+                    let offset = comptime!(width * i + lane);
+                    let of_block = normals[comptime!(offset % per_block)];
+                    normal.insert(lane, of_block.extract(comptime!(offset / per_block)));
                 }
-            }
-            // The multiply-add of `add_gaussian_noise`, and so its bits.
-            let std = Vector::<f32, N>::new(numbers.std);
-            let noised = fma(normals[comptime!(i as usize)], std, s);
-            let g = noised * Vector::<f32, N>::new(numbers.scale);
-            let (p, m, v) = step::<N>(p, m, v, g, &numbers, form);
-            #[unroll]
-            for lane in 0..lanes {
-                let element = first + comptime!(per_block * lane + i);
-                if whole || (element >= place.skip && element - place.skip < place.len) {
-                    let at = (element - place.skip) as usize;
-                    let new = p.extract(comptime!(lane as usize));
-                    parameter[at] = new;
-                    if comptime!(form.momentum || form.adamw) {
-                        moment_1[at] = m.extract(comptime!(lane as usize));
-                    }
-                    if comptime!(form.adamw) {
-                        moment_2[at] = v.extract(comptime!(lane as usize));
-                    }
-                    if comptime!(form.copy) {
-                        copy[at] = H::cast_from(new);
-                    }
-                    if comptime!(form.zero_sum) {
-                        sum[at] = 0.0f32;
-                    }
+                // The multiply-add of `add_gaussian_noise`, and so its bits.
+                let noised = fma(normal, Vector::<f32, V>::new(numbers.std), sum[at]);
+                let g = noised * Vector::<f32, V>::new(numbers.scale);
+                let mut m = Vector::<f32, V>::new(0.0f32);
+                let mut v = Vector::<f32, V>::new(0.0f32);
+                if comptime!(form.momentum || form.adamw) {
+                    m = moment_1[at];
+                }
+                if comptime!(form.adamw) {
+                    v = moment_2[at];
+                }
+                let (p, m, v) = step::<V>(parameter[at], m, v, g, &numbers, form);
+                parameter[at] = p;
+                if comptime!(form.momentum || form.adamw) {
+                    moment_1[at] = m;
+                }
+                if comptime!(form.adamw) {
+                    moment_2[at] = v;
+                }
+                if comptime!(form.copy) {
+                    copy[at] = Vector::<H, V>::cast_from(p);
+                }
+                if comptime!(form.zero_sum) {
+                    sum[at] = Vector::<f32, V>::new(0.0f32);
                 }
             }
         }

@@ -90,6 +90,14 @@ pub fn noised_update(
     } else {
         1
     };
+    let args = [Some(sum), Some(parameter), moment_1, moment_2, copy];
+    let vector = vector(
+        &args,
+        len,
+        skip as usize,
+        lanes * per_block as usize,
+        tuning,
+    );
     let place = PlaceLaunch::new(
         len as u32,
         blocks as u32,
@@ -118,11 +126,12 @@ pub fn noised_update(
         count,
         dim,
         lanes,
-        sum.buffer(1),
-        parameter.buffer(1),
-        buffer_or_none(client, moment_1.as_ref(), sum.dtype()),
-        buffer_or_none(client, moment_2.as_ref(), sum.dtype()),
-        buffer_or_none(client, copy.as_ref(), copy_type),
+        vector,
+        sum.buffer(vector),
+        parameter.buffer(vector),
+        buffer_or_none(client, moment_1.as_ref(), vector, sum.dtype()),
+        buffer_or_none(client, moment_2.as_ref(), vector, sum.dtype()),
+        buffer_or_none(client, copy.as_ref(), vector, copy_type),
         place,
         KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
         numbers,
@@ -132,11 +141,36 @@ pub fn noised_update(
     Ok(())
 }
 
-/// The argument's buffer, or one of a single element that the kernel does not touch.
-fn buffer_or_none(client: &Client, arg: Option<&Arg<'_>>, dtype: ElemType) -> BufferArg {
+/// The widest vector that all of the tensors can be moved by: it divides their length, the place in the first block where they
+/// start, and the elements of a unit.
+fn vector(
+    args: &[Option<Arg<'_>>],
+    len: usize,
+    skip: usize,
+    of_unit: usize,
+    tuning: &Tuning,
+) -> usize {
+    let most = tuning.lanes().min(of_unit);
+    let mut width = args
+        .iter()
+        .flatten()
+        .fold(most, |width, arg| arg.vector(len, width));
+    while !skip.is_multiple_of(width) {
+        width /= 2;
+    }
+    width
+}
+
+/// The argument's buffer, or one of a single vector that the kernel does not touch.
+fn buffer_or_none(
+    client: &Client,
+    arg: Option<&Arg<'_>>,
+    vector: usize,
+    dtype: ElemType,
+) -> BufferArg {
     match arg {
-        Some(arg) => arg.buffer(1),
-        // SAFETY: the buffer holds one element.
-        None => unsafe { BufferArg::from_raw_parts(client.empty(dtype.size().max(4)), 1) },
+        Some(arg) => arg.buffer(vector),
+        // SAFETY: the buffer holds one vector.
+        None => unsafe { BufferArg::from_raw_parts(client.empty(vector * dtype.size().max(4)), 1) },
     }
 }
