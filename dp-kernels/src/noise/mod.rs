@@ -56,11 +56,7 @@ pub fn add_gaussian_noise(
     let blocks = (skip as usize + len).div_ceil(per_block as usize);
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
     let (low, high) = (step as u32, (step >> 32) as u32);
-    let lanes = if tuning.is_cpu && generator == Generator::ChaCha20 {
-        tuning.lanes()
-    } else {
-        1
-    };
+    let lanes = if tuning.is_cpu { tuning.lanes() } else { 1 };
     let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
     match generator {
         Generator::ChaCha20 if lanes > 1 => add_chacha20_noise_wide::launch(
@@ -112,6 +108,7 @@ pub fn add_gaussian_noise(
             client,
             count,
             dim,
+            lanes,
             target.buffer(1),
             len as u32,
             blocks as u32,
@@ -249,10 +246,10 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
     }
 }
 
-/// One unit makes one block: two elements.
+/// One unit makes as many blocks as a vector has lanes, of two elements each.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn add_philox_noise(
+pub(crate) fn add_philox_noise<N: Size>(
     target: &mut [f32],
     len: u32,
     blocks: u32,
@@ -265,14 +262,54 @@ pub(crate) fn add_philox_noise(
     k0: u32,
     k1: u32,
 ) {
-    let block = row_of(1u32);
-    if block < blocks as usize {
-        let counter = first_block + block as u32;
-        let input = (counter, tensor, step_low, step_high);
-        let (n0, n1) = philox4x32x10_normals(input, k0, k1);
-        let place = block as u32 * 2u32;
-        add_element(target, place, 0u32, skip, len, n0, std);
-        add_element(target, place, 1u32, skip, len, n1, std);
+    let lanes = N::value();
+    let block = row_of(1u32) as u32 * comptime!(lanes as u32);
+    if block < blocks {
+        let counter = first_block + block;
+        let (even, odd) = philox_normals::<N>(counter, tensor, step_low, step_high, k0, k1);
+        let place = block * 2u32;
+        // The whole of it is inside: no element has to ask.
+        if place >= skip && place - skip + comptime!(2 * lanes as u32) <= len {
+            let start = (place - skip) as usize;
+            #[unroll]
+            for lane in 0..lanes {
+                let at = start + comptime!(2 * lane);
+                target[at] = fma(even.extract(lane), std, target[at]);
+                target[at + 1] = fma(odd.extract(lane), std, target[at + 1]);
+            }
+        } else {
+            #[unroll]
+            for lane in 0..lanes {
+                let offset = comptime!(2 * lane as u32);
+                add_element(target, place, offset, skip, len, even.extract(lane), std);
+                let offset = comptime!(2 * lane as u32 + 1);
+                add_element(target, place, offset, skip, len, odd.extract(lane), std);
+            }
+        }
+    }
+}
+
+/// Elements 0 and 1 of the Philox blocks from `counter` on, one in each lane. Not secure.
+#[cube]
+pub(crate) fn philox_normals<N: Size>(
+    counter: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    k0: u32,
+    k1: u32,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let lanes = N::value();
+    if comptime!(lanes > 1) {
+        let mut counters = Vector::<u32, N>::new(counter);
+        #[unroll]
+        for lane in 0..lanes {
+            counters.insert(lane, counter + comptime!(lane as u32));
+        }
+        wide::philox_normals::<N>(counters, tensor, step_low, step_high, k0, k1)
+    } else {
+        let (even, odd) = philox4x32x10_normals((counter, tensor, step_low, step_high), k0, k1);
+        (Vector::<f32, N>::new(even), Vector::<f32, N>::new(odd))
     }
 }
 

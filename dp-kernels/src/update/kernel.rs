@@ -1,9 +1,9 @@
 //! The kernel of the private update: one unit makes the noise of a few blocks and moves the elements that get it.
 
-use crate::noise::wide;
+use crate::noise::{philox_normals, wide};
 use crate::reduce::row_of;
 use cubecl::prelude::*;
-use dp_core::noise::{chacha20_normals, philox4x32x10_normals};
+use dp_core::noise::chacha20_normals;
 
 /// Which of the kernel's forms is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -200,27 +200,32 @@ fn block_normals<N: Size>(
             normals[2 * pair] = even;
             normals[2 * pair + 1] = odd;
         }
-    } else {
+    } else if comptime!(chacha) {
         let input = (counter, place.tensor, place.step_low, place.step_high);
-        if comptime!(chacha) {
-            let low_key = (key.k0, key.k1, key.k2, key.k3);
-            let high_key = (key.k4, key.k5, key.k6, key.k7);
-            let (low, high) = chacha20_normals(low_key, high_key, input);
-            let (n0, n1, n2, n3) = low;
-            let (n4, n5, n6, n7) = high;
-            normals[0] = Vector::<f32, N>::new(n0);
-            normals[1] = Vector::<f32, N>::new(n1);
-            normals[2] = Vector::<f32, N>::new(n2);
-            normals[3] = Vector::<f32, N>::new(n3);
-            normals[4] = Vector::<f32, N>::new(n4);
-            normals[5] = Vector::<f32, N>::new(n5);
-            normals[6] = Vector::<f32, N>::new(n6);
-            normals[7] = Vector::<f32, N>::new(n7);
-        } else {
-            let (n0, n1) = philox4x32x10_normals(input, key.k0, key.k1);
-            normals[0] = Vector::<f32, N>::new(n0);
-            normals[1] = Vector::<f32, N>::new(n1);
-        }
+        let low_key = (key.k0, key.k1, key.k2, key.k3);
+        let high_key = (key.k4, key.k5, key.k6, key.k7);
+        let (low, high) = chacha20_normals(low_key, high_key, input);
+        let (n0, n1, n2, n3) = low;
+        let (n4, n5, n6, n7) = high;
+        normals[0] = Vector::<f32, N>::new(n0);
+        normals[1] = Vector::<f32, N>::new(n1);
+        normals[2] = Vector::<f32, N>::new(n2);
+        normals[3] = Vector::<f32, N>::new(n3);
+        normals[4] = Vector::<f32, N>::new(n4);
+        normals[5] = Vector::<f32, N>::new(n5);
+        normals[6] = Vector::<f32, N>::new(n6);
+        normals[7] = Vector::<f32, N>::new(n7);
+    } else {
+        let (even, odd) = philox_normals::<N>(
+            counter,
+            place.tensor,
+            place.step_low,
+            place.step_high,
+            key.k0,
+            key.k1,
+        );
+        normals[0] = even;
+        normals[1] = odd;
     }
     normals
 }

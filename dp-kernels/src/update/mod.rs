@@ -85,11 +85,7 @@ pub fn noised_update(
     let skip = draw.first_element % per_block;
     let blocks = (skip as usize + len).div_ceil(per_block as usize);
     let chacha = draw.generator == Generator::ChaCha20;
-    let lanes = if tuning.is_cpu && chacha {
-        tuning.lanes()
-    } else {
-        1
-    };
+    let lanes = if tuning.is_cpu { tuning.lanes() } else { 1 };
     let args = [Some(sum), Some(parameter), moment_1, moment_2, copy];
     let vector = vector(
         &args,
