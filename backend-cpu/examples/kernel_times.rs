@@ -10,7 +10,8 @@ use cubecl::{
 };
 use dp_core::{
     clipping::Clipping,
-    noise::{Generator, Key},
+    noise::{GaussianDraw, Generator, Hardened, Key},
+    update::UpdateRule,
 };
 use dp_kernels::*;
 use std::time::Instant;
@@ -135,6 +136,41 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             add_gaussian_noise(client, &target, 0, 1.0, &key, generator, 1, 0, tuning)
         })?;
     }
+    let moments = [1, 2, 3].map(|_| floats(client, &[1 << 20]));
+    let rule = UpdateRule::AdamW {
+        rate: 1e-3,
+        beta_1: 0.9,
+        beta_2: 0.99,
+        epsilon: 1e-6,
+        weight_decay: 0.1,
+        time: 3,
+    };
+    let updated = Updated {
+        sum: &target,
+        parameter: &moments[0],
+        moments: &[&moments[1], &moments[2]],
+        copy: None,
+    };
+    for std in [0.0, 1.0] {
+        let draw = GaussianDraw {
+            first_element: 0,
+            std,
+            key: &key,
+            generator: Generator::ChaCha20,
+            step: 1,
+            tensor: 0,
+        };
+        time(
+            client,
+            &format!("2^20 AdamW with noise of {std}"),
+            0.0,
+            || noised_update(client, &updated, &draw, 32.0, rule, false, tuning),
+        )?;
+    }
+    let plan = Hardened::plan(1.0, 1.0, 0.0, 1 << 20, -20)?;
+    time(client, "2^20 hardened", 0.0, || {
+        release_hardened(client, &target, 0, &plan, &key, 1, 0, tuning)
+    })?;
     Ok(())
 }
 

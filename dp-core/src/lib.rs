@@ -5,9 +5,10 @@
 //!
 //! - [`accounting`]: what a run spends, exactly, with bounds; which noise a budget needs.
 //! - [`clipping`]: the factor that bounds what one example adds.
-//! - [`noise`]: Gaussian noise by coordinates, from ChaCha20 or Philox.
+//! - [`noise`]: Gaussian noise by coordinates, from ChaCha20 or Philox; discrete Gaussian noise, exactly.
 //! - [`sampling`]: Poisson inclusion of each record by itself.
 //! - [`sensitivity`]: what f32 rounding adds to the sensitivity of a sum.
+//! - [`update`]: the optimizer rules that are fused with the noise.
 //! - [`ledger`]: the record format of what was spent, and its reserve/commit state machine.
 //! - [`mod@reference`]: a plain twin of every kernel, the oracle of the backends' tests.
 //!
@@ -20,3 +21,4 @@ pub mod noise;
 pub mod reference;
 pub mod sampling;
 pub mod sensitivity;
+pub mod update;

@@ -6,13 +6,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
+use dp_core::clipping::{
+    AdaptiveQuantile, Clipping, GroupClipping, automatic_factor, flat_factor, split_clip,
+};
 use dp_core::noise::chacha::ChaCha20Rng;
 use dp_core::noise::philox::Philox4x32x10NotSecureRng;
-use dp_core::noise::{Generator, Key, fill_gaussian};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, Key, fill_gaussian};
 use dp_core::reference::*;
 use dp_core::sampling::PoissonSampler;
 use dp_core::sensitivity::{ClippedSum, Order};
+use dp_core::update::UpdateRule;
 use rand_core::{Rng, SeedableRng};
 
 struct Counting;
@@ -65,12 +68,49 @@ fn primitives_do_not_allocate() {
     let count = allocations(|| {
         black_box((flat_factor(4.0, 1.0), automatic_factor(4.0, 1.0, 0.1)));
         black_box(clipping.validate().is_ok());
+        let mut clips = [0.0; 2];
+        split_clip(1.0, &[1.0, 2.0], &mut clips).unwrap();
+        let groups = GroupClipping::flat(&clips).unwrap();
+        black_box(groups.sensitivity());
+        let mut parts = [0.0; 4];
+        group_clip_factors(&[1.0; 4], &[1.0, 0.0], &mut parts, groups).unwrap();
+        let mut counts = [0.0; 3];
+        add_quantile_counts(&[1.0; 4], &[1.0; 2], &parts, &clips, &mut counts).unwrap();
+        let quantile = AdaptiveQuantile::new(0.5, 0.2, 5.0, 100.0, 2).unwrap();
+        black_box(quantile.event(0.1, 1.0).unwrap());
+        black_box(quantile.next_clip(1.0, counts[0]));
+        assert!(AdaptiveQuantile::new(2.0, 0.2, 5.0, 100.0, 2).is_err());
 
         for generator in [Generator::ChaCha20, Generator::Philox4x32x10NotSecure] {
             fill_gaussian(&mut out, 3, 1.0, &key, generator, 1, 2).unwrap();
             assert!(fill_gaussian(&mut out, u64::MAX, 1.0, &key, generator, 1, 2).is_err());
             add_gaussian_noise(&mut out, 3, 1.0, &key, generator, 1, 2).unwrap();
         }
+        let draw = GaussianDraw {
+            first_element: 3,
+            std: 1.0,
+            key: &key,
+            generator: Generator::ChaCha20,
+            step: 1,
+            tensor: 2,
+        };
+        let rule = UpdateRule::Sgd {
+            rate: 0.1,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        };
+        let (mut sum, mut parameter) = ([1.0; 9], [1.0; 9]);
+        let updated = Updated {
+            sum: &mut sum,
+            parameter: &mut parameter,
+            moment_1: &mut [],
+            moment_2: &mut [],
+        };
+        noised_update(updated, &draw, 8.0, rule, true).unwrap();
+        let plan = Hardened::plan(1.0, 1.0, 0.0, 9, -10).unwrap();
+        release_hardened(&mut sum, 3, &plan, &key, 1, 2).unwrap();
+        assert!(Hardened::plan(1.0, 1.0, 0.0, 9, 10).is_err());
         ChaCha20Rng::from_seed([1; 32]).fill_bytes(&mut bytes);
         Philox4x32x10NotSecureRng::from_seed([1; 8]).fill_bytes(&mut bytes);
         let generated = Key::generate(&mut ChaCha20Rng::from_seed([1; 32])).unwrap();

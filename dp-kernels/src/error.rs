@@ -98,6 +98,30 @@ pub enum KernelError {
         /// What is wrong with it.
         source: dp_core::clipping::ClippingError,
     },
+    /// The counts of adaptive clipping were refused.
+    #[error("{op}: {source}")]
+    Quantile {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with them.
+        source: dp_core::clipping::QuantileError,
+    },
+    /// A view would start where the device cannot bind a buffer.
+    #[error(
+        "{op}: row {row} of `{argument}` starts at byte {offset}, the device binds at multiples of {alignment}: make rows longer"
+    )]
+    Misaligned {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// The row.
+        row: usize,
+        /// Where it starts.
+        offset: u64,
+        /// What the device asks for.
+        alignment: u64,
+    },
     /// The request for noise was refused.
     #[error("{op}: {source}")]
     Noise {
@@ -105,6 +129,24 @@ pub enum KernelError {
         op: &'static str,
         /// What is wrong with it.
         source: dp_core::noise::NoiseError,
+    },
+    /// A number of the update was refused.
+    #[error("{op}: {source}")]
+    Update {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::update::UpdateError,
+    },
+    /// The optimizer's rule keeps another number of moments.
+    #[error("{op}: {actual} moments given, the rule keeps {expected}")]
+    Moments {
+        /// The launcher.
+        op: &'static str,
+        /// Moments that the rule keeps.
+        expected: usize,
+        /// Moments given.
+        actual: usize,
     },
     /// The matrix product's routine can't run this problem on this device.
     #[error("{op}: no product [{m}, {k}] x [{k}, {n}] by {routine}: {reason}")]

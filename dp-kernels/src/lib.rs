@@ -8,9 +8,10 @@
 //!
 //! One layer's part in one step:
 //! 1. a norm ([`norm`]) adds the squared norm of each example's gradient into `norms_sq [B]`;
-//! 2. after the last layer [`clip_factors`] turns them into factors;
+//! 2. after the last layer [`clip_factors`] (or [`group_clip_factors`]) turns them into factors;
 //! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
-//! 4. after the last microbatch [`add_gaussian_noise`] noises the accumulator.
+//! 4. after the last microbatch [`noised_update`] noises the accumulator and moves the parameter, in one pass; or
+//!    [`add_gaussian_noise`] or, in integers, [`release_hardened`] noises it for another optimizer.
 //!
 //! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
 
@@ -38,12 +39,15 @@ mod reduce;
 pub mod sum;
 mod tile;
 mod tuning;
+mod update;
 
 pub use backend::{Backend, BackendError, Description};
-pub use clip::{clip_factors, zero_dead_rows};
+pub use clip::{
+    QuantileCounts, clip_factors, group_clip_factors, group_pitch, group_row, zero_dead_rows,
+};
 pub use error::KernelError;
 pub use matmul::{Routine, Transposes, matmul};
-pub use noise::add_gaussian_noise;
+pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
     GRAM_FLOOR, LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq,
     scale_norm_sq,
@@ -53,3 +57,4 @@ pub use sum::{
     weighted_sum_scale,
 };
 pub use tuning::Tuning;
+pub use update::{Updated, noised_update};

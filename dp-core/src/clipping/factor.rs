@@ -63,6 +63,25 @@ pub fn automatic_factor(norm_sq: f32, clip: f32, gamma: f32) -> f32 {
     )
 }
 
+/// What an example adds to the count of norms within `clip`, centred: `1/2` where `|g| <= clip`, else `-1/2`.
+///
+/// Exactly 0 where `live` is false (no example is there, or it was refused) or the squared norm `norm_sq`
+/// is one that [`flat_factor()`] refuses.
+///
+/// # Privacy
+/// At most 1/2 in magnitude, whatever the arguments: adding or removing one example moves the sum by at most 1/2,
+/// where a plain count would move by 1.
+///
+/// # References
+/// Andrew, Thakkar, McMahan and Ramaswamy, "Differentially private learning with adaptive clipping", 1905.03871.
+#[cfg_attr(feature = "cube", cube)]
+pub fn centred_indicator(norm_sq: f32, clip: f32, live: bool) -> f32 {
+    let within = norm_of_square(norm_sq) <= clip;
+    let indicator = select(within, 0.5f32, -0.5f32);
+    let usable = is_finite_non_negative(norm_sq);
+    select(live && usable, indicator, 0.0f32)
+}
+
 /// `sqrt(x)` for every finite `x >= 0`, subnormals included.
 ///
 /// A tiny `x` is scaled by 2^64 first, a huge one by 2^-64: the iteration stays among normal numbers,

@@ -1,8 +1,6 @@
 //! Which factor, with which clipping norm.
 
-use core::fmt;
-
-use super::{automatic_factor, flat_factor};
+use super::{ClippingError, automatic_factor, flat_factor};
 
 /// The smallest clipping norm a policy may have: 2^-20.
 ///
@@ -21,7 +19,8 @@ pub enum Clipping {
         /// The clipping norm.
         clip: f32,
     },
-    /// `clip / (|g| + gamma)`, automatic clipping (AUTO-S).
+    /// `clip / (|g| + gamma)`, automatic clipping (AUTO-S): in exact arithmetic every scaled norm is strictly
+    /// below `clip`.
     Automatic {
         /// The clipping norm.
         clip: f32,
@@ -67,31 +66,3 @@ impl Clipping {
         }
     }
 }
-
-/// A clipping policy whose numbers cannot bound anything.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum ClippingError {
-    /// The clipping norm is out of range or not a number.
-    Clip {
-        /// The value given.
-        clip: f32,
-    },
-    /// The stability constant is out of range or not a number.
-    Gamma {
-        /// The value given.
-        gamma: f32,
-    },
-}
-
-impl fmt::Display for ClippingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, value) = match *self {
-            Self::Clip { clip } => ("clipping norm", clip),
-            Self::Gamma { gamma } => ("stability constant gamma", gamma),
-        };
-        write!(f, "{name} {value} is not between {MIN_CLIP} and {MAX_CLIP}")
-    }
-}
-
-impl core::error::Error for ClippingError {}

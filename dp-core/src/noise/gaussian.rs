@@ -92,6 +92,39 @@ pub fn fill_gaussian(
     Ok(())
 }
 
+/// One draw of Gaussian noise, as [`fill_gaussian`] takes it: which elements, how large, and from which coordinates.
+#[derive(Clone, Copy, Debug)]
+pub struct GaussianDraw<'a> {
+    /// The tensor's element that the first value belongs to.
+    pub first_element: u64,
+    /// Standard deviation.
+    pub std: f32,
+    /// The key.
+    pub key: &'a Key,
+    /// Where the bits come from.
+    pub generator: Generator,
+    /// The step.
+    pub step: u64,
+    /// The tensor's number.
+    pub tensor: u32,
+}
+
+impl GaussianDraw<'_> {
+    /// Refuses what [`fill_gaussian`] refuses for `len` elements.
+    ///
+    /// # Errors
+    /// As [`fill_gaussian`].
+    pub fn check(&self, len: u64) -> Result<(), NoiseError> {
+        check_request(
+            self.first_element,
+            len,
+            self.std,
+            self.generator,
+            self.tensor,
+        )
+    }
+}
+
 /// Refuses what [`fill_gaussian`] refuses; kernels that draw the same noise ask here first.
 ///
 /// # Errors

@@ -11,9 +11,11 @@
 //!
 //! Of its four words the first two (high, low) give the radius and the third the angle; an even
 //! lane is `r cos`, an odd lane `r sin`. Tensor [`RESERVED_TENSOR`] is refused: the sampler
-//! ([`crate::sampling`]) derives its own key there.
+//! ([`crate::sampling`]) and [`discrete`] noise derive their own keys there.
 
 pub mod chacha;
+pub mod discrete;
+pub mod hardened;
 pub mod normal;
 pub mod philox;
 pub mod words;
@@ -22,13 +24,15 @@ mod error;
 mod gaussian;
 mod key;
 
+pub use discrete::fill_discrete_gaussian;
 pub use error::NoiseError;
 pub use gaussian::{
-    Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
+    GaussianDraw, Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
 };
+pub use hardened::{Hardened, HardenedError};
 pub use key::Key;
 
-/// The tensor number that noise may not use.
+/// The tensor number that noise may not use: other keys are derived there.
 pub const RESERVED_TENSOR: u32 = u32::MAX;
 
 /// The largest standard deviation accepted: 2^124, so that no noise value overflows.

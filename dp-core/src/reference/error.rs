@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::noise::NoiseError;
+use crate::update::UpdateError;
 
 /// Arguments that do not fit together; nothing has been written.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +43,8 @@ pub enum ReferenceError {
     },
     /// The noise request was refused.
     Noise(NoiseError),
+    /// A number of the update was refused.
+    Update(UpdateError),
 }
 
 /// An argument of a reference function.
@@ -70,6 +73,8 @@ pub enum Operand {
     Right,
     /// The result.
     Out,
+    /// A moment of an optimizer.
+    Moment,
 }
 
 impl ReferenceError {
@@ -114,6 +119,12 @@ impl From<NoiseError> for ReferenceError {
     }
 }
 
+impl From<UpdateError> for ReferenceError {
+    fn from(error: UpdateError) -> Self {
+        Self::Update(error)
+    }
+}
+
 impl fmt::Display for ReferenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -136,6 +147,7 @@ impl fmt::Display for ReferenceError {
                 )
             }
             Self::Noise(error) => write!(f, "{error}"),
+            Self::Update(error) => write!(f, "{error}"),
         }
     }
 }

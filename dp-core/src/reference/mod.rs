@@ -7,18 +7,24 @@
 
 mod clip;
 mod error;
+mod group;
+mod hardened;
 mod norm;
 mod product;
 mod tensor;
+mod update;
 mod weighted_sum;
 
 pub use clip::{add_gaussian_noise, clip_factors, zero_dead_rows};
 pub use error::{Operand, ReferenceError};
+pub use group::{add_quantile_counts, group_clip_factors};
+pub use hardened::release_hardened;
 pub use norm::{
     LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
 };
 pub use product::{Transposes, matmul};
 pub use tensor::Tensor3;
+pub use update::{Updated, noised_update};
 pub use weighted_sum::{
     weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear, weighted_sum_position,
     weighted_sum_scale,

@@ -21,7 +21,7 @@ const POLICIES: [Clipping; 5] = [
 ];
 
 /// Relative to the host's factor: the device may contract multiply and add.
-const FACTOR_BUDGET: f64 = 1e-6;
+pub(super) const FACTOR_BUDGET: f64 = 1e-6;
 
 /// Every factor near the host's, bounded in f64, exactly 0 for masked and unusable norms.
 pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -86,7 +86,7 @@ fn wrong_zero(got: &[f32], want: &[f32], norms: &[f32]) -> Option<String> {
 }
 
 /// Zero, tiny, huge, unusable, and a spread over all magnitudes that squared gradients have.
-fn norms() -> Vec<f32> {
+pub(super) fn norms() -> Vec<f32> {
     let mut norms = vec![
         0.0,
         -0.0,
@@ -96,6 +96,9 @@ fn norms() -> Vec<f32> {
         f32::NEG_INFINITY,
         f32::MAX,
         f32::MIN_POSITIVE,
+        f32::from_bits(1),
+        f32::from_bits(0x007f_ffff),
+        1e30,
         1.0,
         1.0000001,
         0.9999999,

@@ -7,6 +7,8 @@ mod bench;
 mod cancellation;
 mod clipping;
 mod data;
+mod groups;
+mod hardened;
 mod isolation;
 mod matmul;
 mod noise;
@@ -17,6 +19,7 @@ mod random;
 mod refusals;
 mod require;
 mod sums;
+mod update;
 mod words;
 
 pub use bench::Bench;
@@ -161,6 +164,9 @@ define_checks! { $
     norms_under_cancellation => cancellation::gram,
     clip_factors => clipping::factors,
     zero_dead_rows => clipping::zero_dead_rows,
+    group_clip_factors => groups::factors,
+    group_isolation => groups::isolation,
+    quantile_counts => groups::counts,
     linear_sums => sums::linear,
     column_and_position_sums => sums::columns,
     embedding_sums => sums::embedding,
@@ -172,6 +178,10 @@ define_checks! { $
     noise_is_the_hosts => noise::against_host,
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
+    hardened_release => hardened::against_host,
+    private_update => update::against_host,
+    private_update_in_one_pass => update::fused_is_separate,
+    private_update_copies => update::copies,
     matrix_products => matmul::products,
     refusals => refusals::all,
 }

@@ -189,7 +189,11 @@ fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",
         Err(KernelError::TooLarge { .. }) => "TooLarge",
         Err(KernelError::Clipping { .. }) => "Clipping",
+        Err(KernelError::Quantile { .. }) => "Quantile",
+        Err(KernelError::Misaligned { .. }) => "Misaligned",
         Err(KernelError::Noise { .. }) => "Noise",
+        Err(KernelError::Update { .. }) => "Update",
+        Err(KernelError::Moments { .. }) => "Moments",
         Err(KernelError::Matmul { .. }) => "Matmul",
     }
 }

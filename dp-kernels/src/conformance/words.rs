@@ -40,8 +40,9 @@ const CHACHA_OUT: [u32; 16] = [
     0x4e3c_50a2,
 ];
 
-/// Random123's `kat_vectors`, philox4x32 10: counter and key of all ones; digits of pi.
-const PHILOX: [([u32; 6], [u32; 4]); 2] = [
+/// Random123's `kat_vectors`, philox4x32 10: counter and key of zeros; of all ones; digits of pi.
+const PHILOX: [([u32; 6], [u32; 4]); 3] = [
+    ([0; 6], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
     (
         [u32::MAX; 6],
         [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd],

@@ -1,6 +1,9 @@
 //! Gaussian noise by coordinates: the functions of [`dp_core::noise`], run by the device.
 
-mod wide;
+mod hardened;
+pub(crate) mod wide;
+
+pub use hardened::release_hardened;
 
 use crate::check::Arg;
 use crate::reduce::row_of;
@@ -26,7 +29,7 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 ///
 /// # Precision
 /// The bits are those of the host, exactly; the normals within 3 units in the last place of
-/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply and one add.
+/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add.
 #[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
     client: &Client,
@@ -53,11 +56,7 @@ pub fn add_gaussian_noise(
     let blocks = (skip as usize + len).div_ceil(per_block as usize);
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
     let (low, high) = (step as u32, (step >> 32) as u32);
-    let lanes = if tuning.is_cpu && generator == Generator::ChaCha20 {
-        tuning.lanes()
-    } else {
-        1
-    };
+    let lanes = if tuning.is_cpu { tuning.lanes() } else { 1 };
     let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
     match generator {
         Generator::ChaCha20 if lanes > 1 => add_chacha20_noise_wide::launch(
@@ -109,6 +108,7 @@ pub fn add_gaussian_noise(
             client,
             count,
             dim,
+            lanes,
             target.buffer(1),
             len as u32,
             blocks as u32,
@@ -155,14 +155,14 @@ pub(crate) fn add_chacha20_noise(
         let (n0, n1, n2, n3) = low;
         let (n4, n5, n6, n7) = high;
         let place = block as u32 * 8u32;
-        add_element(target, place, 0u32, skip, len, std * n0);
-        add_element(target, place, 1u32, skip, len, std * n1);
-        add_element(target, place, 2u32, skip, len, std * n2);
-        add_element(target, place, 3u32, skip, len, std * n3);
-        add_element(target, place, 4u32, skip, len, std * n4);
-        add_element(target, place, 5u32, skip, len, std * n5);
-        add_element(target, place, 6u32, skip, len, std * n6);
-        add_element(target, place, 7u32, skip, len, std * n7);
+        add_element(target, place, 0u32, skip, len, n0, std);
+        add_element(target, place, 1u32, skip, len, n1, std);
+        add_element(target, place, 2u32, skip, len, n2, std);
+        add_element(target, place, 3u32, skip, len, n3, std);
+        add_element(target, place, 4u32, skip, len, n4, std);
+        add_element(target, place, 5u32, skip, len, n5, std);
+        add_element(target, place, 6u32, skip, len, n6, std);
+        add_element(target, place, 7u32, skip, len, n7, std);
     }
 }
 
@@ -210,8 +210,8 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
         #[unroll]
         for pair in 0..4usize {
             let (even, odd) = wide::normals::<N>(&words, pair);
-            noise[2 * pair] = even * Vector::<f32, N>::new(std);
-            noise[2 * pair + 1] = odd * Vector::<f32, N>::new(std);
+            noise[2 * pair] = even;
+            noise[2 * pair + 1] = odd;
         }
         let place = block * 8u32;
         // The whole of it is inside: no element has to ask.
@@ -221,7 +221,8 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
             for lane in 0..lanes {
                 #[unroll]
                 for i in 0..8usize {
-                    target[start + comptime!(8 * lane + i)] += noise[i].extract(lane);
+                    let at = start + comptime!(8 * lane + i);
+                    target[at] = fma(noise[i].extract(lane), std, target[at]);
                 }
             }
         } else {
@@ -230,17 +231,25 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
                 #[unroll]
                 for i in 0..8usize {
                     let offset = comptime!((8 * lane + i) as u32);
-                    add_element(target, place, offset, skip, len, noise[i].extract(lane));
+                    add_element(
+                        target,
+                        place,
+                        offset,
+                        skip,
+                        len,
+                        noise[i].extract(lane),
+                        std,
+                    );
                 }
             }
         }
     }
 }
 
-/// One unit makes one block: two elements.
+/// One unit makes as many blocks as a vector has lanes, of two elements each.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn add_philox_noise(
+pub(crate) fn add_philox_noise<N: Size>(
     target: &mut [f32],
     len: u32,
     blocks: u32,
@@ -253,22 +262,74 @@ pub(crate) fn add_philox_noise(
     k0: u32,
     k1: u32,
 ) {
-    let block = row_of(1u32);
-    if block < blocks as usize {
-        let counter = first_block + block as u32;
-        let input = (counter, tensor, step_low, step_high);
-        let (n0, n1) = philox4x32x10_normals(input, k0, k1);
-        let place = block as u32 * 2u32;
-        add_element(target, place, 0u32, skip, len, std * n0);
-        add_element(target, place, 1u32, skip, len, std * n1);
+    let lanes = N::value();
+    let block = row_of(1u32) as u32 * comptime!(lanes as u32);
+    if block < blocks {
+        let counter = first_block + block;
+        let (even, odd) = philox_normals::<N>(counter, tensor, step_low, step_high, k0, k1);
+        let place = block * 2u32;
+        // The whole of it is inside: no element has to ask.
+        if place >= skip && place - skip + comptime!(2 * lanes as u32) <= len {
+            let start = (place - skip) as usize;
+            #[unroll]
+            for lane in 0..lanes {
+                let at = start + comptime!(2 * lane);
+                target[at] = fma(even.extract(lane), std, target[at]);
+                target[at + 1] = fma(odd.extract(lane), std, target[at + 1]);
+            }
+        } else {
+            #[unroll]
+            for lane in 0..lanes {
+                let offset = comptime!(2 * lane as u32);
+                add_element(target, place, offset, skip, len, even.extract(lane), std);
+                let offset = comptime!(2 * lane as u32 + 1);
+                add_element(target, place, offset, skip, len, odd.extract(lane), std);
+            }
+        }
     }
 }
 
-/// `target[place + lane - skip] += noise`, where that is inside.
+/// Elements 0 and 1 of the Philox blocks from `counter` on, one in each lane. Not secure.
 #[cube]
-fn add_element(target: &mut [f32], place: u32, lane: u32, skip: u32, len: u32, noise: f32) {
+pub(crate) fn philox_normals<N: Size>(
+    counter: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    k0: u32,
+    k1: u32,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let lanes = N::value();
+    if comptime!(lanes > 1) {
+        let mut counters = Vector::<u32, N>::new(counter);
+        #[unroll]
+        for lane in 0..lanes {
+            counters.insert(lane, counter + comptime!(lane as u32));
+        }
+        wide::philox_normals::<N>(counters, tensor, step_low, step_high, k0, k1)
+    } else {
+        let (even, odd) = philox4x32x10_normals((counter, tensor, step_low, step_high), k0, k1);
+        (Vector::<f32, N>::new(even), Vector::<f32, N>::new(odd))
+    }
+}
+
+/// `target[place + lane - skip] += std normal`, where that is inside.
+///
+/// By an explicit multiply-add, so that no compiler chooses whether the product is rounded: every kernel that draws
+/// this noise adds the same bits.
+#[cube]
+fn add_element(
+    target: &mut [f32],
+    place: u32,
+    lane: u32,
+    skip: u32,
+    len: u32,
+    normal: f32,
+    std: f32,
+) {
     let element = place + lane;
     if element >= skip && element - skip < len {
-        target[(element - skip) as usize] += noise;
+        let at = (element - skip) as usize;
+        target[at] = fma(normal, std, target[at]);
     }
 }

@@ -1,4 +1,4 @@
-//! [`dp_core::noise`]'s ChaCha20 and normals on vectors, a block in each lane: what a processor's vector
+//! [`dp_core::noise`]'s ChaCha20, Philox and normals on vectors, a block in each lane: what a processor's vector
 //! units need. The same operations in the same order, so the words are the same and the normals too, to
 //! what contracting multiply and add can change; the conformance suite compares them.
 
@@ -91,12 +91,56 @@ pub(crate) fn normals<N: Size>(
     blocks: &Words<N>,
     #[comptime] pair: usize,
 ) -> (Vector<f32, N>, Vector<f32, N>) {
-    let high = blocks.words[4 * pair];
-    let low = blocks.words[4 * pair + 1];
-    let angle = blocks.words[4 * pair + 2];
+    normal_pair::<N>(
+        blocks.words[4 * pair],
+        blocks.words[4 * pair + 1],
+        blocks.words[4 * pair + 2],
+    )
+}
+
+/// [`dp_core::noise::normal::normal_pair`], lane by lane.
+#[cube]
+fn normal_pair<N: Size>(
+    high: Vector<u32, N>,
+    low: Vector<u32, N>,
+    angle: Vector<u32, N>,
+) -> (Vector<f32, N>, Vector<f32, N>) {
     let r = square_root::<N>(float::<N>(2.0f32) * minus_ln_uniform::<N>(high, low));
     let (cosine, sine) = cos_sin_turn::<N>(angle);
     (r * cosine, r * sine)
+}
+
+/// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: both elements of every block. Not secure.
+#[cube]
+pub(crate) fn philox_normals<N: Size>(
+    counters: Vector<u32, N>,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    key_low: u32,
+    key_high: u32,
+) -> (Vector<f32, N>, Vector<f32, N>) {
+    let mut x0 = counters;
+    let mut x1 = int::<N>(tensor);
+    let mut x2 = int::<N>(step_low);
+    let mut x3 = int::<N>(step_high);
+    let mut k0 = int::<N>(key_low);
+    let mut k1 = int::<N>(key_high);
+    let m0 = int::<N>(0xd251_1f53u32);
+    let m1 = int::<N>(0xcd9e_8d57u32);
+    for _ in 0..10u32 {
+        let high0 = x0.mul_hi(m0);
+        let low0 = x0 * m0;
+        let high1 = x2.mul_hi(m1);
+        let low1 = x2 * m1;
+        x0 = high1 ^ x1 ^ k0;
+        x1 = low1;
+        x2 = high0 ^ x3 ^ k1;
+        x3 = low0;
+        k0 += int::<N>(0x9e37_79b9u32);
+        k1 += int::<N>(0xbb67_ae85u32);
+    }
+    normal_pair::<N>(x0, x1, x2)
 }
 
 #[cube]

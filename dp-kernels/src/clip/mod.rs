@@ -1,5 +1,11 @@
 //! Clip factors of a microbatch, and what removes a dead example from its buffers.
 
+mod group;
+mod quantile;
+
+pub use group::{group_clip_factors, group_pitch, group_row};
+pub use quantile::QuantileCounts;
+
 use crate::check::Arg;
 use crate::live::is_live;
 use crate::reduce::row_of;

@@ -1,0 +1,198 @@
+//! The counts that adaptive clipping learns from: made on the device, and gone from there only with noise.
+
+use super::group::{matrix, upload};
+use crate::check::{Arg, scratch};
+use crate::live::is_live;
+use crate::reduce::{lane_of, row_of, sum_units};
+use crate::{KernelError, Tuning, add_gaussian_noise};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator};
+use dp_core::noise::{Generator, Key};
+
+/// How many examples of one logical batch lie within their clipping norms, centred, for each group, and how many were
+/// refused: a buffer on the device that can be added to and released with noise, and nothing else.
+///
+/// # Privacy
+/// An example that is there and finite adds 1/2 or -1/2 to each group's count, a refused one 1/2 to the last: under
+/// add/remove of one example the whole moves by at most `sqrt(G) / 2` in L2 norm. [`release`](Self::release) is the only way
+/// out and adds the policy's noise first; see [`AdaptiveQuantile`] for what that costs together with the clipped
+/// sum of the same batch, and docs/proofs/clipping-quantile.md for why. To release the count of refused examples costs
+/// nothing beyond it.
+pub struct QuantileCounts {
+    counts: TensorHandle,
+    policy: AdaptiveQuantile,
+    counted: u64,
+}
+
+impl QuantileCounts {
+    /// Zero counts of a new logical batch.
+    ///
+    /// # Errors
+    /// A [`KernelError`] when the policy has more groups than a buffer can hold.
+    pub fn new(
+        client: &Client,
+        policy: AdaptiveQuantile,
+        tuning: &Tuning,
+    ) -> Result<Self, KernelError> {
+        let counts = scratch(client, "quantile_counts", &[policy.groups() + 1])?;
+        let (count, dim) = tuning.grid(policy.groups() + 1, 1);
+        let buffer = Arg::new("quantile_counts", "counts", &counts)?.buffer(1);
+        zero_counts::launch(client, count, dim, buffer, policy.groups() as u32 + 1);
+        Ok(Self {
+            counts,
+            policy,
+            counted: 0,
+        })
+    }
+
+    /// Adds a microbatch.
+    ///
+    /// `norms_sq [G, P]`, `mask [B]` and `factors [G, P]` as [`group_clip_factors`](crate::group_clip_factors) took and left them
+    /// (`[1, P]` with the buffers of [`clip_factors`](crate::clip_factors)), `clips` the `G` clipping norms of this step.
+    ///
+    /// # Errors
+    /// [`KernelError::Quantile`] past [`MAX_COUNTED`] examples, where a sum of halves would round; another [`KernelError`] when
+    /// shapes, types or layouts don't agree. Nothing is launched then.
+    pub fn add(
+        &mut self,
+        client: &Client,
+        norms_sq: &TensorHandle,
+        mask: &TensorHandle,
+        factors: &TensorHandle,
+        clips: &[f32],
+        tuning: &Tuning,
+    ) -> Result<(), KernelError> {
+        let op = "quantile_counts";
+        let groups = self.policy.groups();
+        if clips.len() != groups {
+            return Err(KernelError::Shape {
+                op,
+                argument: "clips",
+                expected: vec![groups],
+                actual: vec![clips.len()],
+            });
+        }
+        let mask = Arg::new(op, "mask", mask)?.is_f32()?;
+        let [b] = mask.dims()?;
+        let (norms_sq, pitch) = matrix(op, "norms_sq", norms_sq, groups, b)?;
+        let factors = Arg::new(op, "factors", factors)?
+            .has_shape(&[groups, pitch])?
+            .is_f32()?;
+        let examples = self.counted + b as u64;
+        if examples > MAX_COUNTED {
+            let source = QuantileError::Counted { examples };
+            return Err(KernelError::Quantile { op, source });
+        }
+        self.counted = examples;
+        if b == 0 {
+            return Ok(());
+        }
+        let width = tuning.width(b.div_ceil(4));
+        let (count, dim) = tuning.grid(groups + 1, width);
+        count_within::launch(
+            client,
+            count,
+            dim,
+            norms_sq.buffer(1),
+            mask.buffer(1),
+            factors.buffer(1),
+            upload(client, clips),
+            Arg::new(op, "counts", &self.counts)?.buffer(1),
+            groups as u32,
+            b as u32,
+            pitch as u32,
+            width,
+            dim.num_elems(),
+        );
+        Ok(())
+    }
+
+    /// Adds the policy's noise to the counts and gives them away, `[G + 1]` f32: the groups' centred counts, for
+    /// [`AdaptiveQuantile::next_clip`], and half the number of refused examples.
+    ///
+    /// Call it once the step is reserved. `tensor` must be a number that no other noise of this step has.
+    ///
+    /// # Errors
+    /// As [`add_gaussian_noise`]; nothing is released then.
+    ///
+    /// # Privacy
+    /// A Gaussian mechanism of noise multiplier `2 sigma_b / sqrt(G)`, to be charged together with the clipped sum by
+    /// [`AdaptiveQuantile::event`], under the conditions of [`add_gaussian_noise`].
+    pub fn release(
+        self,
+        client: &Client,
+        key: &Key,
+        generator: Generator,
+        step: u64,
+        tensor: u32,
+        tuning: &Tuning,
+    ) -> Result<TensorHandle, KernelError> {
+        add_gaussian_noise(
+            client,
+            &self.counts,
+            0,
+            self.policy.count_std(),
+            key,
+            generator,
+            step,
+            tensor,
+            tuning,
+        )?;
+        Ok(self.counts)
+    }
+}
+
+/// Which group's count, and nothing of it: it is private.
+impl core::fmt::Debug for QuantileCounts {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("QuantileCounts")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cube(launch)]
+pub(crate) fn zero_counts(counts: &mut [f32], len: u32) {
+    let i = row_of(1u32);
+    if i < len as usize {
+        counts[i] = 0.0f32;
+    }
+}
+
+/// Row `g` counts group `g`, row `groups` the refused. Sums of halves are exact, so their order does not matter.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn count_within(
+    norms_sq: &[f32],
+    mask: &[f32],
+    factors: &[f32],
+    clips: &[f32],
+    counts: &mut [f32],
+    groups: u32,
+    examples: u32,
+    pitch: u32,
+    #[comptime] width: u32,
+    #[comptime] units: u32,
+) {
+    let row = row_of(width);
+    let lane = lane_of(width);
+    let mut sum = 0.0f32;
+    if row <= groups as usize {
+        let mut b = lane;
+        while b < examples as usize {
+            let there = mask[b] == 1.0f32;
+            let live = there && is_live(factors[b]);
+            if row < groups as usize {
+                let norm_sq = norms_sq[row * pitch as usize + b];
+                sum += centred_indicator(norm_sq, clips[row], live);
+            } else {
+                sum += select(there && !live, 0.5f32, 0.0f32);
+            }
+            b += comptime!(width as usize);
+        }
+    }
+    let total = sum_units(sum, width, units);
+    if row <= groups as usize && lane == 0 {
+        counts[row] += total;
+    }
+}

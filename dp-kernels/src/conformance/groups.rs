@@ -1,0 +1,336 @@
+//! Clip factors by groups, and the counts of adaptive clipping.
+
+use super::bench::{Bench, F32, elementwise_error, first_difference};
+use super::clipping::{FACTOR_BUDGET, norms};
+use super::data::Stream;
+use super::{CheckError, Row};
+use crate::{
+    KernelError, QuantileCounts, bias_norm_sq, group_clip_factors, group_pitch, group_row,
+    weighted_sum_bias,
+};
+use cubecl::std::tensor::TensorHandle;
+use dp_core::clipping::{
+    AdaptiveQuantile, CLIP_SLACK, ClippingError, GroupClipping, QuantileError,
+};
+use dp_core::noise::{Generator, Key, fill_gaussian};
+use dp_core::reference;
+
+const CLIPS: [f32; 5] = [1.0, 0.37, 1e4, 2e-3, 17.0];
+const PAD: f32 = 9.0;
+
+/// Squared norms of all magnitudes and the unusable ones, shuffled in each group, with one unusable row in ten examples.
+struct Batch {
+    groups: usize,
+    pitch: usize,
+    norms: Vec<f32>,
+    mask: Vec<f32>,
+}
+
+impl Batch {
+    fn new(groups: usize, examples: usize, spare: usize) -> Self {
+        let pitch = examples + spare;
+        let sorts = norms();
+        let mut stream = Stream(21);
+        let mut norms = vec![f32::NAN; groups * pitch];
+        for b in 0..examples {
+            let wild = b % 10 == 9;
+            for group in 0..groups {
+                let any = sorts[stream.next() as usize % sorts.len()];
+                let tame = 10f64.powf(20.0 * stream.unit() - 10.0) as f32;
+                norms[group * pitch + b] = if wild { any } else { tame };
+            }
+            if b % 10 == 4 {
+                norms[(b % groups) * pitch + b] = f32::NAN;
+            }
+        }
+        let mask = (0..examples)
+            .map(|b| if b % 7 == 3 { 0.0 } else { 1.0 })
+            .collect();
+        Self {
+            groups,
+            pitch,
+            norms,
+            mask,
+        }
+    }
+
+    fn clips(&self) -> Vec<f32> {
+        CLIPS.iter().cycle().take(self.groups).copied().collect()
+    }
+
+    fn words(&self) -> String {
+        let Self { groups, pitch, .. } = self;
+        format!("G{groups} B{} P{pitch}", self.mask.len())
+    }
+
+    fn upload(&self, bench: &Bench, values: &[f32]) -> TensorHandle {
+        bench.upload(&[self.groups, self.pitch], values)
+    }
+
+    fn factors_on_host(&self, clipping: GroupClipping<'_>) -> Result<Vec<f32>, CheckError> {
+        let mut want = vec![PAD; self.norms.len()];
+        reference::group_clip_factors(&self.norms, &self.mask, &mut want, clipping)
+            .map_err(|error| CheckError::Reference(error.to_string()))?;
+        Ok(want)
+    }
+}
+
+fn batches() -> [Batch; 5] {
+    [
+        Batch::new(1, 1, 0),
+        Batch::new(1, 40, 0),
+        Batch::new(3, 50, 14),
+        Batch::new(5, 333, 3),
+        Batch::new(2, 0, 4),
+    ]
+}
+
+/// Every factor near the host's, every group's norm and the whole one bounded in f64, a bad row 0 in all groups, padding left.
+pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for batch in batches() {
+        let clips = batch.clips();
+        for gamma in [None, Some(0.01)] {
+            let clipping = policy(&clips, gamma)?;
+            let want = batch.factors_on_host(clipping)?;
+            let out = batch.upload(bench, &vec![PAD; batch.norms.len()]);
+            group_clip_factors(
+                bench.client(),
+                &batch.upload(bench, &batch.norms),
+                &bench.upload(&[batch.mask.len()], &batch.mask),
+                &out,
+                clipping,
+                bench.tuning(),
+            )?;
+            let got = bench.download(&out)?;
+            let shape = format!("{} gamma {gamma:?}", batch.words());
+            let op = "group_clip_factors";
+            let error = elementwise_error(&got, &want);
+            rows.push(Row::measured(op, "f32", &shape, error, FACTOR_BUDGET));
+            let zero = |x: f32| x.to_bits() == 0;
+            let wrong = (0..got.len()).find(|&i| zero(got[i]) != zero(want[i]));
+            let wrong = wrong.map(|i| format!("factor {i} is {:e}, not {:e}", got[i], want[i]));
+            let op = "group_clip_factors zeros";
+            rows.push(Row::holds(op, "f32", &shape, wrong));
+            let op = "group_clip_factors bound";
+            let excess = excess(&batch, &got, clipping);
+            rows.push(Row::measured(op, "f32", shape, excess, CLIP_SLACK));
+        }
+    }
+    Ok(rows)
+}
+
+fn policy(clips: &[f32], gamma: Option<f32>) -> Result<GroupClipping<'_>, CheckError> {
+    let policy = gamma.map_or(GroupClipping::flat(clips), |gamma| {
+        GroupClipping::automatic(clips, gamma)
+    });
+    policy.map_err(|error: ClippingError| CheckError::Reference(error.to_string()))
+}
+
+/// By how much a group's norm or the whole one is above its bound, relatively.
+fn excess(batch: &Batch, factors: &[f32], clipping: GroupClipping<'_>) -> f64 {
+    let mut worst = 0.0f64;
+    for b in 0..batch.mask.len() {
+        let mut whole = 0.0;
+        for (group, clip) in clipping.clips().iter().enumerate() {
+            let place = group * batch.pitch + b;
+            if factors[place] != 0.0 {
+                let square = f64::from(batch.norms[place]) * f64::from(factors[place]).powi(2);
+                whole += square;
+                worst = worst.max(square.sqrt() / f64::from(*clip) - 1.0);
+            }
+        }
+        worst = worst.max(whole.sqrt() / clipping.sensitivity() - 1.0);
+    }
+    worst
+}
+
+/// Two groups from the norms to the sums through [`group_row`]: an example that is bad in one group reaches neither sum, whose
+/// bits are those without it.
+pub(super) fn isolation(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let (b, t, p) = (6, 3, 5);
+    let clips = [0.5, 2.0];
+    let values = Stream(33).bell(2 * b * t * p);
+    let values: Vec<f32> = values.into_iter().map(|v| bench.round(v)).collect();
+    let (first, second) = values.split_at(b * t * p);
+    let mut rows = Vec::new();
+    for (what, bad) in [("NaN", f32::NAN), ("inf", f32::INFINITY)] {
+        let mut poisoned = second.to_vec();
+        poisoned[2 * t * p + 4] = bad;
+        // Without the example: its rows are zeros, and it is masked.
+        let mut mask = vec![1.0; b];
+        let with = sums(bench, [first, &poisoned], &mask, &clips, [b, t, p])?;
+        mask[2] = 0.0;
+        let without = sums(bench, [first, second], &mask, &clips, [b, t, p])?;
+        let failure = first_difference(&with, &without).or_else(|| {
+            let broken = with.iter().any(|x| !x.is_finite()) || with.iter().all(|x| *x == 0.0);
+            broken.then(|| format!("the sums are {with:?}"))
+        });
+        let (op, shape) = ("group_clip_factors isolation", format!("{what} in group 1"));
+        rows.push(Row::holds(op, bench.input_name(), shape, failure));
+    }
+    Ok(rows)
+}
+
+fn sums(
+    bench: &Bench,
+    gradients: [&[f32]; 2],
+    mask: &[f32],
+    clips: &[f32],
+    [b, t, p]: [usize; 3],
+) -> Result<Vec<f32>, CheckError> {
+    let (client, tuning) = (bench.client(), bench.tuning());
+    let pitch = group_pitch(client, b);
+    let norms = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
+    let factors = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
+    let g = gradients.map(|g| bench.upload_input(&[b, t, p], g));
+    for (group, g) in g.iter().enumerate() {
+        bias_norm_sq(client, g, &group_row(client, &norms, group, b)?, tuning)?;
+    }
+    let mask = bench.upload(&[b], mask);
+    group_clip_factors(
+        client,
+        &norms,
+        &mask,
+        &factors,
+        policy(clips, None)?,
+        tuning,
+    )?;
+    let mut sums = Vec::new();
+    for (group, g) in g.iter().enumerate() {
+        let out = bench.upload(&[p], &vec![0.0; p]);
+        let factors = group_row(client, &factors, group, b)?;
+        weighted_sum_bias(client, g, &factors, &out, tuning)?;
+        sums.extend(bench.download(&out)?);
+    }
+    Ok(sums)
+}
+
+/// Counts of several microbatches, noised: the host's count plus the host's noise, and the noise is there.
+pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let (key, chacha) = (Key::new([7; 8]), Generator::ChaCha20);
+    let mut rows = Vec::new();
+    for batch in batches() {
+        let clips = batch.clips();
+        let factors = batch.factors_on_host(policy(&clips, None)?)?;
+        let std = 0.75;
+        let policy = AdaptiveQuantile::new(0.5, 0.2, std, 32.0, batch.groups).map_err(refused)?;
+        let mut counts = QuantileCounts::new(bench.client(), policy, bench.tuning())?;
+        let mut want = vec![0.0; batch.groups + 1];
+        for _ in 0..3 {
+            reference::add_quantile_counts(&batch.norms, &batch.mask, &factors, &clips, &mut want)
+                .map_err(|error| CheckError::Reference(error.to_string()))?;
+            counts.add(
+                bench.client(),
+                &batch.upload(bench, &batch.norms),
+                &bench.upload(&[batch.mask.len()], &batch.mask),
+                &batch.upload(bench, &factors),
+                &clips,
+                bench.tuning(),
+            )?;
+        }
+        let released = counts.release(bench.client(), &key, chacha, 3, 8, bench.tuning())?;
+        let got = bench.download(&released)?;
+        let mut noise = vec![0.0; want.len()];
+        fill_gaussian(&mut noise, 0, std, &key, chacha, 3, 8)
+            .map_err(|error| CheckError::Reference(error.to_string()))?;
+        // Counts are halves: what the noise leaves of them is exact but for one rounding of the sum.
+        let error = (0..want.len())
+            .map(|i| (f64::from(got[i]) - f64::from(noise[i]) - f64::from(want[i])).abs())
+            .fold(0.0, f64::max);
+        let op = "quantile_counts";
+        rows.push(Row::measured(op, "f32", batch.words(), error, 1e-3));
+        let bare = (0..want.len()).find(|&i| got[i] == want[i]);
+        let bare = bare.map(|i| format!("count {i} has no noise"));
+        let op = "quantile_counts are noised";
+        rows.push(Row::holds(op, "f32", batch.words(), bare));
+    }
+    rows.extend(refusals(bench)?);
+    Ok(rows)
+}
+
+fn refused(error: QuantileError) -> CheckError {
+    CheckError::Reference(error.to_string())
+}
+
+fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let (client, tuning) = (bench.client(), bench.tuning());
+    let clips = [1.0, 1.0];
+    let upload = |shape: &[usize]| bench.upload(shape, &vec![1.0; shape.iter().product()]);
+    let matrix = upload(&[2, 4]);
+    let groups = policy(&clips, None)?;
+    let factors = |norms: &[usize], mask: &[usize], out: &[usize]| {
+        let (norms, mask, out) = (upload(norms), upload(mask), upload(out));
+        group_clip_factors(client, &norms, &mask, &out, groups, tuning)
+    };
+    let two = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 2).map_err(refused)?;
+    let mut counts = QuantileCounts::new(client, two, tuning)?;
+    let mask = upload(&[4]);
+    let clips_of_one = counts.add(client, &matrix, &mask, &matrix, &[1.0], tuning);
+    // Only the shape is looked at before the count is.
+    let rows = 1 << 22;
+    let vast = |shape: &[usize]| {
+        let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+        TensorHandle::new_contiguous(shape.to_vec(), client.empty(bytes), F32)
+    };
+    let one = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 1).map_err(refused)?;
+    let mut many = QuantileCounts::new(client, one, tuning)?;
+    let wide = vast(&[1, rows + 1]);
+    let too_many = many.add(client, &wide, &vast(&[rows + 1]), &wide, &[1.0], tuning);
+    let odd = client.properties().memory.alignment > 4;
+    let misaligned = match group_row(client, &upload(&[2, 3]), 1, 3) {
+        Err(KernelError::Misaligned { .. }) => odd,
+        Ok(_) => !odd,
+        Err(_) => false,
+    };
+    let answers = [
+        (
+            "rows of norms_sq",
+            matches!(
+                factors(&[3, 4], &[4], &[3, 4]),
+                Err(KernelError::Shape { .. })
+            ),
+        ),
+        (
+            "more examples than columns",
+            matches!(
+                factors(&[2, 4], &[5], &[2, 4]),
+                Err(KernelError::Shape { .. })
+            ),
+        ),
+        (
+            "columns of factors",
+            matches!(
+                factors(&[2, 4], &[4], &[2, 5]),
+                Err(KernelError::Shape { .. })
+            ),
+        ),
+        (
+            "axes of norms_sq",
+            matches!(factors(&[8], &[4], &[2, 4]), Err(KernelError::Rank { .. })),
+        ),
+        (
+            "clips of one group",
+            matches!(clips_of_one, Err(KernelError::Shape { .. })),
+        ),
+        (
+            "2^22 + 1 examples",
+            matches!(too_many, Err(KernelError::Quantile { .. })),
+        ),
+        (
+            "a row that is not there",
+            matches!(
+                group_row(client, &matrix, 2, 4),
+                Err(KernelError::Shape { .. })
+            ),
+        ),
+        ("a row out of step", misaligned),
+    ];
+    Ok(answers
+        .into_iter()
+        .map(|(what, right)| {
+            let failure = (!right).then(|| "another answer".to_owned());
+            Row::holds(format!("refusal of {what}"), "f32", "", failure)
+        })
+        .collect())
+}

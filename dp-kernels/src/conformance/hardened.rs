@@ -1,0 +1,91 @@
+//! The hardened release against the host's: equal bits.
+
+use super::bench::{Bench, first_difference};
+use super::data::Stream;
+use super::{CheckError, Row};
+use crate::{KernelError, release_hardened};
+use dp_core::noise::{Hardened, Key};
+use dp_core::reference;
+
+/// Sensitivity, grid exponent, first element, how many, step, tensor.
+const DRAWS: [(f64, i32, u64, usize, u64, u32); 6] = [
+    (1.0, -20, 0, 1000, 0, 0),
+    (0.37, -18, 5, 257, 1 << 33, 7),
+    (3.0, 1, (1 << 32) - 40, 40, u64::MAX, u32::MAX - 1),
+    (1e4, -8, 3, 64, 2, 1),
+    (50.0, 0, 1, 2, 2, 1),
+    (1.0, -4, 9, 0, 2, 1),
+];
+
+pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let key = Key::new([8, 6, 7, 5, 3, 0, 9, 1]);
+    let mut rows = Vec::new();
+    for (sensitivity, exponent, first, len, step, tensor) in DRAWS {
+        let plan = Hardened::plan(1.1, sensitivity, 0.0, 1, exponent)
+            .map_err(|error| CheckError::Reference(error.to_string()))?;
+        let sum = sums(len, plan.grid());
+        let mut want = sum.clone();
+        reference::release_hardened(&mut want, first, &plan, &key, step, tensor)
+            .map_err(|error| CheckError::Reference(error.to_string()))?;
+        let release = |values: &[f32], first| {
+            let target = bench.upload(&[values.len()], values);
+            release_hardened(
+                bench.client(),
+                &target,
+                first,
+                &plan,
+                &key,
+                step,
+                tensor,
+                bench.tuning(),
+            )?;
+            bench.download(&target)
+        };
+        let got = release(&sum, first)?;
+        let shape = format!(
+            "sigma {} {first}+{len} step {step} tensor {tensor}",
+            plan.sigma()
+        );
+        let failure = first_difference(&got, &want);
+        rows.push(Row::holds("release_hardened", "f32", &shape, failure));
+
+        let cut = len / 3;
+        let mut joined = release(&sum[..cut], first)?;
+        joined.extend(release(&sum[cut..], first + cut as u64)?);
+        let failure = first_difference(&joined, &got);
+        rows.push(Row::holds("release_hardened shards", "f32", shape, failure));
+    }
+    rows.push(refusal(bench, &key)?);
+    Ok(rows)
+}
+
+/// Sums near halves of a step, of all sizes, beyond the cut-off, and no number at all.
+fn sums(len: usize, grid: f32) -> Vec<f32> {
+    let mut stream = Stream(len as u64);
+    (0..len)
+        .map(|i| match i % 8 {
+            0 => grid * (i as f32 - 0.5),
+            1 => -grid * (i as f32 + 0.5),
+            2 => 10f64.powf(50.0 * stream.unit() - 25.0) as f32,
+            3 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0][i / 8 % 4],
+            4 => f32::from_bits((grid * 0.5).to_bits() - 1),
+            _ => (stream.unit() - 0.5) as f32 * 1000.0 * grid,
+        })
+        .collect()
+}
+
+fn refusal(bench: &Bench, key: &Key) -> Result<Row, CheckError> {
+    let plan = Hardened::plan(1.0, 1.0, 0.0, 1, -10)
+        .map_err(|error| CheckError::Reference(error.to_string()))?;
+    let target = bench.upload(&[3], &[1.0; 3]);
+    let ask = |first, tensor| {
+        let (client, tuning) = (bench.client(), bench.tuning());
+        release_hardened(client, &target, first, &plan, key, 0, tensor, tuning)
+    };
+    let answers = [ask((1 << 32) - 2, 0), ask(0, u32::MAX)];
+    let right = |answer: &Result<(), KernelError>| matches!(answer, Err(KernelError::Noise { .. }));
+    let failure = (!answers.iter().all(right)).then(|| format!("{answers:?}"));
+    let untouched = first_difference(&bench.download(&target)?, &[1.0; 3]);
+    let op = "refusal of release_hardened";
+    Ok(Row::holds(op, "f32", "", failure.or(untouched)))
+}

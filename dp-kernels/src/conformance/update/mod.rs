@@ -1,0 +1,314 @@
+//! The private update against the host's, and its noise against that of [`add_gaussian_noise`], to the bit.
+
+mod refusals;
+
+use super::bench::{Bench, first_difference, relative_error};
+use super::data::Stream;
+use super::{CheckError, Row};
+use crate::{Updated, add_gaussian_noise, noised_update};
+use cubecl::ir::FloatKind;
+use cubecl::std::tensor::TensorHandle;
+use dp_core::noise::{GaussianDraw, Generator, Key};
+use dp_core::reference;
+use dp_core::update::UpdateRule;
+
+/// A multiply-add contracted or not, a division and a root, relative to the largest element.
+const BUDGET: f64 = 2e-6;
+/// One rounding of a parameter to f16 or bf16, relative to its own size.
+const HALF: [(FloatKind, f64); 2] = [(FloatKind::F16, 4.9e-4), (FloatKind::BF16, 3.92e-3)];
+const BATCH: f64 = 37.0;
+
+const fn sgd(momentum: f32, nesterov: bool) -> UpdateRule {
+    UpdateRule::Sgd {
+        rate: 0.5,
+        momentum,
+        nesterov,
+        weight_decay: 0.01,
+    }
+}
+
+const ADAMW: UpdateRule = UpdateRule::AdamW {
+    rate: 0.01,
+    beta_1: 0.9,
+    beta_2: 0.95,
+    epsilon: 1e-6,
+    weight_decay: 0.1,
+    time: 3,
+};
+
+const RULES: [UpdateRule; 4] = [sgd(0.0, false), sgd(0.9, false), sgd(0.9, true), ADAMW];
+
+const GENERATORS: [Generator; 2] = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure];
+
+/// First element and length: a single one, less than a block, cut at both ends, more than a processor's vectors take,
+/// whole vectors.
+const RANGES: [(u64, usize); 6] = [
+    (0, 1),
+    (3, 2),
+    (5, 1000),
+    (16, 1024),
+    ((1 << 32) - 9, 77),
+    (16, 0),
+];
+
+/// A parameter's buffers on the host.
+#[derive(Clone)]
+struct State {
+    sum: Vec<f32>,
+    parameter: Vec<f32>,
+    moment_1: Vec<f32>,
+    moment_2: Vec<f32>,
+}
+
+impl State {
+    fn new(len: usize) -> Self {
+        let mut stream = Stream(len as u64 + 11);
+        Self {
+            sum: stream.bell(len).iter().map(|x| 20.0 * x).collect(),
+            parameter: stream.bell(len),
+            moment_1: stream.bell(len),
+            // Squares, and not near 0, where the quotient would amplify what a root may differ by.
+            moment_2: stream.bell(len).iter().map(|x| 0.1 + x * x).collect(),
+        }
+    }
+
+    fn slice(&self, from: usize, to: usize) -> Self {
+        let cut = |x: &Vec<f32>| x[from..to].to_vec();
+        Self {
+            sum: cut(&self.sum),
+            parameter: cut(&self.parameter),
+            moment_1: cut(&self.moment_1),
+            moment_2: cut(&self.moment_2),
+        }
+    }
+
+    fn joined(&self) -> Vec<f32> {
+        let Self {
+            sum,
+            parameter,
+            moment_1,
+            moment_2,
+        } = self;
+        [&sum[..], parameter, moment_1, moment_2].concat()
+    }
+}
+
+struct Call<'a> {
+    draw: GaussianDraw<'a>,
+    rule: UpdateRule,
+    zero_sum: bool,
+    copy: Option<&'a TensorHandle>,
+}
+
+/// The state after the kernel; moments that the rule does not keep as they were.
+fn on_device(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, CheckError> {
+    let len = state.sum.len();
+    let [sum, parameter, m1, m2] = [
+        &state.sum,
+        &state.parameter,
+        &state.moment_1,
+        &state.moment_2,
+    ]
+    .map(|values| bench.upload(&[len], values));
+    let moments = [&m1, &m2];
+    let updated = Updated {
+        sum: &sum,
+        parameter: &parameter,
+        moments: &moments[..call.rule.moments()],
+        copy: call.copy,
+    };
+    let (client, tuning) = (bench.client(), bench.tuning());
+    noised_update(
+        client,
+        &updated,
+        &call.draw,
+        BATCH,
+        call.rule,
+        call.zero_sum,
+        tuning,
+    )?;
+    Ok(State {
+        sum: bench.download(&sum)?,
+        parameter: bench.download(&parameter)?,
+        moment_1: bench.download(&m1)?,
+        moment_2: bench.download(&m2)?,
+    })
+}
+
+fn on_host(state: &State, call: &Call<'_>) -> Result<State, CheckError> {
+    let mut state = state.clone();
+    let moments = call.rule.moments();
+    let mut none = [Vec::new(), Vec::new()];
+    let [none_1, none_2] = &mut none;
+    let updated = reference::Updated {
+        sum: &mut state.sum,
+        parameter: &mut state.parameter,
+        moment_1: if moments > 0 {
+            &mut state.moment_1
+        } else {
+            none_1
+        },
+        moment_2: if moments > 1 {
+            &mut state.moment_2
+        } else {
+            none_2
+        },
+    };
+    reference::noised_update(updated, &call.draw, BATCH, call.rule, call.zero_sum)
+        .map_err(|error| CheckError::Reference(error.to_string()))?;
+    Ok(state)
+}
+
+fn draw(key: &Key, generator: Generator, first_element: u64, std: f32) -> GaussianDraw<'_> {
+    GaussianDraw {
+        first_element,
+        std,
+        key,
+        generator,
+        step: (1 << 33) + 5,
+        tensor: 6,
+    }
+}
+
+/// Parameter and moments near the host's; the sum zeroed if asked, and otherwise its very bits.
+pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let key = Key::new([3, 1, 4, 1, 5, 9, 2, 6]);
+    let mut rows = Vec::new();
+    for rule in RULES {
+        for generator in GENERATORS {
+            for (first, len) in RANGES {
+                let state = State::new(len);
+                let zero_sum = first != 5;
+                let call = Call {
+                    draw: draw(&key, generator, first, 3.0),
+                    rule,
+                    zero_sum,
+                    copy: None,
+                };
+                let (got, want) = (on_device(bench, &state, &call)?, on_host(&state, &call)?);
+                let error = relative_error(&got.parameter, &want.parameter)
+                    .max(relative_error(&got.moment_1, &want.moment_1))
+                    .max(relative_error(&got.moment_2, &want.moment_2));
+                let shape = format!("{} {generator:?} {first}+{len}", name(rule));
+                rows.push(Row::measured("noised_update", "f32", &shape, error, BUDGET));
+                let sum = first_difference(&got.sum, &want.sum);
+                let what = if zero_sum { "zeroes" } else { "leaves" };
+                rows.push(Row::holds(
+                    format!("noised_update {what} the sum"),
+                    "f32",
+                    shape,
+                    sum,
+                ));
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn name(rule: UpdateRule) -> &'static str {
+    match rule {
+        UpdateRule::AdamW { .. } => "AdamW",
+        UpdateRule::Sgd { momentum: 0.0, .. } => "SGD",
+        UpdateRule::Sgd { nesterov: true, .. } => "SGD Nesterov",
+        UpdateRule::Sgd { .. } => "SGD momentum",
+    }
+}
+
+/// In one pass the bits that noise first and an update without noise after give; whole, and cut into shards. Another tensor's
+/// number gives others.
+pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let key = Key::new([2, 7, 1, 8, 2, 8, 1, 8]);
+    let mut rows = Vec::new();
+    // Odd, and in whole vectors until it is cut.
+    for ((first, len), generator) in [(3, 901), (16, 1024)]
+        .into_iter()
+        .flat_map(|range| GENERATORS.map(|generator| (range, generator)))
+    {
+        let state = State::new(len);
+        for rule in RULES {
+            let call = |first, std| Call {
+                draw: draw(&key, generator, first, std),
+                rule,
+                zero_sum: true,
+                copy: None,
+            };
+            let mut noised = state.clone();
+            noised.sum = separate(bench, &state.sum, &call(first, 3.0).draw)?;
+            let want = on_device(bench, &noised, &call(first, 0.0))?;
+            let got = on_device(bench, &state, &call(first, 3.0))?;
+            let shape = format!("{} {generator:?} {first}+{len}", name(rule));
+            let failure = first_difference(&got.joined(), &want.joined());
+            let op = "noised_update in one pass";
+            rows.push(Row::holds(op, "f32", &shape, failure));
+
+            let mut joined = [const { Vec::new() }; 3];
+            for ends in [0, 1, 200, 637, len].windows(2) {
+                let part = state.slice(ends[0], ends[1]);
+                let part = on_device(bench, &part, &call(first + ends[0] as u64, 3.0))?;
+                for (all, more) in
+                    joined
+                        .iter_mut()
+                        .zip([part.parameter, part.moment_1, part.moment_2])
+                {
+                    all.extend(more);
+                }
+            }
+            let whole = [&got.parameter[..], &got.moment_1, &got.moment_2].concat();
+            let failure = first_difference(&joined.concat(), &whole);
+            let op = "noised_update shards";
+            rows.push(Row::holds(op, "f32", &shape, failure));
+
+            let mut other = call(first, 3.0);
+            other.draw.tensor += 1;
+            let other = on_device(bench, &state, &other)?;
+            let same = (0..len).filter(|&i| other.parameter[i] == got.parameter[i]);
+            let same = same.count();
+            let failure = (same > len / 20).then(|| format!("{same} of {len} elements agree"));
+            let op = "noised_update of another tensor";
+            rows.push(Row::holds(op, "f32", shape, failure));
+        }
+    }
+    Ok(rows)
+}
+
+fn separate(bench: &Bench, sum: &[f32], draw: &GaussianDraw<'_>) -> Result<Vec<f32>, CheckError> {
+    let target = bench.upload(&[sum.len()], sum);
+    add_gaussian_noise(
+        bench.client(),
+        &target,
+        draw.first_element,
+        draw.std,
+        draw.key,
+        draw.generator,
+        draw.step,
+        draw.tensor,
+        bench.tuning(),
+    )?;
+    bench.download(&target)
+}
+
+/// The copy is the new parameter, rounded to the type of the inputs; and what is refused.
+pub(super) fn copies(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let key = Key::new([1; 8]);
+    let state = State::new(300);
+    let copy = bench.upload_input(&[300], &[9.0; 300]);
+    let call = Call {
+        draw: draw(&key, Generator::ChaCha20, 3, 1.0),
+        rule: ADAMW,
+        zero_sum: true,
+        copy: Some(&copy),
+    };
+    let after = on_device(bench, &state, &call)?;
+    let got = bench.download_input(&copy)?;
+    let error = got
+        .iter()
+        .zip(&after.parameter)
+        .map(|(c, p)| (f64::from(*c) / f64::from(*p) - 1.0).abs())
+        .fold(0.0, f64::max);
+    let budget = HALF.iter().find(|(kind, _)| *kind == bench.input);
+    let budget = budget.map_or(0.0, |(_, budget)| *budget);
+    let op = "noised_update copy";
+    let mut rows = vec![Row::measured(op, bench.input_name(), "300", error, budget)];
+    rows.extend(refusals::all(bench)?);
+    Ok(rows)
+}

@@ -1,0 +1,108 @@
+//! The hardened release on the device: [`dp_core::noise::discrete`] and [`dp_core::noise::hardened`], run by it.
+
+use crate::check::Arg;
+use crate::reduce::row_of;
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use dp_core::noise::discrete::{
+    DISCRETE_STATE, check_discrete_request, discrete_gaussian, discrete_key,
+};
+use dp_core::noise::hardened::{from_grid, to_grid};
+use dp_core::noise::{Hardened, Key};
+
+/// Replaces each element of the clipped sum `target` by `grid (round(element / grid) + noise)`, with discrete Gaussian noise, in place:
+/// the hardened mode's release.
+///
+/// `target` (f32, any shape) holds elements `first_element..` of tensor number `tensor`. Integers only between the sum and the
+/// noised step, and the very functions that the host runs, so device and host agree to the bit, and shards with the whole.
+/// An element takes some tens of ChaCha20 blocks' worth of work where [`add_gaussian_noise`](crate::add_gaussian_noise) takes an eighth
+/// of one.
+///
+/// # Errors
+/// A [`KernelError`] when type or layout is wrong, or [`check_discrete_request`] refuses the request; nothing is launched then.
+///
+/// # Privacy
+/// With examples clipped to the plan's [`clip`](Hardened::clip), a discrete Gaussian mechanism (add/remove adjacency) of the plan's
+/// [`noise_multiplier`](Hardened::noise_multiplier), under the conditions of [`add_gaussian_noise`](crate::add_gaussian_noise). The
+/// released float tells of the sum through a noised integer alone: docs/proofs/discrete-noise.md.
+///
+/// # Precision
+/// Exact, but for values beyond 64 sigma, which are drawn again (total variation below 2^-2900 an element).
+#[allow(clippy::too_many_arguments)]
+pub fn release_hardened(
+    client: &Client,
+    target: &TensorHandle,
+    first_element: u64,
+    plan: &Hardened,
+    key: &Key,
+    step: u64,
+    tensor: u32,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "release_hardened";
+    let target = Arg::new(op, "target", target)?.is_f32()?;
+    let len = target.len();
+    check_discrete_request(first_element, len as u64, plan.sigma(), tensor)
+        .map_err(|source| KernelError::Noise { op, source })?;
+    if len == 0 {
+        return Ok(());
+    }
+    let key = discrete_key(key, step, tensor);
+    let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
+    let (count, dim) = tuning.grid(len, 1);
+    release_on_grid::launch(
+        client,
+        count,
+        dim,
+        target.buffer(1),
+        len as u32,
+        first_element as u32,
+        plan.sigma(),
+        plan.grid(),
+        1.0 / plan.grid(),
+        k0,
+        k1,
+        k2,
+        k3,
+        k4,
+        k5,
+        k6,
+        k7,
+    );
+    Ok(())
+}
+
+/// One unit makes one element: how many attempts it takes is its own affair.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn release_on_grid(
+    target: &mut [f32],
+    len: u32,
+    first_element: u32,
+    sigma: u32,
+    grid: f32,
+    inverse_grid: f32,
+    k0: u32,
+    k1: u32,
+    k2: u32,
+    k3: u32,
+    k4: u32,
+    k5: u32,
+    k6: u32,
+    k7: u32,
+) {
+    let i = row_of(1u32);
+    if i < len as usize {
+        let mut state = Array::<u32>::new(DISCRETE_STATE);
+        state[16] = k0;
+        state[17] = k1;
+        state[18] = k2;
+        state[19] = k3;
+        state[20] = k4;
+        state[21] = k5;
+        state[22] = k6;
+        state[23] = k7;
+        let noise = discrete_gaussian(state.as_mut_slice(), first_element + i as u32, sigma);
+        target[i] = from_grid(to_grid(target[i], inverse_grid), noise, grid);
+    }
+}

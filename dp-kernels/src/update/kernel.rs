@@ -1,0 +1,231 @@
+//! The kernel of the private update: one unit makes the noise of a few blocks and moves the elements that get it.
+
+use crate::noise::{philox_normals, wide};
+use crate::reduce::row_of;
+use cubecl::prelude::*;
+use dp_core::noise::chacha20_normals;
+
+/// Which of the kernel's forms is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Form {
+    /// ChaCha20, else Philox.
+    pub(crate) chacha: bool,
+    /// AdamW, else SGD.
+    pub(crate) adamw: bool,
+    /// SGD keeps a moment.
+    pub(crate) momentum: bool,
+    /// SGD looks ahead.
+    pub(crate) nesterov: bool,
+    /// The parameter is written once more, in another type.
+    pub(crate) copy: bool,
+    /// The sum becomes zeros.
+    pub(crate) zero_sum: bool,
+}
+
+/// Which elements, and where their noise sits in the generator's counter.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Place {
+    len: u32,
+    blocks: u32,
+    skip: u32,
+    first_block: u32,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+}
+
+/// The noise key.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct KeyWords {
+    k0: u32,
+    k1: u32,
+    k2: u32,
+    k3: u32,
+    k4: u32,
+    k5: u32,
+    k6: u32,
+    k7: u32,
+}
+
+/// The numbers of this step: `dp_core::update::Coefficients` and the noise's standard deviation.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Numbers {
+    std: f32,
+    scale: f32,
+    rate: f32,
+    decay: f32,
+    beta_1: f32,
+    beta_2: f32,
+    unbias_1: f32,
+    unbias_2: f32,
+    epsilon: f32,
+}
+
+/// One unit makes as many blocks as `N` has lanes, and moves their elements by vectors of `V`.
+///
+/// `V` divides the length, where the tensor starts in its first block, and the elements of a unit: a vector is inside or outside
+/// as a whole.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
+    sum: &mut [Vector<f32, V>],
+    parameter: &mut [Vector<f32, V>],
+    moment_1: &mut [Vector<f32, V>],
+    moment_2: &mut [Vector<f32, V>],
+    copy: &mut [Vector<H, V>],
+    place: Place,
+    key: KeyWords,
+    numbers: Numbers,
+    #[comptime] form: Form,
+    #[define(H)] _copy_type: ElemType,
+) {
+    let lanes = N::value();
+    let width = V::value();
+    let per_block = comptime!(if form.chacha { 8usize } else { 2usize });
+    let block = row_of(1u32) as u32 * comptime!(lanes as u32);
+    if block < place.blocks {
+        let normals = block_normals::<N>(&place, &key, block, form.chacha);
+        let first = block * comptime!(per_block as u32);
+        #[unroll]
+        for i in 0..comptime!(lanes * per_block / width) {
+            let element = first + comptime!((width * i) as u32);
+            if element >= place.skip && element - place.skip < place.len {
+                let at = ((element - place.skip) / comptime!(width as u32)) as usize;
+                let mut normal = Vector::<f32, V>::new(0.0f32);
+                #[unroll]
+                for lane in 0..width {
+                    // Element `offset` of the unit is element `offset % per_block` of the block in lane `offset / per_block`.
+                    let offset = comptime!(width * i + lane);
+                    let of_block = normals[comptime!(offset % per_block)];
+                    normal.insert(lane, of_block.extract(comptime!(offset / per_block)));
+                }
+                // The multiply-add of `add_gaussian_noise`, and so its bits.
+                let noised = fma(normal, Vector::<f32, V>::new(numbers.std), sum[at]);
+                let g = noised * Vector::<f32, V>::new(numbers.scale);
+                let mut m = Vector::<f32, V>::new(0.0f32);
+                let mut v = Vector::<f32, V>::new(0.0f32);
+                if comptime!(form.momentum || form.adamw) {
+                    m = moment_1[at];
+                }
+                if comptime!(form.adamw) {
+                    v = moment_2[at];
+                }
+                let (p, m, v) = step::<V>(parameter[at], m, v, g, &numbers, form);
+                parameter[at] = p;
+                if comptime!(form.momentum || form.adamw) {
+                    moment_1[at] = m;
+                }
+                if comptime!(form.adamw) {
+                    moment_2[at] = v;
+                }
+                if comptime!(form.copy) {
+                    copy[at] = Vector::<H, V>::cast_from(p);
+                }
+                if comptime!(form.zero_sum) {
+                    sum[at] = Vector::<f32, V>::new(0.0f32);
+                }
+            }
+        }
+    }
+}
+
+/// The parameter and its moments after the step, as `dp_core::reference::noised_update` has them.
+#[cube]
+fn step<N: Size>(
+    p: Vector<f32, N>,
+    m: Vector<f32, N>,
+    v: Vector<f32, N>,
+    g: Vector<f32, N>,
+    c: &Numbers,
+    #[comptime] form: Form,
+) -> (Vector<f32, N>, Vector<f32, N>, Vector<f32, N>) {
+    if comptime!(form.adamw) {
+        let m = m * Vector::new(c.beta_1) + g * Vector::new(1.0f32 - c.beta_1);
+        let v = v * Vector::new(c.beta_2) + g * g * Vector::new(1.0f32 - c.beta_2);
+        let spread = Vector::<f32, N>::sqrt(v * Vector::new(c.unbias_2)) + Vector::new(c.epsilon);
+        let p = p * Vector::new(c.decay) - m * Vector::new(c.unbias_1) / spread;
+        (p, m, v)
+    } else {
+        let g = g + p * Vector::new(c.decay);
+        if comptime!(form.momentum) {
+            let m = m * Vector::new(c.beta_1) + g;
+            if comptime!(form.nesterov) {
+                let ahead = g + m * Vector::new(c.beta_1);
+                (p - ahead * Vector::new(c.rate), m, v)
+            } else {
+                (p - m * Vector::new(c.rate), m, v)
+            }
+        } else {
+            (p - g * Vector::new(c.rate), m, v)
+        }
+    }
+}
+
+/// The standard normals of the blocks from `block` on, one in each lane: element `i` of all of them in the array's place `i`.
+#[cube]
+fn block_normals<N: Size>(
+    place: &Place,
+    key: &KeyWords,
+    block: u32,
+    #[comptime] chacha: bool,
+) -> Array<Vector<f32, N>> {
+    let lanes = N::value();
+    let counter = place.first_block + block;
+    let mut normals = Array::<Vector<f32, N>>::new(8usize);
+    if comptime!(chacha && lanes > 1) {
+        let mut words = Array::<u32>::new(8usize);
+        words[0] = key.k0;
+        words[1] = key.k1;
+        words[2] = key.k2;
+        words[3] = key.k3;
+        words[4] = key.k4;
+        words[5] = key.k5;
+        words[6] = key.k6;
+        words[7] = key.k7;
+        let mut counters = Vector::<u32, N>::new(counter);
+        #[unroll]
+        for lane in 0..lanes {
+            counters.insert(lane, counter + comptime!(lane as u32));
+        }
+        let blocks = wide::chacha20_blocks::<N>(
+            counters,
+            &words,
+            place.tensor,
+            place.step_low,
+            place.step_high,
+        );
+        #[unroll]
+        for pair in 0..4usize {
+            let (even, odd) = wide::normals::<N>(&blocks, pair);
+            normals[2 * pair] = even;
+            normals[2 * pair + 1] = odd;
+        }
+    } else if comptime!(chacha) {
+        let input = (counter, place.tensor, place.step_low, place.step_high);
+        let low_key = (key.k0, key.k1, key.k2, key.k3);
+        let high_key = (key.k4, key.k5, key.k6, key.k7);
+        let (low, high) = chacha20_normals(low_key, high_key, input);
+        let (n0, n1, n2, n3) = low;
+        let (n4, n5, n6, n7) = high;
+        normals[0] = Vector::<f32, N>::new(n0);
+        normals[1] = Vector::<f32, N>::new(n1);
+        normals[2] = Vector::<f32, N>::new(n2);
+        normals[3] = Vector::<f32, N>::new(n3);
+        normals[4] = Vector::<f32, N>::new(n4);
+        normals[5] = Vector::<f32, N>::new(n5);
+        normals[6] = Vector::<f32, N>::new(n6);
+        normals[7] = Vector::<f32, N>::new(n7);
+    } else {
+        let (even, odd) = philox_normals::<N>(
+            counter,
+            place.tensor,
+            place.step_low,
+            place.step_high,
+            key.k0,
+            key.k1,
+        );
+        normals[0] = even;
+        normals[1] = odd;
+    }
+    normals
+}
