@@ -4,7 +4,7 @@
 //! `|r^w| = |r|^a e^{-tau angle}` for `w = a + i tau`, and the normal density grows by `e^{eta^2/2}` alone. Atoms count with all
 //! their weight.
 
-use super::density::{Density, LN_PHI_0};
+use super::density::{Density, LN_PHI_0, Turned};
 use super::nodes::{Edge, Scope};
 use super::panel;
 use super::walk::Walk;
@@ -24,7 +24,7 @@ const ROOM: f64 = 1.0 + 1e-12;
 /// A bound above an edge that needs no better one.
 const LEAST: f64 = 1e-19;
 /// Cells of one sum above an edge.
-const CELLS: u32 = 40_000;
+const CELLS: u32 = 4000;
 
 /// What a turned path is drawn for.
 pub(super) struct Aim {
@@ -326,36 +326,48 @@ fn above_on_path(
     start: f64,
     eta: f64,
 ) -> f64 {
-    let (from, to) = density.range(50.0, a, a);
+    let (from, to) = density.range(60.0, a, a);
     // The largest that the path and the edge add anywhere; with it, what lies outside of the range or far below the edge.
     let across = density.slope() * eta * edge.sharpness();
     let worst = 0.5 * eta * eta + across * across
         - density.fall(a) * libm::log(libm::cos(0.5 * eta * density.sector()));
     let (from, to) = above(density, edge, (from.max(start), to));
-    let mut sum = libm::exp(worst) * (libm::exp(-46.0) + FAR_BELOW.1);
+    let mut sum = libm::exp(worst) * (libm::exp(-50.0) + FAR_BELOW.1);
     if start.is_finite() {
         // The way up at the start, where the ratio is one.
         let ln = LN_PHI_0 - 0.5 * start * start - level;
         sum += edge.shares(0.0).0 * eta * libm::exp(ln + worst);
     }
+    // |d^2/dy^2| of what is summed, without edge and angle: the second derivative of a ratio's logarithm is at most a variance of
+    // shifts, sector^2 / 4, over cos^2 of half the largest angle.
+    let bend = 1.0 + (a.abs() + (1.0 - a).abs()) * density.sector() * density.sector() / 3.0;
+    let log_size = |y: f64, at: &Turned| -0.5 * y * y + a * at.ln_up + (1.0 - a) * at.ln_down;
+    let scope = scope(a, 60.0);
+    let walk = Walk::new(density, &scope);
     let mut y = from;
     let mut left = density.turned(y, eta);
     for _ in 0..CELLS {
         if y >= to {
             return sum;
         }
-        let steep = density.steepness(y, y + 0.5);
+        let empty = walk.empty(y, &density.at(y));
+        if empty > 0.0 {
+            y += empty;
+            left = density.turned(y, eta);
+            continue;
+        }
         // Each cell loses some four natural digits; well above the edge its share doesn't change any more.
         let near = match edge.direction {
             Direction::Remove => edge.distance(left.ln_up - left.ln_down) < 1.0,
             Direction::Add => true,
         };
-        let turns = if near { 16.0 * edge.sharpness() } else { 0.0 };
-        let cell = 4.0 / (4.0 + (a.abs() + 1.0 + turns) * steep + y.abs());
+        let mut cell = 4.0 / libm::sqrt(bend);
+        if near {
+            let steep = density.steepness(y, y + cell);
+            cell = cell.min(0.25 / (edge.sharpness() * steep));
+        }
         let right = density.turned(y + cell, eta);
-        let nearest = if y < 0.0 { (y + cell).min(0.0) } else { y };
-        let most = (a * left.ln_up).max(a * right.ln_up)
-            + ((1.0 - a) * left.ln_down).max((1.0 - a) * right.ln_down);
+        let most = log_size(y, &left).max(log_size(y + cell, &right)) + 0.125 * bend * cell * cell;
         let (least_angle, most_angle) = (
             left.angle_up + right.angle_down,
             right.angle_up + left.angle_down,
@@ -365,9 +377,7 @@ fn above_on_path(
             Direction::Add => left.ln_up - left.ln_down,
         };
         let across = most_angle * edge.sharpness();
-        let ln =
-            LN_PHI_0 - 0.5 * nearest * nearest + 0.5 * eta * eta + most - tau * least_angle - level
-                + across * across;
+        let ln = LN_PHI_0 + 0.5 * eta * eta + most - tau * least_angle - level + across * across;
         sum += cell * edge.shares(loss).0 * libm::exp(ln);
         (y, left) = (y + cell, right);
     }
@@ -411,7 +421,9 @@ fn above_on_level(pair: &Mixture, a: f64, level: f64, tau: f64, edge: Edge) -> f
     let out = 1.0 - rate;
     let sharp = edge.sharpness();
     let far_below = edge.shares(0.0).0;
-    let (_, to) = density.range(50.0, a, a);
+    let (_, to) = density.range(60.0, a, a);
+    let scope = scope(a, 60.0);
+    let walk = Walk::new(&density, &scope);
     let path = |theta: f64| {
         let cost = theta * theta * sharp * sharp - tau * theta;
         // y at loss + i theta, and log |dy / d loss|.
@@ -429,12 +441,19 @@ fn above_on_level(pair: &Mixture, a: f64, level: f64, tau: f64, edge: Edge) -> f
             + RIGHT_ANGLE / libm::sqrt(out) * libm::log((theta / rate).max(1.0));
         let ascent =
             libm::exp(LN_PHI_0 - 0.125 * mu * mu + 0.5 * start.1 * start.1 - level) * length / mu;
-        let mut sum = far_below * (1.0 + ascent) + libm::exp(0.5 * start.1 * start.1 - 46.0);
+        let mut sum = far_below * (1.0 + ascent) + libm::exp(0.5 * start.1 * start.1 - 50.0);
         let mut y = 0.5 * mu;
         let mut left = (0.0, start);
         for _ in 0..CELLS {
             if y >= to {
                 return sum;
+            }
+            let empty = walk.empty(y, &density.at(y));
+            if empty > 0.0 {
+                y += empty;
+                let loss = density.at(y).loss;
+                left = (loss, at(loss));
+                continue;
             }
             let steep = density.steepness(y, y + 0.5);
             let turns = if edge.distance(left.0) < 1.0 {
