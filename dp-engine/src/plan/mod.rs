@@ -243,14 +243,14 @@ fn calibrate(
 ) -> Result<(f64, Bounds), AccountingError> {
     let PrivacyTarget { epsilon, delta } = target;
     let mut sigma = accounting::calibrate_sigma(epsilon, delta, rate, steps)?;
-    let mut bounds = accounting::epsilon(&[(event(rate, sigma), steps)], delta)?;
+    let mut bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
     // Calibration may have judged by delta(epsilon), the cap judges by epsilon(delta): let the last ulps of the
     // plan be on the cap's side, or its last step would be refused.
     let mut nudge = 1e-12;
     while bounds.upper > epsilon && nudge < 1e-2 {
         sigma *= 1.0 + nudge;
         nudge *= 2.0;
-        bounds = accounting::epsilon(&[(event(rate, sigma), steps)], delta)?;
+        bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
     }
     Ok((sigma, bounds))
 }

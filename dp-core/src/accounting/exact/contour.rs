@@ -9,7 +9,7 @@ use super::kernel::Kernel;
 use super::line::BLOCK;
 use super::nodes::Edge;
 use super::saddle::{Guard, Saddle, Spacing};
-use super::smoothing::Smoothing;
+use super::smoothing::{Smoothed, Smoothing};
 use super::split;
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
@@ -75,9 +75,8 @@ pub(super) struct Contour<'m> {
     quiet: bool,
     /// Logarithm of a bound on `e^{K(z) - k0}` (what a split leaves of it) beyond the last point.
     ceiling: f64,
-    /// Where the line was cut before the integrand had died down, and the curve was smoothed for it: a bound on the
-    /// smoothed curves' factors beyond the last point.
-    smoothed: Option<f64>,
+    /// How the curve was smoothed, where the line was cut before the integrand had died down.
+    smoothed: Option<Smoothed>,
     /// What was split off, and may yet reach epsilon.
     leak: Option<Guard>,
 }
@@ -387,32 +386,43 @@ impl<'m> Contour<'m> {
             let unsure = size * (libm::expm1(mark.error) + mark.factor_error + rounding);
             plain += term.re;
             plain_error += unsure;
-            if self.smoothed.is_some() {
+            if let Some(smoothed) = self.smoothed {
                 above += term.mul(mark.above).re;
                 below += term.mul(mark.below).re;
+                let unsure = unsure + size * smoothed.rounding(self.point(k));
                 error += mark.above.abs().max(mark.below.abs()) * unsure;
             }
         }
         let scale = self.spacing.h / core::f64::consts::PI;
         let base = self.spacing.k0 - self.spacing.t * epsilon + libm::log(scale);
         let period = 2.0 * core::f64::consts::PI / self.spacing.h;
-        let mut common = 8.0
-            * f64::EPSILON
-            * (1.0 + self.spacing.k0.abs() + self.spacing.t * epsilon)
-            * plain.abs();
-        for guard in [self.spacing.left, self.spacing.right] {
-            common += libm::exp(guard.ln_alias(self.spacing.t, epsilon, period) - base);
-        }
-        if let Some(leak) = self.leak {
-            common += libm::exp(leak.ln_chernoff(epsilon) - base);
+        let multiple =
+            8.0 * f64::EPSILON * (1.0 + self.spacing.k0.abs() + self.spacing.t * epsilon);
+        let Spacing { left, right, t, .. } = self.spacing;
+        // What the sum counts in error: its aliases, and what was split off.
+        let strangers = [
+            (left, left.ln_alias(t, epsilon, period)),
+            (right, right.ln_alias(t, epsilon, period)),
+        ]
+        .into_iter()
+        .chain(self.leak.map(|leak| (leak, leak.ln_chernoff(epsilon))));
+        let (mut strange, mut strange_smoothed) = (0.0, 0.0);
+        for (guard, ln) in strangers {
+            strange += libm::exp(ln - base);
+            let grown = self.smoothed.map_or(0.0, |s| s.ln_growth(guard.t));
+            strange_smoothed += libm::exp(ln + grown - base);
         }
         let beyond = self.beyond(epsilon);
-        let room = plain_error + common + beyond;
+        let room = plain_error + multiple * plain.abs() + strange + beyond;
         let (mut low, mut high) = (plain - room, plain + room);
-        if let Some(end) = self.smoothed {
-            let room = error + common + beyond * end;
-            if above - below + 2.0 * room < high - low {
-                (low, high) = (below - room, above + room);
+        if let Some(smoothed) = self.smoothed {
+            let room = error
+                + multiple * above.abs().max(below.abs())
+                + strange_smoothed
+                + beyond * smoothed.end;
+            let (lowest, highest) = (below - room, above + room);
+            if highest - lowest < high - low && lowest <= highest {
+                (low, high) = (lowest, highest);
             }
         }
         if !(low.is_finite() && high.is_finite()) {

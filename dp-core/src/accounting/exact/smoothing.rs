@@ -28,6 +28,30 @@ pub(super) struct Smoothing {
     s: f64,
 }
 
+/// What smoothing does to the rest of the line and to the errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Smoothed {
+    s: f64,
+    /// A bound on both factors beyond the last point.
+    pub end: f64,
+}
+
+impl Smoothed {
+    /// Logarithm of the most by which a bound `e^(K(t) - t eps)` on what doesn't belong to the curve grows, in both curves.
+    ///
+    /// Smoothed, it is a bound at `eps - log W`: `E W^-t` times as much, and `E V^-t` is no more, since it is at most
+    /// `(1 + E W^-t) / 2`. The lower curve has it three times.
+    pub fn ln_growth(&self, t: f64) -> f64 {
+        0.5 * self.s * self.s * (t * t + t) + libm::log(3.0)
+    }
+
+    /// Relative rounding of the factors at `z`: of their exponents, with room.
+    pub fn rounding(&self, z: Complex) -> f64 {
+        let size = z.abs();
+        8.0 * f64::EPSILON * (1.0 + self.s * self.s * (size * size + size))
+    }
+}
+
 impl Smoothing {
     /// `excess` natural digits remain to be lost at the end of the line; V, half as wide as W, loses
     /// `(s/2)^2 tau^2 / 2` there.
@@ -40,10 +64,10 @@ impl Smoothing {
         }
     }
 
-    /// Puts the factors on the points of the line; a bound on both beyond its end.
-    pub fn apply(&self, marks: &mut [Mark]) -> Result<f64, AccountingError> {
+    /// Puts the factors on the points of the line.
+    pub fn apply(&self, marks: &mut [Mark]) -> Result<Smoothed, AccountingError> {
         if self.s == 0.0 {
-            return Ok(1.0);
+            return Ok(Smoothed { s: 0.0, end: 1.0 });
         }
         let mut nodes = [Node::EMPTY; NODES];
         let law = Law::Mixture(Mixture::record(0.5, self.s));
@@ -81,6 +105,9 @@ impl Smoothing {
         let z = Complex::new(self.t, end);
         let wide = libm::exp(half * z.mul(z).add(z).re);
         let middle = level + turned_alone(&law, -self.t, level, end);
-        Ok(2.0 * libm::exp(middle) + wide)
+        Ok(Smoothed {
+            s: self.s,
+            end: 2.0 * libm::exp(middle) + wide,
+        })
     }
 }
