@@ -96,6 +96,13 @@ pub(crate) fn product<F: Float>(
             y_stage[k * PITCH + i] = y_value;
         }
         sync_cube();
+        // The products staged at once are summed by themselves: a sum over a vocabulary then goes through a
+        // sixteenth of its length in additions.
+        let mut part = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+        #[unroll]
+        for s in 0..REGISTERS * REGISTERS {
+            part[s] = 0.0f32;
+        }
         for k in 0..DEPTH {
             let mut left = Array::<f32>::new(REGISTERS);
             #[unroll]
@@ -107,9 +114,13 @@ pub(crate) fn product<F: Float>(
                 let right = y_stage[k * PITCH + v0 + v];
                 #[unroll]
                 for u in 0..REGISTERS {
-                    sums[u * REGISTERS + v] = fma(left[u], right, sums[u * REGISTERS + v]);
+                    part[u * REGISTERS + v] = fma(left[u], right, part[u * REGISTERS + v]);
                 }
             }
+        }
+        #[unroll]
+        for s in 0..REGISTERS * REGISTERS {
+            sums[s] += part[s];
         }
         k0 += comptime!(DEPTH);
     }

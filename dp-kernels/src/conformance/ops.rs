@@ -4,9 +4,11 @@ use super::bench::Bench;
 use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
-    KernelError, LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq,
-    scale_norm_sq, weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear,
-    weighted_sum_position, weighted_sum_scale,
+    KernelError, LinearNorm, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
+    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
+    tied_norm_sq, weighted_sum_bias, weighted_sum_channel_bias, weighted_sum_channel_scale,
+    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_position,
+    weighted_sum_scale, weighted_sum_tied,
 };
 use cubecl::std::tensor::TensorHandle;
 
@@ -19,7 +21,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 8] = [
+pub(super) const NORMS: [NormOp; 13] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -75,6 +77,44 @@ pub(super) const NORMS: [NormOp; 8] = [
             position_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
         },
     },
+    NormOp {
+        name: "gradient_norm_sq",
+        gradient: Gradient::Given,
+        launch: |bench, host, out| {
+            gradient_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "channel_bias_norm_sq",
+        gradient: Gradient::ChannelBias,
+        launch: |bench, host, out| {
+            channel_bias_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "channel_scale_norm_sq",
+        gradient: Gradient::ChannelScale,
+        launch: |bench, host, out| {
+            let (xhat, g) = (xhat(bench, host), g(bench, host));
+            channel_scale_norm_sq(bench.client(), &xhat, &g, out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "tied_norm_sq u32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied(bench, host, &bench.upload_u32(&[b, t], &host.ids), out)
+        },
+    },
+    NormOp {
+        name: "tied_norm_sq i32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
+        },
+    },
 ];
 
 /// One weighted-sum launcher.
@@ -86,7 +126,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 6] = [
+pub(super) const SUMS: [SumOp; 11] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -139,6 +179,46 @@ pub(super) const SUMS: [SumOp; 6] = [
             weighted_sum_position(bench.client(), &g, &c, out, bench.tuning())
         },
     },
+    SumOp {
+        name: "weighted_sum_gradient",
+        gradient: Gradient::Given,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_gradient(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_channel_bias",
+        gradient: Gradient::ChannelBias,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_channel_bias(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_channel_scale",
+        gradient: Gradient::ChannelScale,
+        launch: |bench, host, out| {
+            let (xhat, g, c) = (xhat(bench, host), g(bench, host), factors(bench, host));
+            weighted_sum_channel_scale(bench.client(), &xhat, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_tied u32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied_sum(bench, host, &bench.upload_u32(&[b, t], &host.ids), out)
+        },
+    },
+    SumOp {
+        name: "weighted_sum_tied i32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied_sum(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
+        },
+    },
 ];
 
 fn linear(
@@ -149,6 +229,32 @@ fn linear(
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
     linear_norm_sq(bench.client(), &a, &g, out, how, bench.tuning())
+}
+
+fn tied(
+    bench: &Bench,
+    host: &Host,
+    ids: &TensorHandle,
+    out: &TensorHandle,
+) -> Result<(), KernelError> {
+    let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
+    tied_norm_sq(bench.client(), ids, &g, &h, &delta, out, bench.tuning())
+}
+
+fn tied_sum(
+    bench: &Bench,
+    host: &Host,
+    ids: &TensorHandle,
+    out: &TensorHandle,
+) -> Result<(), KernelError> {
+    let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
+    let (c, tuning) = (factors(bench, host), bench.tuning());
+    weighted_sum_tied(bench.client(), ids, &g, &h, &delta, &c, out, tuning)
+}
+
+fn delta(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, t, v, .. } = host.case;
+    bench.upload_input(&[b, t, v], &host.delta)
 }
 
 fn a(bench: &Bench, host: &Host) -> TensorHandle {

@@ -24,6 +24,18 @@ pub(super) fn embedding(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     compare(bench, &[Gradient::Embedding])
 }
 
+pub(super) fn given(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Given])
+}
+
+pub(super) fn channels(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::ChannelBias, Gradient::ChannelScale])
+}
+
+pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Tied])
+}
+
 fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in SUMS.iter().filter(|op| gradients.contains(&op.gradient)) {

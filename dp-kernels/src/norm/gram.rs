@@ -5,7 +5,7 @@ use crate::check::{Arg, scratch};
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
 use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
 ///
@@ -16,7 +16,7 @@ use cubecl::{client::Client, prelude::*};
 pub const GRAM_FLOOR: f32 = 1.0 / 65536.0;
 
 /// Tokens of a register tile's side.
-const SIDE: usize = 4;
+pub(super) const SIDE: usize = 4;
 
 pub(super) fn launch(
     client: &Client,
@@ -24,21 +24,11 @@ pub(super) fn launch(
     norms_sq: &Arg<'_>,
     tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let tiles = if tuning.is_cpu {
-        problem.t.div_ceil(SIDE)
-    } else {
-        let tiles = problem.t.div_ceil(TILE);
-        tiles * (tiles + 1) / 2
-    };
-    let products = scratch(client, problem.op, &[problem.b, tiles])?;
-    let bounds = scratch(client, problem.op, &[problem.b, tiles])?;
+    let [products, bounds] = workspace(client, problem, tuning)?;
+    let tiles = tiles(problem.t, tuning);
     let products = Arg::new(problem.op, "workspace", &products)?;
     let bounds = Arg::new(problem.op, "workspace", &bounds)?;
-    if tuning.is_cpu {
-        launch_registers(client, problem, &products, &bounds, tiles, tuning);
-    } else {
-        launch_shared(client, problem, &products, &bounds, tiles, tuning);
-    }
+    launch_products(client, problem, &products, &bounds, tuning);
     let (count, dim) = tuning.grid(problem.b, 1);
     finish_gram::launch(
         client,
@@ -51,6 +41,44 @@ pub(super) fn launch(
         tiles as u32,
     );
     Ok(())
+}
+
+/// How many partial results an example has.
+pub(super) fn tiles(t: usize, tuning: &Tuning) -> usize {
+    if tuning.is_cpu {
+        t.div_ceil(SIDE)
+    } else {
+        let side = t.div_ceil(TILE);
+        side * (side + 1) / 2
+    }
+}
+
+/// Room for the partial products and bounds, each `[B, tiles]`.
+pub(super) fn workspace(
+    client: &Client,
+    problem: &Problem<'_>,
+    tuning: &Tuning,
+) -> Result<[TensorHandle; 2], KernelError> {
+    let shape = [problem.b, tiles(problem.t, tuning)];
+    let products = scratch(client, problem.op, &shape)?;
+    let bounds = scratch(client, problem.op, &shape)?;
+    Ok([products, bounds])
+}
+
+/// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
+pub(super) fn launch_products(
+    client: &Client,
+    problem: &Problem<'_>,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    tuning: &Tuning,
+) {
+    let tiles = tiles(problem.t, tuning);
+    if tuning.is_cpu {
+        launch_registers(client, problem, products, bounds, tiles, tuning);
+    } else {
+        launch_shared(client, problem, products, bounds, tiles, tuning);
+    }
 }
 
 fn launch_registers(
@@ -106,8 +134,8 @@ pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
         let mut sum = 0.0f32;
         for j in i..tiles {
             let weight = select(j == i, 1.0f32, 2.0f32);
-            let a_tile = dot_tile::<F, NA>(a, first_token, i, j, tokens, a_columns);
-            let g_tile = dot_tile::<F, NG>(g, first_token, i, j, tokens, g_columns);
+            let a_tile = dot_tile::<F, NA>(a, a, first_token, i, j, tokens, a_columns);
+            let g_tile = dot_tile::<F, NG>(g, g, first_token, i, j, tokens, g_columns);
             let mut tile_sum = 0.0f32;
             #[unroll]
             for u in 0..SIDE {
@@ -134,10 +162,11 @@ pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
     }
 }
 
-/// The dot products of tokens `i*SIDE..` with tokens `j*SIDE..`; places past the last token repeat it.
+/// The dot products of `x`'s tokens `i*SIDE..` with `y`'s tokens `j*SIDE..`; places past the last token repeat it.
 #[cube]
-fn dot_tile<F: Float, N: Size>(
+pub(super) fn dot_tile<F: Float, N: Size>(
     x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
     first_token: usize,
     i: usize,
     j: usize,
@@ -165,7 +194,7 @@ fn dot_tile<F: Float, N: Size>(
         }
         #[unroll]
         for v in 0..SIDE {
-            let right = Vector::<f32, N>::cast_from(x[rows[v + SIDE] + k]);
+            let right = Vector::<f32, N>::cast_from(y[rows[v + SIDE] + k]);
             #[unroll]
             for u in 0..SIDE {
                 sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
