@@ -98,6 +98,14 @@ pub enum KernelError {
         /// What is wrong with it.
         source: dp_core::clipping::ClippingError,
     },
+    /// The geometry is not one of a convolution over this input.
+    #[error("{op}: {source}")]
+    Conv {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::reference::ConvError,
+    },
     /// The request for noise was refused.
     #[error("{op}: {source}")]
     Noise {

@@ -1,5 +1,7 @@
 //! Test inputs: deterministic, made on the host.
 
+use super::conv::STRIP;
+
 /// A shape: examples, tokens, input and output width, vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
@@ -53,6 +55,10 @@ pub struct Host {
     pub xhat: Vec<f32>,
     /// `[B, T, V]`.
     pub delta: Vec<f32>,
+    /// A strip an example, of which a convolution's input takes the beginning.
+    pub image: Vec<f32>,
+    /// Likewise, for the gradient at its output.
+    pub image_g: Vec<f32>,
     /// `[B, T]`, in `0..V`.
     pub ids: Vec<u32>,
     /// `[B]`: positive, but for every third, which is dead.
@@ -71,6 +77,8 @@ impl Host {
             g: stream.bell(b * t * p),
             xhat: stream.bell(b * t * p),
             delta: Stream(!seed).bell(b * t * v),
+            image: Stream(seed ^ 0x11).bell(b * STRIP[0]),
+            image_g: Stream(seed ^ 0x22).bell(b * STRIP[1]),
             // Squared, so that low ids repeat as words do.
             ids: (0..b * t)
                 .map(|_| {
@@ -102,6 +110,8 @@ impl Host {
             g: self.g[from * t * p..to * t * p].to_vec(),
             xhat: self.xhat[from * t * p..to * t * p].to_vec(),
             delta: self.delta[from * t * v..to * t * v].to_vec(),
+            image: self.image[from * STRIP[0]..to * STRIP[0]].to_vec(),
+            image_g: self.image_g[from * STRIP[1]..to * STRIP[1]].to_vec(),
             ids: self.ids[from * t..to * t].to_vec(),
             factors: self.factors[from..to].to_vec(),
         }
@@ -117,6 +127,8 @@ impl Host {
         copy(&mut self.g, &other.g, t * p);
         copy(&mut self.xhat, &other.xhat, t * p);
         copy(&mut self.delta, &other.delta, t * v);
+        copy(&mut self.image, &other.image, STRIP[0]);
+        copy(&mut self.image_g, &other.image_g, STRIP[1]);
         self.ids[b * t..(b + 1) * t].copy_from_slice(&other.ids[b * t..(b + 1) * t]);
     }
 
@@ -128,6 +140,8 @@ impl Host {
         self.g[place(p)] = value;
         self.xhat[place(p)] = value;
         self.delta[place(v)] = value;
+        self.image[b * STRIP[0]] = value;
+        self.image_g[b * STRIP[1]] = value;
     }
 }
 

@@ -6,6 +6,7 @@
 mod bench;
 mod cancellation;
 mod clipping;
+mod conv;
 mod data;
 mod isolation;
 mod matmul;
@@ -160,6 +161,7 @@ define_checks! { $
     embedding_norms => norms::embedding,
     tied_norms => norms::tied,
     channel_norms => norms::channels,
+    conv_norms => conv::norms,
     given_gradient_norms => norms::given,
     norms_under_cancellation => cancellation::gram,
     tied_norms_under_cancellation => cancellation::tied,
@@ -170,6 +172,8 @@ define_checks! { $
     embedding_sums => sums::embedding,
     tied_sums => sums::tied,
     channel_sums => sums::channels,
+    conv_sums => conv::sums,
+    random_convs => conv::random_fixed,
     given_gradient_sums => sums::given,
     dead_examples_never_reach_a_sum => isolation::dead_examples,
     examples_do_not_see_each_other => isolation::perturbation,

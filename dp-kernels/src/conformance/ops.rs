@@ -1,6 +1,7 @@
 //! The launchers as a table, so that every property is asked of every one of them.
 
 use super::bench::Bench;
+use super::conv::{CONVS, Images};
 use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
@@ -21,7 +22,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 13] = [
+pub(super) const NORMS: [NormOp; 26] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -115,6 +116,71 @@ pub(super) const NORMS: [NormOp; 13] = [
             tied(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
         },
     },
+    NormOp {
+        name: "conv_norm_sq 1d groups gram",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 1d groups materialised",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d gram",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d materialised",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated gram",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated materialised",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated auto",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "conv_norm_sq 3d groups gram",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 3d groups materialised",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 1x1 strided gram",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 1x1 strided materialised",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d tiles gram",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d tiles materialised",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
 ];
 
 /// One weighted-sum launcher.
@@ -126,7 +192,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 11] = [
+pub(super) const SUMS: [SumOp; 17] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -219,6 +285,36 @@ pub(super) const SUMS: [SumOp; 11] = [
             tied_sum(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
         },
     },
+    SumOp {
+        name: "weighted_sum_conv 1d groups",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d dilated",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 3d groups",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 1x1 strided",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d tiles",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.sum(&factors(bench, host), out),
+    },
 ];
 
 fn linear(
@@ -229,6 +325,12 @@ fn linear(
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
     linear_norm_sq(bench.client(), &a, &g, out, how, bench.tuning())
+}
+
+/// Geometry `I` on the device.
+fn conv<'a, const I: usize>(bench: &'a Bench, host: &Host) -> Result<Images<'a>, KernelError> {
+    let [x, g] = CONVS[I].cut(host)?;
+    Images::new(bench, CONVS[I], host.case.b, [&x, &g])
 }
 
 fn tied(

@@ -1,6 +1,7 @@
 //! The plain twins in `dp_core::reference`, by kind of parameter.
 
 use super::CheckError;
+use super::conv::CONVS;
 use super::data::{Case, Host};
 use dp_core::reference::{self, LinearNorm, ReferenceError, Tensor3};
 
@@ -20,6 +21,8 @@ pub(super) enum Gradient {
     ChannelBias,
     /// Likewise.
     ChannelScale,
+    /// Of the weight of one of the geometries.
+    Conv(usize),
 }
 
 impl Gradient {
@@ -32,6 +35,7 @@ impl Gradient {
             Self::Embedding | Self::Tied => vec![v, p],
             Self::Position | Self::Given => vec![t, p],
             Self::ChannelBias | Self::ChannelScale => vec![t],
+            Self::Conv(i) => CONVS[i].weight(),
         }
     }
 
@@ -67,6 +71,10 @@ impl Gradient {
             Self::ChannelScale => {
                 reference::channel_scale_norm_sq(tensor(xhat, [b, t, p])?, g, out)
             }
+            Self::Conv(i) => {
+                let [x, g] = CONVS[i].cut(host)?;
+                reference::conv_norm_sq(&CONVS[i].layout()?, &x, &g, out)
+            }
         }
         .map_err(refused)
     }
@@ -81,6 +89,7 @@ impl Gradient {
             delta,
             ids,
             factors,
+            ..
         } = host;
         let Case { b, t, d, p, v } = *case;
         let given = g;
@@ -99,6 +108,10 @@ impl Gradient {
             Self::ChannelBias => reference::weighted_sum_channel_bias(g, factors, out),
             Self::ChannelScale => {
                 reference::weighted_sum_channel_scale(tensor(xhat, [b, t, p])?, g, factors, out)
+            }
+            Self::Conv(i) => {
+                let [x, g] = CONVS[i].cut(host)?;
+                reference::weighted_sum_conv(&CONVS[i].layout()?, &x, &g, factors, out)
             }
         }
         .map_err(refused)

@@ -3,10 +3,11 @@
 use super::bench::{Bench, F32, first_difference};
 use super::{CheckError, Row};
 use crate::{
-    KernelError, LinearNorm, Routine, Transposes, add_gaussian_noise, bias_norm_sq,
-    channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, embedding_norm_sq, gradient_norm_sq,
-    linear_norm_sq, matmul, tied_norm_sq, weighted_sum_embedding, weighted_sum_gradient,
-    weighted_sum_linear, weighted_sum_tied, zero_dead_rows,
+    ConvShape, KernelError, LinearNorm, Routine, Transposes, add_gaussian_noise, bias_norm_sq,
+    channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, conv_norm_sq, embedding_norm_sq,
+    gradient_norm_sq, linear_norm_sq, matmul, tied_norm_sq, weighted_sum_conv,
+    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_tied,
+    zero_dead_rows,
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
@@ -36,6 +37,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
         add_gaussian_noise(client, &out, first, std, &key, chacha, 0, tensor, tuning)
     };
+    let conv = |shape: ConvShape<1>| conv_norm_sq(client, &a, &g, &out, &shape, gram, tuning);
 
     let answers = [
         (
@@ -112,6 +114,46 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "tied table",
             "Shape",
             weighted_sum_tied(client, &ids, &g, &g, &a, &out, &upload(&[5, 4]), tuning),
+        ),
+        (
+            "kernel wider than its input",
+            "Conv",
+            conv(ConvShape::new([5])),
+        ),
+        (
+            "stride 0",
+            "Conv",
+            conv(ConvShape {
+                stride: [0],
+                ..ConvShape::new([1])
+            }),
+        ),
+        (
+            "groups of channels",
+            "Conv",
+            conv(ConvShape {
+                groups: 2,
+                ..ConvShape::new([1])
+            }),
+        ),
+        ("positions of g", "Shape", conv(ConvShape::new([1]))),
+        (
+            "axes of an image",
+            "Rank",
+            conv_norm_sq(client, &a, &g, &out, &ConvShape::new([1, 1]), gram, tuning),
+        ),
+        (
+            "weight of a convolution",
+            "Shape",
+            weighted_sum_conv(
+                client,
+                &a,
+                &a,
+                &out,
+                &upload(&[3, 3, 2]),
+                &ConvShape::new([1]),
+                tuning,
+            ),
         ),
         (
             "float ids",
@@ -228,6 +270,7 @@ fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",
         Err(KernelError::TooLarge { .. }) => "TooLarge",
         Err(KernelError::Clipping { .. }) => "Clipping",
+        Err(KernelError::Conv { .. }) => "Conv",
         Err(KernelError::Noise { .. }) => "Noise",
         Err(KernelError::Matmul { .. }) => "Matmul",
     }

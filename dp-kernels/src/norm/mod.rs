@@ -6,6 +6,7 @@
 
 pub(crate) mod channels;
 pub(crate) mod columns;
+pub(crate) mod conv;
 mod embedding;
 mod gradient;
 mod gram;
@@ -16,6 +17,7 @@ mod tied;
 
 pub use channels::{channel_bias_norm_sq, channel_scale_norm_sq};
 pub use columns::{bias_norm_sq, scale_norm_sq};
+pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;
 pub use gradient::gradient_norm_sq;
 pub use gram::GRAM_FLOOR;

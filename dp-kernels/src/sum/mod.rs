@@ -5,6 +5,7 @@
 
 mod channels;
 mod columns;
+mod conv;
 mod embedding;
 mod gradient;
 mod linear;
@@ -13,6 +14,7 @@ mod tied;
 
 pub use channels::{weighted_sum_channel_bias, weighted_sum_channel_scale};
 pub use columns::{weighted_sum_bias, weighted_sum_scale};
+pub use conv::weighted_sum_conv;
 pub use embedding::weighted_sum_embedding;
 pub use gradient::weighted_sum_gradient;
 pub use linear::weighted_sum_linear;
