@@ -42,6 +42,9 @@ pub(super) const CASES: [Case; 10] = [
     Case::new(2, 0, 3, 5, 6),
 ];
 
+/// A row of several spans and blocks, the last of them ragged, on every device.
+pub(super) const LONG: Case = Case::new(2, 3, 1, 6000, 1);
+
 /// The inputs of every op for one shape.
 #[derive(Debug, Clone)]
 pub struct Host {
