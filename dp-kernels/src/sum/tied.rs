@@ -20,7 +20,8 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// [`tied_norm_sq`](crate::tied_norm_sq): the two norms apart leave out how the parts add up in this very sum.
 ///
 /// # Precision
-/// As the two parts; the head's is added after the embedding's.
+/// As the two parts; the head's is added after the embedding's. So a number goes through the additions of both:
+/// [`Tuning::weighted_sum_depth`](crate::Tuning::weighted_sum_depth) wants twice the microbatches.
 #[allow(clippy::too_many_arguments)]
 pub fn weighted_sum_tied(
     client: &Client,

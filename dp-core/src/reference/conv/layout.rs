@@ -71,14 +71,14 @@ impl<const N: usize> ConvShape<N> {
             dilation: [1; 3],
             padding: [0; 3],
         };
-        for axis in 0..N {
+        for (axis, input) in spatial.into_iter().enumerate() {
             let to = 3 - N + axis;
-            layout.input[to] = spatial[axis];
+            layout.input[to] = input;
             layout.kernel[to] = self.kernel[axis];
             layout.stride[to] = self.stride[axis];
             layout.dilation[to] = self.dilation[axis];
             layout.padding[to] = self.padding[axis];
-            layout.output[to] = self.output_size(axis, spatial[axis])?;
+            layout.output[to] = self.output_size(axis, input)?;
         }
         Ok(layout)
     }
