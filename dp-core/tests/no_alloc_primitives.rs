@@ -149,6 +149,18 @@ fn primitives_do_not_allocate() {
         weighted_sum_scale(g, g, &factors, &mut out[..2]).unwrap();
         weighted_sum_position(g, &factors, &mut out[..6]).unwrap();
         zero_dead_rows(&mut out, &factors).unwrap();
+        gradient_norm_sq(&data, &mut norms_sq).unwrap();
+        weighted_sum_gradient(&data, &factors, &mut out[..12]).unwrap();
+        channel_bias_norm_sq(g, &mut norms_sq).unwrap();
+        channel_scale_norm_sq(g, g, &mut norms_sq).unwrap();
+        weighted_sum_channel_bias(g, &factors, &mut out[..3]).unwrap();
+        weighted_sum_channel_scale(g, g, &factors, &mut out[..3]).unwrap();
+        tied_norm_sq(&ids, g, g, a, &mut norms_sq).unwrap();
+        weighted_sum_tied(&ids, g, g, a, &factors, &mut out[..8]).unwrap();
+        let layout = ConvShape::new([2]).layout([3, 1], [4]).unwrap();
+        assert!(ConvShape::new([5]).layout([3, 1], [4]).is_err());
+        conv_norm_sq(&layout, &data, &data[..6], &mut norms_sq).unwrap();
+        weighted_sum_conv(&layout, &data, &data[..6], &factors, &mut out[..6]).unwrap();
         let transposes = Transposes {
             lhs: true,
             rhs: false,

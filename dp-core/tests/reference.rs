@@ -6,9 +6,11 @@ use dp_core::noise::philox::Philox4x32x10NotSecureRng;
 use dp_core::noise::{Generator, Key, NoiseError, fill_gaussian};
 use dp_core::reference::{
     LinearNorm, Operand, ReferenceError, Tensor3, Transposes, add_gaussian_noise, bias_norm_sq,
-    clip_factors, embedding_norm_sq, linear_norm_sq, matmul, position_norm_sq, scale_norm_sq,
-    weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear, weighted_sum_position,
-    weighted_sum_scale, zero_dead_rows,
+    channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, embedding_norm_sq, gradient_norm_sq,
+    linear_norm_sq, matmul, position_norm_sq, scale_norm_sq, tied_norm_sq, weighted_sum_bias,
+    weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_embedding,
+    weighted_sum_gradient, weighted_sum_linear, weighted_sum_position, weighted_sum_scale,
+    weighted_sum_tied, zero_dead_rows,
 };
 use rand_core::{Rng, SeedableRng};
 
@@ -19,6 +21,7 @@ struct Batch {
     a: Vec<f32>,
     g: Vec<f32>,
     xhat: Vec<f32>,
+    delta: Vec<f32>,
     ids: Vec<u32>,
 }
 
@@ -32,14 +35,22 @@ enum Layer {
     Embedding,
     Scale,
     Position,
+    Tied,
+    Given,
+    ChannelBias,
+    ChannelScale,
 }
 
-const LAYERS: [Layer; 5] = [
+const LAYERS: [Layer; 9] = [
     Layer::Linear,
     Layer::Bias,
     Layer::Embedding,
     Layer::Scale,
     Layer::Position,
+    Layer::Tied,
+    Layer::Given,
+    Layer::ChannelBias,
+    Layer::ChannelScale,
 ];
 
 impl Batch {
@@ -55,11 +66,16 @@ impl Batch {
         let ids = (0..b * t)
             .map(|_| rng.next_u32() % VOCABULARY as u32)
             .collect();
+        let mut rng = Philox4x32x10NotSecureRng::seed_from_u64(!seed);
+        let delta = (0..b * t * VOCABULARY)
+            .map(|_| (rng.next_u32() >> 8) as f32 / 8_388_608.0 - 1.0)
+            .collect();
         Self {
             shape,
             a,
             g,
             xhat,
+            delta,
             ids,
         }
     }
@@ -79,13 +95,19 @@ impl Batch {
         Tensor3::new(&self.xhat, [b, t, p]).unwrap()
     }
 
+    fn delta(&self) -> Tensor3<'_> {
+        let [b, t, _, _] = self.shape;
+        Tensor3::new(&self.delta, [b, t, VOCABULARY]).unwrap()
+    }
+
     fn parameters(&self, layer: Layer) -> usize {
         let [_, t, d, p] = self.shape;
         match layer {
             Layer::Linear => d * p,
             Layer::Bias | Layer::Scale => p,
-            Layer::Embedding => VOCABULARY * p,
-            Layer::Position => t * p,
+            Layer::Embedding | Layer::Tied => VOCABULARY * p,
+            Layer::Position | Layer::Given => t * p,
+            Layer::ChannelBias | Layer::ChannelScale => t,
         }
     }
 
@@ -106,7 +128,16 @@ impl Batch {
                     Layer::Bias => gradient[j] += g,
                     Layer::Scale => gradient[j] += f64::from(self.xhat[row * p + j]) * g,
                     Layer::Embedding => gradient[self.ids[row] as usize * p + j] += g,
-                    Layer::Position => gradient[t * p + j] += g,
+                    Layer::Position | Layer::Given => gradient[t * p + j] += g,
+                    Layer::Tied => {
+                        gradient[self.ids[row] as usize * p + j] += g;
+                        for v in 0..VOCABULARY {
+                            let delta = f64::from(self.delta[row * VOCABULARY + v]);
+                            gradient[v * p + j] += delta * f64::from(self.xhat[row * p + j]);
+                        }
+                    }
+                    Layer::ChannelBias => gradient[t] += g,
+                    Layer::ChannelScale => gradient[t] += f64::from(self.xhat[row * p + j]) * g,
                 }
             }
         }
@@ -120,6 +151,10 @@ impl Batch {
             Layer::Embedding => embedding_norm_sq(&self.ids, self.g(), norms_sq),
             Layer::Scale => scale_norm_sq(self.xhat(), self.g(), norms_sq),
             Layer::Position => position_norm_sq(self.g(), norms_sq),
+            Layer::Tied => tied_norm_sq(&self.ids, self.g(), self.xhat(), self.delta(), norms_sq),
+            Layer::Given => gradient_norm_sq(&self.g, norms_sq),
+            Layer::ChannelBias => channel_bias_norm_sq(self.g(), norms_sq),
+            Layer::ChannelScale => channel_scale_norm_sq(self.xhat(), self.g(), norms_sq),
         }
         .unwrap();
     }
@@ -131,6 +166,12 @@ impl Batch {
             Layer::Embedding => weighted_sum_embedding(&self.ids, self.g(), factors, out),
             Layer::Scale => weighted_sum_scale(self.xhat(), self.g(), factors, out),
             Layer::Position => weighted_sum_position(self.g(), factors, out),
+            Layer::Tied => {
+                weighted_sum_tied(&self.ids, self.g(), self.xhat(), self.delta(), factors, out)
+            }
+            Layer::Given => weighted_sum_gradient(&self.g, factors, out),
+            Layer::ChannelBias => weighted_sum_channel_bias(self.g(), factors, out),
+            Layer::ChannelScale => weighted_sum_channel_scale(self.xhat(), self.g(), factors, out),
         }
         .unwrap();
     }
@@ -175,6 +216,31 @@ fn norms_are_those_of_the_gradients() {
                 }
             }
         }
+    }
+}
+
+/// Where the head's gradient equals the embedding's, the norm of their sum is twice that of each: the two norms apart
+/// make half of its square, and a factor of them would let the example through at 1.41 times the clipping norm.
+#[test]
+fn the_norms_of_tied_parts_do_not_add_up() {
+    let mut batch = Batch::random([2, 7, 6, 5], 9);
+    batch.xhat.clone_from(&batch.g);
+    batch.delta.fill(0.0);
+    for (row, id) in batch.ids.iter().enumerate() {
+        batch.delta[row * VOCABULARY + *id as usize] = 1.0;
+    }
+    let (mut tied, mut apart) = ([0.0; 2], [0.0; 2]);
+    batch.add_norms(Layer::Tied, LinearNorm::Gram, &mut tied);
+    batch.add_norms(Layer::Embedding, LinearNorm::Gram, &mut apart);
+    linear_norm_sq(
+        batch.delta(),
+        batch.xhat(),
+        &mut apart,
+        LinearNorm::Materialised,
+    )
+    .unwrap();
+    for (tied, apart) in tied.iter().zip(apart) {
+        assert!((tied / apart - 2.0).abs() < 1e-5, "{tied} {apart}");
     }
 }
 

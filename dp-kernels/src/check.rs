@@ -178,13 +178,19 @@ pub(crate) fn scratch(
     op: &'static str,
     shape: &[usize],
 ) -> Result<TensorHandle, KernelError> {
+    scratch_of(client, op, shape, ElemType::Float(FloatKind::F32))
+}
+
+/// Likewise, of another type.
+pub(crate) fn scratch_of(
+    client: &Client,
+    op: &'static str,
+    shape: &[usize],
+    dtype: ElemType,
+) -> Result<TensorHandle, KernelError> {
     let elements = check_elements(op, "workspace", shape)?;
-    let handle = client.empty((elements * size_of::<f32>()).max(4));
-    Ok(TensorHandle::new_contiguous(
-        shape.to_vec(),
-        handle,
-        ElemType::Float(FloatKind::F32),
-    ))
+    let handle = client.empty((elements * dtype.size()).max(4));
+    Ok(TensorHandle::new_contiguous(shape.to_vec(), handle, dtype))
 }
 
 /// Whether the elements lie row-major without gaps; an axis of one element may have any stride.

@@ -122,6 +122,14 @@ pub enum KernelError {
         /// What the device asks for.
         alignment: u64,
     },
+    /// The geometry is not one of a convolution over this input.
+    #[error("{op}: {source}")]
+    Conv {
+        /// The launcher.
+        op: &'static str,
+        /// What is wrong with it.
+        source: dp_core::reference::ConvError,
+    },
     /// The request for noise was refused.
     #[error("{op}: {source}")]
     Noise {

@@ -189,7 +189,8 @@ fn smaller(a: usize, b: usize) -> usize {
     select(a < b, a, b)
 }
 
-fn launch_transpose(
+/// Launches [`transpose`] of `from [z, rows, columns]` into `to [z, columns, rows]`, of one type.
+pub(crate) fn launch_transpose(
     client: &Client,
     from: &Arg<'_>,
     to: &Arg<'_>,
@@ -198,7 +199,8 @@ fn launch_transpose(
     columns: usize,
     tuning: &Tuning,
 ) {
-    let side = 16;
+    // A unit of a processor takes a square, one of a GPU an element beside its neighbour's.
+    let side = if tuning.is_cpu { 16 } else { 1 };
     let tiles = z * rows.div_ceil(side) * columns.div_ceil(side);
     let (count, dim) = tuning.grid(tiles, 1);
     transpose::launch(
@@ -211,18 +213,20 @@ fn launch_transpose(
         rows as u32,
         columns as u32,
         side,
+        from.dtype(),
     );
 }
 
 /// `to[z, j, i] = from[z, i, j]`; one unit takes a square.
 #[cube(launch)]
-pub(crate) fn transpose(
-    from: &[f32],
-    to: &mut [f32],
+pub(crate) fn transpose<F: Float>(
+    from: &[F],
+    to: &mut [F],
     batch: u32,
     rows: u32,
     columns: u32,
     #[comptime] side: usize,
+    #[define(F)] _dtype: ElemType,
 ) {
     let (rows, columns) = (rows as usize, columns as usize);
     let across = (columns + comptime!(side - 1)) / comptime!(side);

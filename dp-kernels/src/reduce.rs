@@ -2,6 +2,7 @@
 
 use crate::Tuning;
 use crate::check::Arg;
+use crate::outer::zeros;
 use cubecl::prelude::*;
 
 /// The row of this unit, where `width` neighbouring units share one.
@@ -37,6 +38,60 @@ pub(crate) fn sum_lanes<N: Size>(v: Vector<f32, N>) -> f32 {
         }
     }
     halves[0]
+}
+
+/// Sums of a unit that run side by side.
+const WAYS: usize = 4;
+/// Loads of each of them before it is added to the total, so that long rows lose no more than short ones.
+const BLOCK: usize = 64;
+
+/// The share of `lane` in `sum of g[i] (* x[i])` over the vectors `first..last`; with `x = g` a sum of squares.
+#[cube]
+pub(crate) fn sum_terms<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    first: usize,
+    last: usize,
+    lane: usize,
+    #[comptime] scaled: bool,
+    #[comptime] width: u32,
+) -> f32 {
+    let step = comptime!(width as usize);
+    let mut total = Vector::<f32, N>::new(0.0f32);
+    let mut i = first + lane;
+    while i < last {
+        let mut sums = zeros::<N>(WAYS);
+        let mut loads = 0usize;
+        while loads < BLOCK && i + comptime!((WAYS - 1) * width as usize) < last {
+            #[unroll]
+            for way in 0..WAYS {
+                sums[way] += term::<F, N>(x, g, i + way * step, scaled);
+            }
+            i += comptime!(WAYS * width as usize);
+            loads += 1;
+        }
+        // What is left of the row, fewer than WAYS loads; none where the block was cut short by its length.
+        while loads < BLOCK && i < last {
+            sums[0] += term::<F, N>(x, g, i, scaled);
+            i += step;
+        }
+        total += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    }
+    sum_lanes::<N>(total)
+}
+
+#[cube]
+fn term<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    i: usize,
+    #[comptime] scaled: bool,
+) -> Vector<f32, N> {
+    let mut value = Vector::<f32, N>::cast_from(g[i]);
+    if comptime!(scaled) {
+        value *= Vector::<f32, N>::cast_from(x[i]);
+    }
+    value
 }
 
 /// The sum of `value` over the `width` units of a row, right at its lane 0: a tree in shared memory.

@@ -9,11 +9,11 @@ pub(crate) const TILE: usize = 32;
 /// Rows and columns of a unit's part of it, in registers.
 pub(crate) const REGISTERS: usize = 4;
 /// Depth staged at once.
-const DEPTH: usize = 16;
+pub(crate) const DEPTH: usize = 16;
 /// Units along one side of the tile.
-const UNITS: usize = TILE / REGISTERS;
+pub(crate) const UNITS: usize = TILE / REGISTERS;
 /// Row length in shared memory: one more than the tile, so that a column's walk changes banks.
-const PITCH: usize = TILE + 1;
+pub(crate) const PITCH: usize = TILE + 1;
 
 /// Units of a cube.
 pub(crate) const TILE_UNITS: u32 = (UNITS * UNITS) as u32;
@@ -62,7 +62,6 @@ pub(crate) fn product<F: Float>(
 ) -> Array<f32> {
     let mut x_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
     let mut y_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let (u0, v0) = origin();
     let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
     #[unroll]
     for s in 0..REGISTERS * REGISTERS {
@@ -96,22 +95,40 @@ pub(crate) fn product<F: Float>(
             y_stage[k * PITCH + i] = y_value;
         }
         sync_cube();
-        for k in 0..DEPTH {
-            let mut left = Array::<f32>::new(REGISTERS);
-            #[unroll]
-            for u in 0..REGISTERS {
-                left[u] = x_stage[k * PITCH + u0 + u];
-            }
-            #[unroll]
-            for v in 0..REGISTERS {
-                let right = y_stage[k * PITCH + v0 + v];
-                #[unroll]
-                for u in 0..REGISTERS {
-                    sums[u * REGISTERS + v] = fma(left[u], right, sums[u * REGISTERS + v]);
-                }
-            }
-        }
+        accumulate(&x_stage, &y_stage, &mut sums);
         k0 += comptime!(DEPTH);
     }
     sums
+}
+
+/// `sums += X Y^T` of what is staged.
+#[cube]
+pub(crate) fn accumulate(x_stage: &Shared<[f32]>, y_stage: &Shared<[f32]>, sums: &mut Array<f32>) {
+    let (u0, v0) = origin();
+    // The products staged at once are summed by themselves: a sum over a vocabulary then goes through a
+    // sixteenth of its length in additions.
+    let mut part = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+    #[unroll]
+    for s in 0..REGISTERS * REGISTERS {
+        part[s] = 0.0f32;
+    }
+    for k in 0..DEPTH {
+        let mut left = Array::<f32>::new(REGISTERS);
+        #[unroll]
+        for u in 0..REGISTERS {
+            left[u] = x_stage[k * PITCH + u0 + u];
+        }
+        #[unroll]
+        for v in 0..REGISTERS {
+            let right = y_stage[k * PITCH + v0 + v];
+            #[unroll]
+            for u in 0..REGISTERS {
+                part[u * REGISTERS + v] = fma(left[u], right, part[u * REGISTERS + v]);
+            }
+        }
+    }
+    #[unroll]
+    for s in 0..REGISTERS * REGISTERS {
+        sums[s] += part[s];
+    }
 }

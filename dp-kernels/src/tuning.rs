@@ -64,6 +64,9 @@ impl Tuning {
     ///
     /// On a processor every weighted sum adds up an example's tokens first and then the examples; on a GPU a tile may
     /// walk all tokens of a microbatch, in up to `examples` slices. One rounding is the product with the factor.
+    ///
+    /// Of a convolution and of channels the positions are the tokens. A tied table is summed in two parts, the embedding's
+    /// and the head's: count its microbatches twice.
     #[must_use]
     pub fn weighted_sum_depth(&self, examples: u64, tokens: u64, microbatches: u64) -> u64 {
         let microbatch = if self.is_cpu {

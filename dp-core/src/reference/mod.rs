@@ -5,18 +5,28 @@
 //! outputs; `a` is a layer's input `[B, T, d]` and `g` the gradient of the sum of the per-example
 //! losses by its output `[B, T, p]`, row-major.
 
+mod channels;
 mod clip;
+mod conv;
 mod error;
+mod gradient;
 mod group;
 mod hardened;
 mod norm;
 mod product;
 mod tensor;
+mod tied;
 mod update;
 mod weighted_sum;
 
+pub use channels::{
+    channel_bias_norm_sq, channel_scale_norm_sq, weighted_sum_channel_bias,
+    weighted_sum_channel_scale,
+};
 pub use clip::{add_gaussian_noise, clip_factors, zero_dead_rows};
+pub use conv::{ConvError, ConvLayout, ConvShape, conv_norm_sq, weighted_sum_conv};
 pub use error::{Operand, ReferenceError};
+pub use gradient::{gradient_norm_sq, weighted_sum_gradient};
 pub use group::{add_quantile_counts, group_clip_factors};
 pub use hardened::release_hardened;
 pub use norm::{
@@ -24,6 +34,7 @@ pub use norm::{
 };
 pub use product::{Transposes, matmul};
 pub use tensor::Tensor3;
+pub use tied::{tied_norm_sq, weighted_sum_tied};
 pub use update::{Updated, noised_update};
 pub use weighted_sum::{
     weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear, weighted_sum_position,

@@ -142,7 +142,7 @@ fn column_sums(
 }
 
 /// `sum_b c_b value(b)` over the examples whose factor is not 0.
-fn over_live(factors: &[f32], value: impl Fn(usize) -> f64) -> f64 {
+pub(super) fn over_live(factors: &[f32], value: impl Fn(usize) -> f64) -> f64 {
     factors
         .iter()
         .enumerate()

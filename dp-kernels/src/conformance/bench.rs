@@ -71,7 +71,14 @@ impl Bench {
     /// Inputs of `case`, in numbers that their type holds.
     pub(super) fn host(&self, case: Case, seed: u64) -> Host {
         let mut host = Host::new(case, seed);
-        for values in [&mut host.a, &mut host.g, &mut host.xhat] {
+        for values in [
+            &mut host.a,
+            &mut host.g,
+            &mut host.xhat,
+            &mut host.delta,
+            &mut host.image,
+            &mut host.image_g,
+        ] {
             for value in values {
                 *value = self.round(*value);
             }

@@ -1,4 +1,4 @@
-//! The Gram way where an example's tokens cancel: it may report too much, never too little.
+//! Sums of products where an example's tokens cancel: it may report too much, never too little.
 
 use super::bench::Bench;
 use super::data::{Case, Host};
@@ -15,13 +15,27 @@ const CASES: [Case; 3] = [
 /// Tokens in pairs of one input and opposite gradients, the second a hair off: the true norm is that
 /// of the hairs, the double sum subtracts numbers up to 2^40 times as large.
 pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, Gradient::Linear, "pairs", pairs)
+}
+
+/// A head that takes back what the embedding gives, token by token, but for a hair.
+pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, Gradient::Tied, "embedding and head", take_back)
+}
+
+fn compare(
+    bench: &Bench,
+    gradient: Gradient,
+    what: &str,
+    inputs: fn(&Bench, Case, f32) -> Host,
+) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
-    for op in NORMS.iter().filter(|op| op.gradient == Gradient::Linear) {
+    for op in NORMS.iter().filter(|op| op.gradient == gradient) {
         for case in CASES {
             for exponent in [0, 4, 8, 12, 16, 20] {
-                let host = pairs(bench, case, f32::powi(2.0, -exponent));
+                let host = inputs(bench, case, f32::powi(2.0, -exponent));
                 let mut want = vec![0.0; case.b];
-                Gradient::Linear.norms_sq(&host, &mut want)?;
+                gradient.norms_sq(&host, &mut want)?;
                 let got = op.run(bench, &host, &vec![0.0; case.b])?;
                 // How far the reported norm lies below the true one.
                 let short = got
@@ -31,7 +45,7 @@ pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                     .filter(|(_, w)| **w > 0.0)
                     .map(|(g, w)| 1.0 - f64::from(*g) / f64::from(*w))
                     .fold(0.0, f64::max);
-                let shape = format!("{} pairs off by 2^-{exponent}", case.words());
+                let shape = format!("{} {what} off by 2^-{exponent}", case.words());
                 rows.push(Row::measured(
                     op.name,
                     bench.input_name(),
@@ -63,6 +77,22 @@ fn pairs(bench: &Bench, case: Case, hair: f32) -> Host {
             let hair = hair * if j % 2 == 0 { 1.0 } else { -0.5 };
             host.g[second * p + j] = bench.round(hair - g);
         }
+    }
+    host
+}
+
+/// `delta_t` picks the token's own row, and `h_t` is `-g_t` and a hair.
+fn take_back(bench: &Bench, case: Case, hair: f32) -> Host {
+    let mut host = bench.host(case, 6);
+    let Case { p, v, .. } = case;
+    host.delta.fill(0.0);
+    for (token, id) in host.ids.iter().enumerate() {
+        host.delta[token * v + *id as usize] = 1.0;
+    }
+    for (i, (g, h)) in host.g.iter_mut().zip(&mut host.xhat).enumerate() {
+        *g = bench.round((*g * 1024.0).round() / 1024.0);
+        let hair = hair * if i % p % 2 == 0 { 1.0 } else { -0.5 };
+        *h = bench.round(hair - *g);
     }
     host
 }

@@ -1,5 +1,7 @@
 //! Test inputs: deterministic, made on the host.
 
+use super::conv::STRIP;
+
 /// A shape: examples, tokens, input and output width, vocabulary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Case {
@@ -40,6 +42,9 @@ pub(super) const CASES: [Case; 10] = [
     Case::new(2, 0, 3, 5, 6),
 ];
 
+/// A row of several spans and blocks, the last of them ragged, on every device.
+pub(super) const LONG: Case = Case::new(2, 3, 1, 6000, 1);
+
 /// The inputs of every op for one shape.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -51,6 +56,12 @@ pub struct Host {
     pub g: Vec<f32>,
     /// `[B, T, p]`.
     pub xhat: Vec<f32>,
+    /// `[B, T, V]`.
+    pub delta: Vec<f32>,
+    /// A strip an example, of which a convolution's input takes the beginning.
+    pub image: Vec<f32>,
+    /// Likewise, for the gradient at its output.
+    pub image_g: Vec<f32>,
     /// `[B, T]`, in `0..V`.
     pub ids: Vec<u32>,
     /// `[B]`: positive, but for every third, which is dead.
@@ -68,6 +79,9 @@ impl Host {
             a: stream.bell(b * t * d),
             g: stream.bell(b * t * p),
             xhat: stream.bell(b * t * p),
+            delta: Stream(!seed).bell(b * t * v),
+            image: Stream(seed ^ 0x11).bell(b * STRIP[0]),
+            image_g: Stream(seed ^ 0x22).bell(b * STRIP[1]),
             // Squared, so that low ids repeat as words do.
             ids: (0..b * t)
                 .map(|_| {
@@ -89,7 +103,7 @@ impl Host {
 
     /// Examples `from..to` alone.
     pub(super) fn examples(&self, from: usize, to: usize) -> Self {
-        let Case { t, d, p, .. } = self.case;
+        let Case { t, d, p, v, .. } = self.case;
         Self {
             case: Case {
                 b: to - from,
@@ -98,6 +112,9 @@ impl Host {
             a: self.a[from * t * d..to * t * d].to_vec(),
             g: self.g[from * t * p..to * t * p].to_vec(),
             xhat: self.xhat[from * t * p..to * t * p].to_vec(),
+            delta: self.delta[from * t * v..to * t * v].to_vec(),
+            image: self.image[from * STRIP[0]..to * STRIP[0]].to_vec(),
+            image_g: self.image_g[from * STRIP[1]..to * STRIP[1]].to_vec(),
             ids: self.ids[from * t..to * t].to_vec(),
             factors: self.factors[from..to].to_vec(),
         }
@@ -105,23 +122,29 @@ impl Host {
 
     /// Overwrites everything that belongs to example `b` by what `other` has there.
     pub(super) fn replace_example(&mut self, b: usize, other: &Self) {
-        let Case { t, d, p, .. } = self.case;
+        let Case { t, d, p, v, .. } = self.case;
         let copy = |to: &mut [f32], from: &[f32], row: usize| {
             to[b * row..(b + 1) * row].copy_from_slice(&from[b * row..(b + 1) * row]);
         };
         copy(&mut self.a, &other.a, t * d);
         copy(&mut self.g, &other.g, t * p);
         copy(&mut self.xhat, &other.xhat, t * p);
+        copy(&mut self.delta, &other.delta, t * v);
+        copy(&mut self.image, &other.image, STRIP[0]);
+        copy(&mut self.image_g, &other.image_g, STRIP[1]);
         self.ids[b * t..(b + 1) * t].copy_from_slice(&other.ids[b * t..(b + 1) * t]);
     }
 
-    /// Puts `value` into one place of example `b`'s A, G and xhat.
+    /// Puts `value` into one place of each of example `b`'s inputs.
     pub(super) fn poison(&mut self, b: usize, value: f32) {
-        let Case { t, d, p, .. } = self.case;
+        let Case { t, d, p, v, .. } = self.case;
         let place = |width: usize| (b * t + t / 2) * width + width / 2;
         self.a[place(d)] = value;
         self.g[place(p)] = value;
         self.xhat[place(p)] = value;
+        self.delta[place(v)] = value;
+        self.image[b * STRIP[0]] = value;
+        self.image_g[b * STRIP[1]] = value;
     }
 }
 

@@ -6,6 +6,7 @@
 mod bench;
 mod cancellation;
 mod clipping;
+mod conv;
 mod data;
 mod groups;
 mod hardened;
@@ -161,7 +162,12 @@ define_checks! { $
     linear_norms => norms::linear,
     column_and_position_norms => norms::columns,
     embedding_norms => norms::embedding,
+    tied_norms => norms::tied,
+    channel_norms => norms::channels,
+    conv_norms => conv::norms,
+    given_gradient_norms => norms::given,
     norms_under_cancellation => cancellation::gram,
+    tied_norms_under_cancellation => cancellation::tied,
     clip_factors => clipping::factors,
     zero_dead_rows => clipping::zero_dead_rows,
     group_clip_factors => groups::factors,
@@ -170,6 +176,11 @@ define_checks! { $
     linear_sums => sums::linear,
     column_and_position_sums => sums::columns,
     embedding_sums => sums::embedding,
+    tied_sums => sums::tied,
+    channel_sums => sums::channels,
+    conv_sums => conv::sums,
+    random_convs => conv::random_fixed,
+    given_gradient_sums => sums::given,
     dead_examples_never_reach_a_sum => isolation::dead_examples,
     examples_do_not_see_each_other => isolation::perturbation,
     microbatches_do_not_matter => isolation::microbatches,

@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case};
+use super::data::{CASES, Case, LONG};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -22,6 +22,27 @@ pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 
 pub(super) fn embedding(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     compare(bench, &[Gradient::Embedding])
+}
+
+pub(super) fn given(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    long(bench, &[Gradient::Given])
+}
+
+pub(super) fn channels(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    long(bench, &[Gradient::ChannelBias, Gradient::ChannelScale])
+}
+
+pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::Tied])
+}
+
+/// Over [`LONG`] too.
+fn long(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
+    let mut rows = compare(bench, gradients)?;
+    for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
+        rows.push(row(bench, op, LONG, 7)?);
+    }
+    Ok(rows)
 }
 
 fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {

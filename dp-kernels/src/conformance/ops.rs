@@ -1,12 +1,15 @@
 //! The launchers as a table, so that every property is asked of every one of them.
 
 use super::bench::Bench;
+use super::conv::{CONVS, Images};
 use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
-    KernelError, LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq,
-    scale_norm_sq, weighted_sum_bias, weighted_sum_embedding, weighted_sum_linear,
-    weighted_sum_position, weighted_sum_scale,
+    KernelError, LinearNorm, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
+    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
+    tied_norm_sq, weighted_sum_bias, weighted_sum_channel_bias, weighted_sum_channel_scale,
+    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_position,
+    weighted_sum_scale, weighted_sum_tied,
 };
 use cubecl::std::tensor::TensorHandle;
 
@@ -19,7 +22,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 8] = [
+pub(super) const NORMS: [NormOp; 26] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -75,6 +78,109 @@ pub(super) const NORMS: [NormOp; 8] = [
             position_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
         },
     },
+    NormOp {
+        name: "gradient_norm_sq",
+        gradient: Gradient::Given,
+        launch: |bench, host, out| {
+            gradient_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "channel_bias_norm_sq",
+        gradient: Gradient::ChannelBias,
+        launch: |bench, host, out| {
+            channel_bias_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "channel_scale_norm_sq",
+        gradient: Gradient::ChannelScale,
+        launch: |bench, host, out| {
+            let (xhat, g) = (xhat(bench, host), g(bench, host));
+            channel_scale_norm_sq(bench.client(), &xhat, &g, out, bench.tuning())
+        },
+    },
+    NormOp {
+        name: "tied_norm_sq u32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied(bench, host, &bench.upload_u32(&[b, t], &host.ids), out)
+        },
+    },
+    NormOp {
+        name: "tied_norm_sq i32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
+        },
+    },
+    NormOp {
+        name: "conv_norm_sq 1d groups gram",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 1d groups materialised",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d gram",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d materialised",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated gram",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated materialised",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d dilated auto",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.norm(out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "conv_norm_sq 3d groups gram",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 3d groups materialised",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 1x1 strided gram",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 1x1 strided materialised",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d tiles gram",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 2d tiles materialised",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
 ];
 
 /// One weighted-sum launcher.
@@ -86,7 +192,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 6] = [
+pub(super) const SUMS: [SumOp; 17] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -139,6 +245,76 @@ pub(super) const SUMS: [SumOp; 6] = [
             weighted_sum_position(bench.client(), &g, &c, out, bench.tuning())
         },
     },
+    SumOp {
+        name: "weighted_sum_gradient",
+        gradient: Gradient::Given,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_gradient(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_channel_bias",
+        gradient: Gradient::ChannelBias,
+        launch: |bench, host, out| {
+            let (g, c) = (g(bench, host), factors(bench, host));
+            weighted_sum_channel_bias(bench.client(), &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_channel_scale",
+        gradient: Gradient::ChannelScale,
+        launch: |bench, host, out| {
+            let (xhat, g, c) = (xhat(bench, host), g(bench, host), factors(bench, host));
+            weighted_sum_channel_scale(bench.client(), &xhat, &g, &c, out, bench.tuning())
+        },
+    },
+    SumOp {
+        name: "weighted_sum_tied u32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied_sum(bench, host, &bench.upload_u32(&[b, t], &host.ids), out)
+        },
+    },
+    SumOp {
+        name: "weighted_sum_tied i32",
+        gradient: Gradient::Tied,
+        launch: |bench, host, out| {
+            let Case { b, t, .. } = host.case;
+            tied_sum(bench, host, &bench.upload_i32(&[b, t], &host.ids), out)
+        },
+    },
+    SumOp {
+        name: "weighted_sum_conv 1d groups",
+        gradient: Gradient::Conv(0),
+        launch: |bench, host, out| conv::<0>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d",
+        gradient: Gradient::Conv(1),
+        launch: |bench, host, out| conv::<1>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d dilated",
+        gradient: Gradient::Conv(2),
+        launch: |bench, host, out| conv::<2>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 3d groups",
+        gradient: Gradient::Conv(3),
+        launch: |bench, host, out| conv::<3>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 1x1 strided",
+        gradient: Gradient::Conv(4),
+        launch: |bench, host, out| conv::<4>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 2d tiles",
+        gradient: Gradient::Conv(5),
+        launch: |bench, host, out| conv::<5>(bench, host)?.sum(&factors(bench, host), out),
+    },
 ];
 
 fn linear(
@@ -149,6 +325,38 @@ fn linear(
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
     linear_norm_sq(bench.client(), &a, &g, out, how, bench.tuning())
+}
+
+/// Geometry `I` on the device.
+fn conv<'a, const I: usize>(bench: &'a Bench, host: &Host) -> Result<Images<'a>, KernelError> {
+    let [x, g] = CONVS[I].cut(host)?;
+    Images::new(bench, CONVS[I], host.case.b, [&x, &g])
+}
+
+fn tied(
+    bench: &Bench,
+    host: &Host,
+    ids: &TensorHandle,
+    out: &TensorHandle,
+) -> Result<(), KernelError> {
+    let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
+    tied_norm_sq(bench.client(), ids, &g, &h, &delta, out, bench.tuning())
+}
+
+fn tied_sum(
+    bench: &Bench,
+    host: &Host,
+    ids: &TensorHandle,
+    out: &TensorHandle,
+) -> Result<(), KernelError> {
+    let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
+    let (c, tuning) = (factors(bench, host), bench.tuning());
+    weighted_sum_tied(bench.client(), ids, &g, &h, &delta, &c, out, tuning)
+}
+
+fn delta(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, t, v, .. } = host.case;
+    bench.upload_input(&[b, t, v], &host.delta)
 }
 
 fn a(bench: &Bench, host: &Host) -> TensorHandle {

@@ -1,6 +1,7 @@
 //! The plain twins in `dp_core::reference`, by kind of parameter.
 
 use super::CheckError;
+use super::conv::CONVS;
 use super::data::{Case, Host};
 use dp_core::reference::{self, LinearNorm, ReferenceError, Tensor3};
 
@@ -12,6 +13,16 @@ pub(super) enum Gradient {
     Scale,
     Embedding,
     Position,
+    /// Of a tied table: `h` is xhat.
+    Tied,
+    /// Given: `g` as `[B, T p]`.
+    Given,
+    /// Channels first: `T` channels of `p` positions.
+    ChannelBias,
+    /// Likewise.
+    ChannelScale,
+    /// Of the weight of one of the geometries.
+    Conv(usize),
 }
 
 impl Gradient {
@@ -21,8 +32,10 @@ impl Gradient {
         match self {
             Self::Linear => vec![d, p],
             Self::Bias | Self::Scale => vec![p],
-            Self::Embedding => vec![v, p],
-            Self::Position => vec![t, p],
+            Self::Embedding | Self::Tied => vec![v, p],
+            Self::Position | Self::Given => vec![t, p],
+            Self::ChannelBias | Self::ChannelScale => vec![t],
+            Self::Conv(i) => CONVS[i].weight(),
         }
     }
 
@@ -34,10 +47,12 @@ impl Gradient {
             a,
             g,
             xhat,
+            delta,
             ids,
             ..
         } = host;
-        let Case { b, t, d, p, .. } = *case;
+        let Case { b, t, d, p, v } = *case;
+        let given = g;
         let g = tensor(g, [b, t, p])?;
         match self {
             Self::Linear => {
@@ -47,6 +62,19 @@ impl Gradient {
             Self::Scale => reference::scale_norm_sq(tensor(xhat, [b, t, p])?, g, out),
             Self::Embedding => reference::embedding_norm_sq(ids, g, out),
             Self::Position => reference::position_norm_sq(g, out),
+            Self::Tied => {
+                let (h, delta) = (tensor(xhat, [b, t, p])?, tensor(delta, [b, t, v])?);
+                reference::tied_norm_sq(ids, g, h, delta, out)
+            }
+            Self::Given => reference::gradient_norm_sq(given, out),
+            Self::ChannelBias => reference::channel_bias_norm_sq(g, out),
+            Self::ChannelScale => {
+                reference::channel_scale_norm_sq(tensor(xhat, [b, t, p])?, g, out)
+            }
+            Self::Conv(i) => {
+                let [x, g] = CONVS[i].cut(host)?;
+                reference::conv_norm_sq(&CONVS[i].layout()?, &x, &g, out)
+            }
         }
         .map_err(refused)
     }
@@ -58,10 +86,13 @@ impl Gradient {
             a,
             g,
             xhat,
+            delta,
             ids,
             factors,
+            ..
         } = host;
-        let Case { b, t, d, p, .. } = *case;
+        let Case { b, t, d, p, v } = *case;
+        let given = g;
         let g = tensor(g, [b, t, p])?;
         match self {
             Self::Linear => reference::weighted_sum_linear(tensor(a, [b, t, d])?, g, factors, out),
@@ -69,6 +100,19 @@ impl Gradient {
             Self::Scale => reference::weighted_sum_scale(tensor(xhat, [b, t, p])?, g, factors, out),
             Self::Embedding => reference::weighted_sum_embedding(ids, g, factors, out),
             Self::Position => reference::weighted_sum_position(g, factors, out),
+            Self::Tied => {
+                let (h, delta) = (tensor(xhat, [b, t, p])?, tensor(delta, [b, t, v])?);
+                reference::weighted_sum_tied(ids, g, h, delta, factors, out)
+            }
+            Self::Given => reference::weighted_sum_gradient(given, factors, out),
+            Self::ChannelBias => reference::weighted_sum_channel_bias(g, factors, out),
+            Self::ChannelScale => {
+                reference::weighted_sum_channel_scale(tensor(xhat, [b, t, p])?, g, factors, out)
+            }
+            Self::Conv(i) => {
+                let [x, g] = CONVS[i].cut(host)?;
+                reference::weighted_sum_conv(&CONVS[i].layout()?, &x, &g, factors, out)
+            }
         }
         .map_err(refused)
     }

@@ -3,8 +3,10 @@
 use super::bench::{Bench, F32, first_difference};
 use super::{CheckError, Row};
 use crate::{
-    KernelError, LinearNorm, Routine, Transposes, add_gaussian_noise, bias_norm_sq, clip_factors,
-    embedding_norm_sq, linear_norm_sq, matmul, weighted_sum_embedding, weighted_sum_linear,
+    ConvShape, KernelError, LinearNorm, Routine, Transposes, add_gaussian_noise, bias_norm_sq,
+    channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, conv_norm_sq, embedding_norm_sq,
+    gradient_norm_sq, linear_norm_sq, matmul, tied_norm_sq, weighted_sum_conv,
+    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_tied,
     zero_dead_rows,
 };
 use cubecl::std::tensor::TensorHandle;
@@ -26,12 +28,16 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     );
     let short = TensorHandle::new_contiguous(vec![2, 300, 500], client.empty(16), F32);
     let vast = TensorHandle::new_contiguous(vec![2, 1 << 20, 1 << 20], client.empty(16), F32);
+    let wide = TensorHandle::new_contiguous(vec![1, 1 << 20, 1 << 13], client.empty(16), F32);
+    let one = upload(&[1]);
+    let scalar = upload(&[]);
     let gram = LinearNorm::Gram;
     let flat = Clipping::Flat { clip: 1.0 };
     let noise = |std: f32, first: u64, tensor: u32| {
         let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
         add_gaussian_noise(client, &out, first, std, &key, chacha, 0, tensor, tuning)
     };
+    let conv = |shape: ConvShape<1>| conv_norm_sq(client, &a, &g, &out, &shape, gram, tuning);
 
     let answers = [
         (
@@ -73,6 +79,81 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "2^41 elements",
             "TooLarge",
             bias_norm_sq(client, &vast, &out, tuning),
+        ),
+        (
+            "2^33 parameters",
+            "TooLarge",
+            gradient_norm_sq(client, &wide, &one, tuning),
+        ),
+        (
+            "the sum of 2^33 parameters",
+            "TooLarge",
+            weighted_sum_gradient(client, &wide, &one, &wide, tuning),
+        ),
+        (
+            "a gradient without examples",
+            "Rank",
+            gradient_norm_sq(client, &scalar, &one, tuning),
+        ),
+        (
+            "channels without positions",
+            "Rank",
+            channel_bias_norm_sq(client, &one, &out, tuning),
+        ),
+        (
+            "xhat of channels",
+            "Shape",
+            channel_scale_norm_sq(client, &a, &g, &out, tuning),
+        ),
+        (
+            "width of the head's input",
+            "Shape",
+            tied_norm_sq(client, &ids, &g, &a, &a, &out, tuning),
+        ),
+        (
+            "tied table",
+            "Shape",
+            weighted_sum_tied(client, &ids, &g, &g, &a, &out, &upload(&[5, 4]), tuning),
+        ),
+        (
+            "kernel wider than its input",
+            "Conv",
+            conv(ConvShape::new([5])),
+        ),
+        (
+            "stride 0",
+            "Conv",
+            conv(ConvShape {
+                stride: [0],
+                ..ConvShape::new([1])
+            }),
+        ),
+        (
+            "groups of channels",
+            "Conv",
+            conv(ConvShape {
+                groups: 2,
+                ..ConvShape::new([1])
+            }),
+        ),
+        ("positions of g", "Shape", conv(ConvShape::new([1]))),
+        (
+            "axes of an image",
+            "Rank",
+            conv_norm_sq(client, &a, &g, &out, &ConvShape::new([1, 1]), gram, tuning),
+        ),
+        (
+            "weight of a convolution",
+            "Shape",
+            weighted_sum_conv(
+                client,
+                &a,
+                &a,
+                &out,
+                &upload(&[3, 3, 2]),
+                &ConvShape::new([1]),
+                tuning,
+            ),
         ),
         (
             "float ids",
@@ -191,6 +272,7 @@ fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::Clipping { .. }) => "Clipping",
         Err(KernelError::Quantile { .. }) => "Quantile",
         Err(KernelError::Misaligned { .. }) => "Misaligned",
+        Err(KernelError::Conv { .. }) => "Conv",
         Err(KernelError::Noise { .. }) => "Noise",
         Err(KernelError::Update { .. }) => "Update",
         Err(KernelError::Moments { .. }) => "Moments",

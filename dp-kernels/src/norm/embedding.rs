@@ -1,5 +1,6 @@
 //! Embedding: tokens with one id share a row of the table, so their gradients add before they are squared.
 
+use super::columns::chunk;
 use crate::check::{Arg, scratch};
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::{KernelError, Tuning};
@@ -35,6 +36,20 @@ pub fn embedding_norm_sq(
     }
     let partials = scratch(client, op, &[b, t])?;
     let partials = Arg::new(op, "workspace", &partials)?;
+    launch_rows(client, &ids, &g, &partials, [b, t, p], tuning);
+    launch_add_row_sums(client, &partials, &norms_sq, b, t, tuning);
+    Ok(())
+}
+
+/// Launches [`embedding_rows`] into `partials [B, T]`.
+pub(super) fn launch_rows(
+    client: &Client,
+    ids: &Arg<'_>,
+    g: &Arg<'_>,
+    partials: &Arg<'_>,
+    [b, t, p]: [usize; 3],
+    tuning: &Tuning,
+) {
     let vector = g.vector(p, tuning.lanes());
     let columns = p / vector;
     let width = tuning.width(columns);
@@ -50,14 +65,12 @@ pub fn embedding_norm_sq(
         (b * t) as u32,
         t as u32,
         columns as u32,
-        super::columns::chunk(columns, tuning),
+        chunk(columns, tuning),
         width,
         dim.num_elems(),
         ids.dtype(),
         g.dtype(),
     );
-    launch_add_row_sums(client, &partials, &norms_sq, b, t, tuning);
-    Ok(())
 }
 
 /// `partials[b, t] = |sum of g[b, t'] over t' with t's id|^2` where t is the first with its id,

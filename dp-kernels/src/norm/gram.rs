@@ -5,7 +5,7 @@ use crate::check::{Arg, scratch};
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
 use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
 ///
@@ -16,7 +16,7 @@ use cubecl::{client::Client, prelude::*};
 pub const GRAM_FLOOR: f32 = 1.0 / 65536.0;
 
 /// Tokens of a register tile's side.
-const SIDE: usize = 4;
+pub(super) const SIDE: usize = 4;
 
 pub(super) fn launch(
     client: &Client,
@@ -24,22 +24,32 @@ pub(super) fn launch(
     norms_sq: &Arg<'_>,
     tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let tiles = if tuning.is_cpu {
-        problem.t.div_ceil(SIDE)
-    } else {
-        let tiles = problem.t.div_ceil(TILE);
-        tiles * (tiles + 1) / 2
-    };
-    let products = scratch(client, problem.op, &[problem.b, tiles])?;
-    let bounds = scratch(client, problem.op, &[problem.b, tiles])?;
+    let [products, bounds] = workspace(client, problem, tuning)?;
+    let tiles = tiles(problem.t, tuning);
     let products = Arg::new(problem.op, "workspace", &products)?;
     let bounds = Arg::new(problem.op, "workspace", &bounds)?;
-    if tuning.is_cpu {
-        launch_registers(client, problem, &products, &bounds, tiles, tuning);
-    } else {
-        launch_shared(client, problem, &products, &bounds, tiles, tuning);
-    }
-    let (count, dim) = tuning.grid(problem.b, 1);
+    launch_products(client, problem, &products, &bounds, tuning);
+    launch_finish(
+        client,
+        &products,
+        &bounds,
+        norms_sq,
+        [problem.b, 1, tiles],
+        tuning,
+    );
+    Ok(())
+}
+
+/// Launches [`finish_gram`] of `products` and `bounds`, both `[B, groups, tiles]`.
+pub(super) fn launch_finish(
+    client: &Client,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    norms_sq: &Arg<'_>,
+    [b, groups, tiles]: [usize; 3],
+    tuning: &Tuning,
+) {
+    let (count, dim) = tuning.grid(b, 1);
     finish_gram::launch(
         client,
         count,
@@ -47,10 +57,48 @@ pub(super) fn launch(
         products.buffer(1),
         bounds.buffer(1),
         norms_sq.buffer(1),
-        problem.b as u32,
+        b as u32,
+        groups as u32,
         tiles as u32,
     );
-    Ok(())
+}
+
+/// How many partial results an example has.
+pub(super) fn tiles(t: usize, tuning: &Tuning) -> usize {
+    if tuning.is_cpu {
+        t.div_ceil(SIDE)
+    } else {
+        let side = t.div_ceil(TILE);
+        side * (side + 1) / 2
+    }
+}
+
+/// Room for the partial products and bounds, each `[B, tiles]`.
+pub(super) fn workspace(
+    client: &Client,
+    problem: &Problem<'_>,
+    tuning: &Tuning,
+) -> Result<[TensorHandle; 2], KernelError> {
+    let shape = [problem.b, tiles(problem.t, tuning)];
+    let products = scratch(client, problem.op, &shape)?;
+    let bounds = scratch(client, problem.op, &shape)?;
+    Ok([products, bounds])
+}
+
+/// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
+pub(super) fn launch_products(
+    client: &Client,
+    problem: &Problem<'_>,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    tuning: &Tuning,
+) {
+    let tiles = tiles(problem.t, tuning);
+    if tuning.is_cpu {
+        launch_registers(client, problem, products, bounds, tiles, tuning);
+    } else {
+        launch_shared(client, problem, products, bounds, tiles, tuning);
+    }
 }
 
 fn launch_registers(
@@ -106,38 +154,57 @@ pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
         let mut sum = 0.0f32;
         for j in i..tiles {
             let weight = select(j == i, 1.0f32, 2.0f32);
-            let a_tile = dot_tile::<F, NA>(a, first_token, i, j, tokens, a_columns);
-            let g_tile = dot_tile::<F, NG>(g, first_token, i, j, tokens, g_columns);
-            let mut tile_sum = 0.0f32;
-            #[unroll]
-            for u in 0..SIDE {
-                #[unroll]
-                for v in 0..SIDE {
-                    let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
-                    let product = a_tile[u * SIDE + v] * g_tile[u * SIDE + v];
-                    tile_sum += select(inside, product, 0.0f32);
-                }
-            }
-            sum += weight * tile_sum;
+            let a_tile = dot_tile::<F, NA>(a, a, first_token, i, j, tokens, a_columns);
+            let g_tile = dot_tile::<F, NG>(g, g, first_token, i, j, tokens, g_columns);
+            sum += weight * tile_sum(&a_tile, &g_tile, i, j, tokens);
             if j == i {
-                let mut bound = 0.0f32;
-                #[unroll]
-                for u in 0..SIDE {
-                    let inside = i * SIDE + u < tokens as usize;
-                    let square = a_tile[u * SIDE + u] * g_tile[u * SIDE + u];
-                    bound += select(inside, square.sqrt(), 0.0f32);
-                }
-                bounds[row] = bound;
+                bounds[row] = tile_bound(&a_tile, &g_tile, i, tokens);
             }
         }
         products[row] = sum;
     }
 }
 
-/// The dot products of tokens `i*SIDE..` with tokens `j*SIDE..`; places past the last token repeat it.
+/// The products of two tiles of dot products, summed; places past the last token left out.
 #[cube]
-fn dot_tile<F: Float, N: Size>(
+pub(crate) fn tile_sum(
+    a_tile: &Array<f32>,
+    g_tile: &Array<f32>,
+    i: usize,
+    j: usize,
+    tokens: u32,
+) -> f32 {
+    let mut sum = 0.0f32;
+    #[unroll]
+    for u in 0..SIDE {
+        #[unroll]
+        for v in 0..SIDE {
+            let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
+            let product = a_tile[u * SIDE + v] * g_tile[u * SIDE + v];
+            sum += select(inside, product, 0.0f32);
+        }
+    }
+    sum
+}
+
+/// `sum |a_t| |g_t|` over the diagonal of tile `(i, i)`.
+#[cube]
+pub(crate) fn tile_bound(a_tile: &Array<f32>, g_tile: &Array<f32>, i: usize, tokens: u32) -> f32 {
+    let mut bound = 0.0f32;
+    #[unroll]
+    for u in 0..SIDE {
+        let inside = i * SIDE + u < tokens as usize;
+        let square = a_tile[u * SIDE + u] * g_tile[u * SIDE + u];
+        bound += select(inside, square.sqrt(), 0.0f32);
+    }
+    bound
+}
+
+/// The dot products of `x`'s tokens `i*SIDE..` with `y`'s tokens `j*SIDE..`; places past the last token repeat it.
+#[cube]
+pub(super) fn dot_tile<F: Float, N: Size>(
     x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
     first_token: usize,
     i: usize,
     j: usize,
@@ -165,7 +232,7 @@ fn dot_tile<F: Float, N: Size>(
         }
         #[unroll]
         for v in 0..SIDE {
-            let right = Vector::<f32, N>::cast_from(x[rows[v + SIDE] + k]);
+            let right = Vector::<f32, N>::cast_from(y[rows[v + SIDE] + k]);
             #[unroll]
             for u in 0..SIDE {
                 sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
@@ -181,7 +248,7 @@ fn dot_tile<F: Float, N: Size>(
 }
 
 #[cube]
-fn min_index(a: usize, b: usize) -> usize {
+pub(super) fn min_index(a: usize, b: usize) -> usize {
     select(a < b, a, b)
 }
 
@@ -231,15 +298,8 @@ pub(crate) fn gram_shared<F: Float>(
     let row = CUBE_POS as usize;
     if row < rows as usize {
         let b = row / tiles as usize;
-        // The place in the triangle, row by row: (0,0) (0,1) .. (1,1) ..
         let side = (tokens as usize + comptime!(TILE - 1)) / comptime!(TILE);
-        let mut i = 0usize;
-        let mut rest = row % tiles as usize;
-        while rest >= side - i {
-            rest -= side - i;
-            i += 1;
-        }
-        let j = i + rest;
+        let (i, j) = triangle(row % tiles as usize, side);
         let first = b * tokens as usize;
         let a_tile = tile::product::<F>(
             a,
@@ -273,51 +333,85 @@ pub(crate) fn gram_shared<F: Float>(
             1usize,
             true,
         );
-        let (u0, v0) = tile::origin();
-        let mut sum = 0.0f32;
-        let mut bound = 0.0f32;
-        #[unroll]
-        for u in 0..tile::REGISTERS {
-            #[unroll]
-            for v in 0..tile::REGISTERS {
-                // Places past the last token were read as zeros.
-                let product = a_tile[u * tile::REGISTERS + v] * g_tile[u * tile::REGISTERS + v];
-                sum += product;
-                if i == j && u0 + u == v0 + v {
-                    bound += product.sqrt();
-                }
-            }
-        }
-        let weight = select(i == j, 1.0f32, 2.0f32);
-        let total = crate::reduce::sum_units(sum * weight, TILE_UNITS, TILE_UNITS);
-        sync_cube();
-        let bound_total = crate::reduce::sum_units(bound, TILE_UNITS, TILE_UNITS);
-        if UNIT_POS == 0 {
-            products[row] = total;
-            bounds[row] = bound_total;
-        }
+        write_products(&a_tile, &g_tile, products, bounds, row, i == j);
     }
 }
 
-/// `norms_sq[b] += max(sum of products[b], GRAM_FLOOR (sum of bounds[b])^2)`, NaN if any is.
+/// The place in the upper triangle of `side * side` tiles, row by row: (0,0) (0,1) .. (1,1) ..
+#[cube]
+pub(crate) fn triangle(place: usize, side: usize) -> (usize, usize) {
+    let mut i = 0usize;
+    let mut rest = place;
+    while rest >= side - i {
+        rest -= side - i;
+        i += 1;
+    }
+    (i, i + rest)
+}
+
+/// A cube's tiles, multiplied and summed into `products[row]` and, on the diagonal, `bounds[row]`.
+///
+/// Every unit of the cube must call it.
+#[cube]
+pub(crate) fn write_products(
+    a_tile: &Array<f32>,
+    g_tile: &Array<f32>,
+    products: &mut [f32],
+    bounds: &mut [f32],
+    row: usize,
+    diagonal: bool,
+) {
+    let (u0, v0) = tile::origin();
+    let mut sum = 0.0f32;
+    let mut bound = 0.0f32;
+    #[unroll]
+    for u in 0..tile::REGISTERS {
+        #[unroll]
+        for v in 0..tile::REGISTERS {
+            // Places past the last token were read as zeros.
+            let product = a_tile[u * tile::REGISTERS + v] * g_tile[u * tile::REGISTERS + v];
+            sum += product;
+            if diagonal && u0 + u == v0 + v {
+                bound += product.sqrt();
+            }
+        }
+    }
+    let weight = select(diagonal, 1.0f32, 2.0f32);
+    let total = crate::reduce::sum_units(sum * weight, TILE_UNITS, TILE_UNITS);
+    sync_cube();
+    let bound_total = crate::reduce::sum_units(bound, TILE_UNITS, TILE_UNITS);
+    if UNIT_POS == 0 {
+        products[row] = total;
+        bounds[row] = bound_total;
+    }
+}
+
+/// `norms_sq[b] += sum over groups of max(sum of products[b, group], GRAM_FLOOR (sum of bounds[b, group])^2)`, NaN if
+/// any is.
 #[cube(launch)]
 pub(crate) fn finish_gram(
     products: &[f32],
     bounds: &[f32],
     norms_sq: &mut [f32],
     examples: u32,
+    groups: u32,
     tiles: u32,
 ) {
     let b = row_of(1u32);
     if b < examples as usize {
-        let mut sum = 0.0f32;
-        let mut bound = 0.0f32;
-        for tile in 0..tiles as usize {
-            sum += products[b * tiles as usize + tile];
-            bound += bounds[b * tiles as usize + tile];
+        let mut all = 0.0f32;
+        for group in 0..groups as usize {
+            let first = (b * groups as usize + group) * tiles as usize;
+            let mut sum = 0.0f32;
+            let mut bound = 0.0f32;
+            for tile in 0..tiles as usize {
+                sum += products[first + tile];
+                bound += bounds[first + tile];
+            }
+            let floor = bound * bound * GRAM_FLOOR;
+            // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
+            all += select(sum < floor, floor, sum);
         }
-        let floor = bound * bound * GRAM_FLOOR;
-        // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
-        norms_sq[b] += select(sum < floor, floor, sum);
+        norms_sq[b] += all;
     }
 }

@@ -1,9 +1,8 @@
 //! Linear: which of the two ways takes the norm of `A_b^T G_b`.
 
-use super::position::row_square;
 use super::{gram, materialised};
 use crate::check::Arg;
-use crate::reduce::{lane_of, row_of, sum_units};
+use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
 use crate::{KernelError, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
@@ -73,7 +72,7 @@ pub fn linear_norm_sq(
     tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "linear_norm_sq";
-    let problem = Problem::new(client, op, a, g)?;
+    let problem = Problem::named(client, op, ("a", a), ("g", g))?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[problem.b])?
         .is_f32()?;
@@ -102,15 +101,16 @@ pub(super) struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn new(
+    /// `a [B, T, d]` and `g [B, T, p]`, by the names that the caller knows them by.
+    pub(super) fn named(
         client: &Client,
         op: &'static str,
-        a: &'a TensorHandle,
-        g: &'a TensorHandle,
+        (a_name, a): (&'static str, &'a TensorHandle),
+        (g_name, g): (&'static str, &'a TensorHandle),
     ) -> Result<Self, KernelError> {
-        let a = Arg::new(op, "a", a)?.is_float(client)?;
+        let a = Arg::new(op, a_name, a)?.is_float(client)?;
         let [b, t, d] = a.dims()?;
-        let g = Arg::new(op, "g", g)?.same_type(&a)?;
+        let g = Arg::new(op, g_name, g)?.same_type(&a)?;
         let [_, _, p] = g.dims()?;
         let g = g.has_shape(&[b, t, p])?;
         Ok(Self {
@@ -173,8 +173,12 @@ pub(crate) fn one_token_norms<F: Float, NA: Size, NG: Size>(
     let mut a_sum = 0.0f32;
     let mut g_sum = 0.0f32;
     if b < examples as usize {
-        a_sum = row_square::<F, NA>(a, b, a_columns, lane, width);
-        g_sum = row_square::<F, NG>(g, b, g_columns, lane, width);
+        let a_first = b * a_columns as usize;
+        let g_first = b * g_columns as usize;
+        let a_last = a_first + a_columns as usize;
+        let g_last = g_first + g_columns as usize;
+        a_sum = sum_terms::<F, NA>(a, a, a_first, a_last, lane, true, width);
+        g_sum = sum_terms::<F, NG>(g, g, g_first, g_last, lane, true, width);
     }
     let a_total = sum_units(a_sum, width, units);
     let g_total = sum_units(g_sum, width, units);

@@ -4,15 +4,23 @@
 //! `G` is the gradient of the SUM of the per-example losses with respect to a layer's output, `A`
 //! the layer's input. No per-example weight gradient is ever written to memory.
 
+pub(crate) mod channels;
 pub(crate) mod columns;
+pub(crate) mod conv;
 mod embedding;
+mod gradient;
 mod gram;
 mod linear;
 mod materialised;
 mod position;
+mod tied;
 
+pub use channels::{channel_bias_norm_sq, channel_scale_norm_sq};
 pub use columns::{bias_norm_sq, scale_norm_sq};
+pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;
+pub use gradient::gradient_norm_sq;
 pub use gram::GRAM_FLOOR;
 pub use linear::{LinearNorm, linear_norm_sq};
 pub use position::position_norm_sq;
+pub use tied::tied_norm_sq;

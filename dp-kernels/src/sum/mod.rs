@@ -3,12 +3,20 @@
 //!
 //! A dead example (factor 0) is skipped, not multiplied: its rows may hold NaN.
 
+mod channels;
 mod columns;
+mod conv;
 mod embedding;
+mod gradient;
 mod linear;
 mod position;
+mod tied;
 
+pub use channels::{weighted_sum_channel_bias, weighted_sum_channel_scale};
 pub use columns::{weighted_sum_bias, weighted_sum_scale};
+pub use conv::weighted_sum_conv;
 pub use embedding::weighted_sum_embedding;
+pub use gradient::weighted_sum_gradient;
 pub use linear::weighted_sum_linear;
 pub use position::weighted_sum_position;
+pub use tied::weighted_sum_tied;

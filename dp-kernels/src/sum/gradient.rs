@@ -1,0 +1,117 @@
+//! Any parameter whose per-example gradients the caller has formed: `[B, P]`.
+
+use crate::check::Arg;
+use crate::live::is_live;
+use crate::norm::columns::chunk;
+use crate::outer::zeros;
+use crate::reduce::row_of;
+use crate::{KernelError, Tuning};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+
+/// Adds `sum_b c_b g_b` into `out`: for a parameter of any kind whose per-example gradients lie in memory.
+///
+/// `g [B, ..]` (f32, f16 or bf16), `factors [B]` f32, `out [..]` f32 with `g`'s axes after the first, ADDED into.
+/// One pass over the live examples of `g`; a dead one's is not read.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree, [`KernelError::TooLarge`] as
+/// [`gradient_norm_sq`](crate::gradient_norm_sq); nothing is launched then.
+///
+/// # Privacy
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias).
+///
+/// # Precision
+/// f32, examples in order.
+pub fn weighted_sum_gradient(
+    client: &Client,
+    g: &TensorHandle,
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let op = "weighted_sum_gradient";
+    let shape: &[usize] = g.shape();
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    let Some((&b, rest)) = shape.split_first() else {
+        return Err(KernelError::Rank {
+            op,
+            argument: "g",
+            expected: 1,
+            actual: 0,
+        });
+    };
+    launch(client, op, &g, b, rest, factors, out, tuning)
+}
+
+/// Adds the weighted sum of `rows` rows of the shape of `out`.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn launch(
+    client: &Client,
+    op: &'static str,
+    g: &Arg<'_>,
+    rows: usize,
+    parameter: &[usize],
+    factors: &TensorHandle,
+    out: &TensorHandle,
+    tuning: &Tuning,
+) -> Result<(), KernelError> {
+    let factors = Arg::new(op, "factors", factors)?
+        .has_shape(&[rows])?
+        .is_f32()?;
+    let out = Arg::new(op, "out", out)?.has_shape(parameter)?.is_f32()?;
+    let row: usize = parameter.iter().product();
+    if rows * row == 0 {
+        return Ok(());
+    }
+    let most = tuning.lanes();
+    let vector = g.vector(row, most).min(out.vector(row, most));
+    let columns = row / vector;
+    let chunk = chunk(columns, tuning);
+    let (count, dim) = tuning.grid(columns / chunk, 1);
+    weighted_rows::launch(
+        client,
+        count,
+        dim,
+        vector,
+        g.buffer(vector),
+        factors.buffer(1),
+        out.buffer(vector),
+        rows as u32,
+        columns as u32,
+        chunk,
+        g.dtype(),
+    );
+    Ok(())
+}
+
+/// `out[i] += sum over live b of c_b g[b, i]`; a unit owns `chunk` vectors.
+#[cube(launch)]
+pub(crate) fn weighted_rows<F: Float, N: Size>(
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    out: &mut [Vector<f32, N>],
+    examples: u32,
+    columns: u32,
+    #[comptime] chunk: usize,
+    #[define(F)] _dtype: ElemType,
+) {
+    let first = row_of(1u32) * chunk;
+    if first < columns as usize {
+        let mut sums = zeros::<N>(chunk);
+        for b in 0..examples as usize {
+            let factor = factors[b];
+            if is_live(factor) {
+                let start = b * columns as usize + first;
+                #[unroll]
+                for i in 0..chunk {
+                    let value = Vector::<f32, N>::cast_from(g[start + i]);
+                    sums[i] += value * Vector::<f32, N>::new(factor);
+                }
+            }
+        }
+        #[unroll]
+        for i in 0..chunk {
+            out[first + i] += sums[i];
+        }
+    }
+}

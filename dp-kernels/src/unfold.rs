@@ -1,0 +1,382 @@
+//! A convolution as a Linear: what its kernels share.
+//!
+//! For one group a weight gradient is `A^T G` with a token for every output position: `G` holds the gradients of the
+//! group's output channels there, and `A` what the kernel's places meet in the group's input channels. `A` is never
+//! written. `x` and `g` are copied channels last (each once), so that a place of the kernel meets one row of
+//! neighbouring channels, and a table `[positions, places]`, the same for all examples and channels, says which.
+
+use crate::check::{Arg, scratch_of};
+use crate::gemm::launch_transpose;
+use crate::reduce::row_of;
+use crate::tile::{self, DEPTH, PITCH, REGISTERS, TILE, UNITS};
+use crate::{ConvShape, KernelError, Tuning};
+use cubecl::{
+    CubeElement,
+    client::Client,
+    ir::{ElemType, UIntKind},
+    prelude::*,
+    std::tensor::TensorHandle,
+};
+use dp_core::reference::ConvLayout;
+
+/// A convolution's checked input.
+pub(crate) struct Convolution<'a> {
+    op: &'static str,
+    x: Arg<'a>,
+    g: Arg<'a>,
+    layout: ConvLayout,
+    pub examples: usize,
+    pub groups: usize,
+    /// Output positions: the tokens of the Linear.
+    pub tokens: usize,
+    /// Places of the kernel.
+    pub places: usize,
+    /// Input positions.
+    pub inputs: usize,
+    /// Input channels of a group.
+    pub group_in: usize,
+    /// Output channels of a group: the columns of `G`.
+    pub group_out: usize,
+}
+
+impl<'a> Convolution<'a> {
+    /// `x [B, C_in, input..]`, `g [B, C_out, output..]`.
+    pub(crate) fn new<const N: usize>(
+        client: &Client,
+        op: &'static str,
+        x: &'a TensorHandle,
+        g: &'a TensorHandle,
+        shape: &ConvShape<N>,
+    ) -> Result<Self, KernelError> {
+        let x_shape: &[usize] = x.shape();
+        let g_shape: &[usize] = g.shape();
+        let x = Arg::new(op, "x", x)?.is_float(client)?;
+        let g = Arg::new(op, "g", g)?.same_type(&x)?;
+        let rank = |argument, actual| KernelError::Rank {
+            op,
+            argument,
+            expected: N + 2,
+            actual,
+        };
+        let &[examples, channels_in, ref input @ ..] = x_shape else {
+            return Err(rank("x", x_shape.len()));
+        };
+        let input: [usize; N] = input.try_into().map_err(|_| rank("x", x_shape.len()))?;
+        let &[_, channels_out, ..] = g_shape else {
+            return Err(rank("g", g_shape.len()));
+        };
+        let layout = shape
+            .layout([channels_in, channels_out], input)
+            .map_err(|source| KernelError::Conv { op, source })?;
+        let output = &layout.output()[3 - N..];
+        let g = g.has_shape(&[&[examples, channels_out], output].concat())?;
+        Ok(Self {
+            op,
+            x,
+            g,
+            examples,
+            groups: layout.groups(),
+            tokens: layout.output().iter().product(),
+            places: layout.kernel().iter().product(),
+            inputs: input.iter().product(),
+            group_in: layout.group_in(),
+            group_out: layout.group_out(),
+            layout,
+        })
+    }
+
+    /// The weight's shape.
+    pub(crate) fn weight<const N: usize>(&self) -> Vec<usize> {
+        let kernel = &self.layout.kernel()[3 - N..];
+        [&[self.layout.channels_out(), self.group_in], kernel].concat()
+    }
+
+    /// Rows of a group's gradient.
+    pub(crate) fn rows(&self) -> usize {
+        self.places * self.group_in
+    }
+
+    /// Whether there is nothing to add.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.x.len() == 0 || self.g.len() == 0
+    }
+
+    pub(crate) fn dtype(&self) -> ElemType {
+        self.x.dtype()
+    }
+
+    /// Copies `x` and `g` channels last and makes the table of positions.
+    pub(crate) fn unfold(&self, client: &Client, tuning: &Tuning) -> Result<Unfolded, KernelError> {
+        let z = self.examples * self.groups;
+        let last = |from: &Arg<'_>, channels, positions| -> Result<TensorHandle, KernelError> {
+            let to = scratch_of(client, self.op, &[z, positions, channels], from.dtype())?;
+            let arg = Arg::new(self.op, "workspace", &to)?;
+            launch_transpose(client, from, &arg, z, channels, positions, tuning);
+            Ok(to)
+        };
+        let index = ElemType::UInt(UIntKind::U32);
+        let positions = scratch_of(client, self.op, &[self.tokens, self.places], index)?;
+        let x = last(&self.x, self.group_in, self.inputs)?;
+        let g = last(&self.g, self.group_out, self.tokens)?;
+        self.launch_positions(client, &Arg::new(self.op, "workspace", &positions)?, tuning);
+        Ok(Unfolded { x, g, positions })
+    }
+
+    fn launch_positions(&self, client: &Client, positions: &Arg<'_>, tuning: &Tuning) {
+        let layout = &self.layout;
+        let sizes = [
+            layout.input(),
+            layout.output(),
+            layout.kernel(),
+            layout.stride(),
+            layout.dilation(),
+            layout.padding(),
+        ];
+        // Sizes of a buffer that was indexed with 32 bits, but for a stride or padding that meets nothing.
+        let words = sizes.map(|axes| axes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)));
+        let words = words.as_flattened();
+        let geometry = client.create_from_slice(u32::as_bytes(words));
+        // SAFETY: the buffer was made of exactly these words.
+        let geometry = unsafe { BufferArg::from_raw_parts(geometry, words.len()) };
+        let (count, dim) = tuning.grid(positions.len(), 1);
+        unfold_positions::launch(
+            client,
+            count,
+            dim,
+            geometry,
+            positions.buffer(1),
+            self.tokens as u32,
+            self.places as u32,
+        );
+    }
+}
+
+/// What the kernels read.
+pub(crate) struct Unfolded {
+    /// `[B * groups, inputs, group_in]`.
+    pub x: TensorHandle,
+    /// `[B * groups, tokens, group_out]`.
+    pub g: TensorHandle,
+    /// `[tokens, places]`.
+    pub positions: TensorHandle,
+}
+
+/// The position of padding.
+pub(crate) const OUTSIDE: u32 = u32::MAX;
+
+/// `positions[t, k]`: which input position output position `t` meets at place `k` of the kernel, or [`OUTSIDE`].
+///
+/// `geometry` is input, output, kernel, stride, dilation and padding, three axes each.
+#[cube(launch)]
+pub(crate) fn unfold_positions(geometry: &[u32], positions: &mut [u32], tokens: u32, places: u32) {
+    let place = row_of(1u32);
+    if place < (tokens * places) as usize {
+        let mut t = place as u32 / places;
+        let mut k = place as u32 % places;
+        let mut at = 0u32;
+        let mut unit = 1u32;
+        let mut inside = true;
+        // The fastest axis first.
+        #[unroll]
+        for back in 0..3usize {
+            let axis = comptime!(2 - back);
+            let input = geometry[axis];
+            let output = geometry[3 + axis];
+            let kernel = geometry[6 + axis];
+            let padded = t % output * geometry[9 + axis] + k % kernel * geometry[12 + axis];
+            let padding = geometry[15 + axis];
+            t /= output;
+            k /= kernel;
+            inside = inside && padded >= padding && padded - padding < input;
+            at += (padded - padding) * unit;
+            unit *= input;
+        }
+        positions[place] = select(inside, at, OUTSIDE);
+    }
+}
+
+/// `sums[u, v] += sum over tokens of A[t, row + u] * g[t, column + v]`, `row..row + tile_rows` in place `place` of the
+/// kernel from channel `channel` on: [`outer_tile`](crate::outer::outer_tile) of an `A` that isn't there.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
+    x: &[F],
+    g: &[Vector<F, N>],
+    positions: &[u32],
+    sums: &mut Array<Vector<f32, N>>,
+    x_first: usize,
+    g_first: usize,
+    tokens: usize,
+    places: usize,
+    place: usize,
+    x_columns: usize,
+    g_columns: usize,
+    channel: usize,
+    column: usize,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+) {
+    for t in 0..tokens {
+        let at = positions[t * places + place];
+        if at != OUTSIDE {
+            let x_at = (x_first + at as usize) * x_columns + channel;
+            let g_at = (g_first + t) * g_columns + column;
+            let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+            #[unroll]
+            for v in 0..tile_columns {
+                right[v] = Vector::<f32, N>::cast_from(g[g_at + v]);
+            }
+            #[unroll]
+            for u in 0..tile_rows {
+                let left = Vector::<f32, N>::new(f32::cast_from(x[x_at + u]));
+                #[unroll]
+                for v in 0..tile_columns {
+                    sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
+                }
+            }
+        }
+    }
+}
+
+/// `A[t, i]` of the example and group whose input starts at row `x_first`.
+#[cube]
+fn unfolded_at<F: Float>(
+    x: &[F],
+    positions: &[u32],
+    x_first: usize,
+    t: usize,
+    i: usize,
+    places: usize,
+    columns: usize,
+) -> f32 {
+    let at = positions[t * places + i / columns];
+    let mut value = 0.0f32;
+    if at != OUTSIDE {
+        value = f32::cast_from(x[(x_first + at as usize) * columns + i % columns]);
+    }
+    value
+}
+
+/// This unit's part of a tile of `A A^T`, rows and columns tokens from `i_first` and `j_first` on.
+///
+/// Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn unfolded_gram<F: Float>(
+    x: &[F],
+    positions: &[u32],
+    x_first: usize,
+    i_first: usize,
+    j_first: usize,
+    tokens: usize,
+    places: usize,
+    columns: usize,
+) -> Array<f32> {
+    let mut i_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut j_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums();
+    let depth = places * columns;
+    let mut k0 = 0usize;
+    while k0 < depth {
+        sync_cube();
+        #[unroll]
+        for load in 0..DEPTH * TILE / (UNITS * UNITS) {
+            let at = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
+            let (row, k) = (at / comptime!(DEPTH), at % comptime!(DEPTH));
+            let mut i_value = 0.0f32;
+            let mut j_value = 0.0f32;
+            if k0 + k < depth {
+                if i_first + row < tokens {
+                    i_value = unfolded_at::<F>(
+                        x,
+                        positions,
+                        x_first,
+                        i_first + row,
+                        k0 + k,
+                        places,
+                        columns,
+                    );
+                }
+                if j_first + row < tokens {
+                    j_value = unfolded_at::<F>(
+                        x,
+                        positions,
+                        x_first,
+                        j_first + row,
+                        k0 + k,
+                        places,
+                        columns,
+                    );
+                }
+            }
+            i_stage[k * PITCH + row] = i_value;
+            j_stage[k * PITCH + row] = j_value;
+        }
+        sync_cube();
+        tile::accumulate(&i_stage, &j_stage, &mut sums);
+        k0 += comptime!(DEPTH);
+    }
+    sums
+}
+
+/// This unit's part of a tile of `A^T G`, rows from `row` and columns from `column` on.
+///
+/// Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn unfolded_product<F: Float>(
+    x: &[F],
+    g: &[F],
+    positions: &[u32],
+    x_first: usize,
+    g_first: usize,
+    row: usize,
+    column: usize,
+    tokens: usize,
+    places: usize,
+    x_columns: usize,
+    g_columns: usize,
+) -> Array<f32> {
+    let mut x_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut g_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums();
+    let rows = places * x_columns;
+    let mut t0 = 0usize;
+    while t0 < tokens {
+        sync_cube();
+        #[unroll]
+        for load in 0..DEPTH * TILE / (UNITS * UNITS) {
+            let at = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
+            // Neighbouring units read neighbouring channels.
+            let (i, k) = (at % comptime!(TILE), at / comptime!(TILE));
+            let t = t0 + k;
+            let mut x_value = 0.0f32;
+            let mut g_value = 0.0f32;
+            if t < tokens {
+                if row + i < rows {
+                    x_value =
+                        unfolded_at::<F>(x, positions, x_first, t, row + i, places, x_columns);
+                }
+                if column + i < g_columns {
+                    g_value = f32::cast_from(g[(g_first + t) * g_columns + column + i]);
+                }
+            }
+            x_stage[k * PITCH + i] = x_value;
+            g_stage[k * PITCH + i] = g_value;
+        }
+        sync_cube();
+        tile::accumulate(&x_stage, &g_stage, &mut sums);
+        t0 += comptime!(DEPTH);
+    }
+    sums
+}
+
+#[cube]
+fn no_sums() -> Array<f32> {
+    let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+    #[unroll]
+    for s in 0..REGISTERS * REGISTERS {
+        sums[s] = 0.0f32;
+    }
+    sums
+}
