@@ -14,6 +14,7 @@
 //!    [`add_gaussian_noise`] or, in integers, [`release_hardened`] noises it for another optimizer.
 //!
 //! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
+//! [`Planner`] chooses how a Linear's norm is taken, by ceilings measured on the device.
 
 // Kernels are read by CubeCL too: it expands casts that the host's types make idle, plain divisions and indexed
 // loops, and neither `div_ceil` nor iterators nor chained conditions.
@@ -35,6 +36,7 @@ mod matmul;
 mod noise;
 pub mod norm;
 mod outer;
+mod planner;
 mod reduce;
 pub mod sum;
 mod tile;
@@ -54,6 +56,7 @@ pub use norm::{
     conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_norm_sq, position_norm_sq,
     scale_norm_sq, tied_norm_sq,
 };
+pub use planner::{CeilingError, Ceilings, LayerPlan, LayerShape, Planner, Reason};
 pub use sum::{
     weighted_sum_bias, weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_conv,
     weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_position,
