@@ -53,6 +53,7 @@ fn a_table_and_a_sum() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in [
         "cpu: ",
+        "inputs f32 f16 bf16; sums f32",
         "max error",
         "budget",
         "verdict",

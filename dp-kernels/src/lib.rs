@@ -12,7 +12,7 @@
 //! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
 //! 4. after the last microbatch [`add_gaussian_noise`] noises the accumulator.
 //!
-//! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
+//! Inputs may be f32, f16 or bf16 where the device has them ([`Capabilities`] says it beforehand); every sum is taken in f32.
 
 // Kernels are read by CubeCL too: it expands casts that the host's types make idle, plain divisions and indexed
 // loops, and neither `div_ceil` nor iterators nor chained conditions.
@@ -24,6 +24,7 @@
 )]
 
 mod backend;
+mod caps;
 mod check;
 mod clip;
 pub mod conformance;
@@ -40,6 +41,7 @@ mod tile;
 mod tuning;
 
 pub use backend::{Backend, BackendError, Description};
+pub use caps::Capabilities;
 pub use clip::{clip_factors, zero_dead_rows};
 pub use error::KernelError;
 pub use matmul::{Routine, Transposes, matmul};

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use dp_burn::{DeviceError, DeviceName};
 use dp_kernels::conformance::Verdict;
-use dp_kernels::{Backend, Description};
+use dp_kernels::{Backend, Capabilities, Description};
 use serde_json::{Value, json};
 
 use crate::args::{Devices, VerifyArgs};
@@ -29,6 +29,8 @@ const COMMIT: Option<&str> = option_env!("DPCUBE_COMMIT");
 struct Tested {
     /// The device.
     description: Description,
+    /// What launchers take on it.
+    caps: Capabilities,
     /// Its rows.
     found: Vec<Found>,
 }
@@ -51,6 +53,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         }
         let device = Tested {
             description: backend.describe().clone(),
+            caps: backend.caps(),
             found,
         };
         print(&if args.json {
@@ -140,9 +143,9 @@ impl Tested {
         self.found.iter().filter(|found| is_failed(&found.row))
     }
 
-    /// What the device is.
+    /// What the device is, and what launchers take on it: a line each.
     fn header(&self) -> String {
-        self.description.to_string()
+        format!("{}\n{}", self.description, self.caps)
     }
 
     fn sum(&self) -> String {

@@ -5,8 +5,10 @@ use dp_kernels::conformance::Row;
 
 fn tested(rows: Vec<Row>) -> Tested {
     let check = "linear_sums";
+    let backend = dp_backend_cpu::open().unwrap();
     Tested {
-        description: dp_backend_cpu::open().unwrap().describe().clone(),
+        description: backend.describe().clone(),
+        caps: backend.caps(),
         found: rows.into_iter().map(|row| Found { check, row }).collect(),
     }
 }

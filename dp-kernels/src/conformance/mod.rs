@@ -5,6 +5,7 @@
 
 mod bench;
 mod cancellation;
+mod capabilities;
 mod clipping;
 mod data;
 mod isolation;
@@ -173,6 +174,7 @@ define_checks! { $
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
     matrix_products => matmul::products,
+    capabilities_are_the_launchers => capabilities::agree,
     refusals => refusals::all,
 }
 
