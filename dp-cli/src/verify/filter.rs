@@ -54,18 +54,20 @@ impl Filter {
         Ok(chosen)
     }
 
-    /// The rows to tell: the one of exactly these words, or all that hold the text.
+    /// The rows to tell: the one of exactly these words, or all that hold the text. That a check stopped is told
+    /// always: the row that was asked for may be among the missing.
     pub fn rows(&self, found: Vec<Found>) -> Vec<Found> {
         let exact = found.iter().any(|found| words(&found.row) == self.row);
         found
             .into_iter()
             .filter(|found| {
                 let words = words(&found.row);
-                if exact {
+                let chosen = if exact {
                     words == self.row
                 } else {
                     words.contains(&self.row)
-                }
+                };
+                chosen || found.stopped
             })
             .collect()
     }

@@ -159,7 +159,11 @@ impl Tested {
 
     /// The command that makes one row again.
     fn repeat(&self, found: &Found, seed: u64) -> String {
-        let filter = format!("{}/{}", found.check, words(&found.row));
+        let filter = if found.stopped {
+            found.check.to_owned()
+        } else {
+            format!("{}/{}", found.check, words(&found.row))
+        };
         format!(
             "dpcube verify --device {} --seed {seed} --filter '{}'",
             self.description.backend,

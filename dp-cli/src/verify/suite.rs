@@ -13,6 +13,8 @@ pub struct Found {
     pub check: &'static str,
     /// What it found.
     pub row: Row,
+    /// Whether this says that the check stopped before it could compare, so that rows are missing.
+    pub stopped: bool,
 }
 
 /// Every row of `checks` on `backend`, for every element type that the device has. A check that stops or panics is a
@@ -26,47 +28,52 @@ pub fn run(backend: &Backend, checks: &[&'static Check], seed: u64) -> Vec<Found
     let mut found = Vec::new();
     for check in checks {
         bar.set_message(check.name);
-        let rows = rows(check, &benches);
-        found.extend(rows.into_iter().map(|row| Found {
-            check: check.name,
-            row,
-        }));
+        found.extend(rows(check, &benches));
         bar.inc(1);
     }
     bar.finish_and_clear();
     found
 }
 
-fn rows(check: &Check, benches: &[Bench]) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
+fn rows(check: &Check, benches: &[Bench]) -> Vec<Found> {
+    let mut found: Vec<Found> = Vec::new();
     for bench in benches {
         let answer = catch_unwind(AssertUnwindSafe(|| (check.run)(bench)));
-        let more = match answer {
-            Ok(Ok(more)) => more,
-            Ok(Err(error)) => vec![stopped(check, bench, error.to_string())],
-            Err(panic) => vec![stopped(check, bench, message(&*panic))],
+        let rows = match answer {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
+                found.push(stopped(check, bench, &error.to_string()));
+                continue;
+            }
+            Err(panic) => {
+                found.push(stopped(check, bench, &message(&*panic)));
+                continue;
+            }
         };
-        for row in more {
+        if rows.is_empty() {
+            found.push(stopped(check, bench, "it compared nothing"));
+        }
+        for row in rows {
             // What doesn't depend on the inputs' type comes again with each of them.
-            if !rows.contains(&row) {
-                rows.push(row);
+            if found.iter().all(|earlier| earlier.row != row) {
+                found.push(Found {
+                    check: check.name,
+                    row,
+                    stopped: false,
+                });
             }
         }
     }
-    if rows.is_empty() {
-        rows.push(Row::holds(
-            check.name,
-            "",
-            "",
-            Some("compared nothing".into()),
-        ));
-    }
-    rows
+    found
 }
 
-fn stopped(check: &Check, bench: &Bench, why: String) -> Row {
+fn stopped(check: &Check, bench: &Bench, why: &str) -> Found {
     let dtype = format!("{:?}", bench.input).to_lowercase();
-    Row::holds(check.name, dtype, "", Some(format!("stopped: {why}")))
+    Found {
+        check: check.name,
+        row: Row::holds(check.name, dtype, "", Some(format!("stopped: {why}"))),
+        stopped: true,
+    }
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -110,9 +117,9 @@ mod tests {
             .zip(["the driver fell over", "lost", "nothing"])
         {
             let rows = rows(&Check { name: "made", run }, &[bench()]);
-            assert_eq!(rows.len(), 1);
+            assert!(rows.len() == 1 && rows[0].stopped);
             assert!(
-                matches!(&rows[0].verdict, Verdict::Fail(told) if told.contains(why)),
+                matches!(&rows[0].row.verdict, Verdict::Fail(told) if told.contains(why)),
                 "{rows:?}"
             );
         }

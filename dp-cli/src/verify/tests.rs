@@ -9,7 +9,14 @@ fn tested(rows: Vec<Row>) -> Tested {
     Tested {
         description: backend.describe().clone(),
         caps: backend.caps(),
-        found: rows.into_iter().map(|row| Found { check, row }).collect(),
+        found: rows
+            .into_iter()
+            .map(|row| Found {
+                check,
+                row,
+                stopped: false,
+            })
+            .collect(),
     }
 }
 
@@ -80,4 +87,24 @@ fn a_row_is_selected_alone() {
     assert_eq!(shapes("linear_sums/B1"), ["B1", "B12"]);
     assert_eq!(shapes("linear_sums"), ["B1", "B12", "B2"]);
     assert!(shapes("linear_sums/f64").is_empty());
+}
+
+/// A check that stopped before the row that was asked for does not pass in silence.
+#[test]
+fn a_stopped_check_is_told_whatever_the_filter() {
+    let mut device = tested(vec![
+        good("B1"),
+        Row::holds("linear_sums", "f16", "", Some("lost".into())),
+    ]);
+    device.found[1].stopped = true;
+    for filter in [
+        "linear_sums/bf16",
+        "linear_sums/weighted_sum_linear bf16 B1",
+        "linear_sums/none",
+    ] {
+        let rows = Filter::new(Some(filter)).rows(device.found.clone());
+        assert!(rows.iter().any(|found| found.stopped), "{filter}");
+    }
+    let repeat = device.repeat(&device.found[1], 0);
+    assert!(repeat.ends_with("--filter 'linear_sums'"), "{repeat}");
 }
