@@ -30,6 +30,8 @@ pub enum Command {
     Account(AccountArgs),
     /// Train twice on a shipped corpus with planted secrets, with and without privacy, and compare.
     Demo(DemoArgs),
+    /// Compare every kernel with its reference, on the devices of this machine.
+    Verify(VerifyArgs),
 }
 
 /// A size of model. Its context is the number of tokens of a record that it sees; records longer
@@ -235,6 +237,45 @@ pub struct DemoArgs {
     /// Number of invented patients to plant, in 16 records each.
     #[arg(long, value_name = "K", default_value_t = 8)]
     pub canaries: usize,
+}
+
+/// Which devices to verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Devices {
+    /// The processor.
+    Cpu,
+    /// The default adapter of Vulkan, Metal, DirectX 12 or WebGPU.
+    Wgpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// Every one that this build has a runtime for and this machine a device.
+    All,
+}
+
+/// Arguments of `dpcube verify`. Exit code 0: every comparison is within its budget; 1: some are not; 2: nothing was
+/// verified.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Which devices. One that is named must be there; `all` tells which were skipped, and why.
+    #[arg(long, value_enum, default_value_t = Devices::All)]
+    pub device: Devices,
+
+    /// Only the checks with this in their name; after a slash, only their rows with this in the words "op dtype shape":
+    /// `linear_sums`, `norms`, `linear_sums/bf16`.
+    #[arg(long, value_name = "CHECK[/ROW]")]
+    pub filter: Option<String>,
+
+    /// Print every comparison as a line of JSON in place of the table.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Other numbers in the inputs; the shapes, the noise and the known answers stay.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Write the table to a Markdown file too, with device, driver, date and commit.
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
 }
 
 impl Cli {

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+/// Exit code of a command that did what was asked and found that something does not hold.
+const UNMET: u8 = 1;
 /// Exit code of a command that could not do what was asked.
 const FAILED: u8 = 2;
 /// Exit code of a command stopped by Ctrl-C: 128 and the number of the signal.
@@ -23,6 +25,14 @@ impl Failure {
         Self {
             line: format!("dpcube: error: {}", one_line(message.as_ref())),
             code: FAILED,
+        }
+    }
+
+    /// What was asked is done, and the answer is no; `message` says what does not hold.
+    pub fn unmet(message: impl AsRef<str>) -> Self {
+        Self {
+            line: format!("dpcube: {}", one_line(message.as_ref())),
+            code: UNMET,
         }
     }
 

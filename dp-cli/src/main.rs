@@ -1,4 +1,5 @@
-//! The program `dpcube`: train a language model with differential privacy, use it, and answer what privacy costs.
+//! The program `dpcube`: train a language model with differential privacy, use it, answer what privacy
+//! costs, and verify the kernels on this machine.
 
 mod account;
 mod args;
@@ -13,6 +14,7 @@ mod model;
 mod progress;
 mod report;
 mod train;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Account(args) => account::run(args).map_err(Failure::from),
         Command::Demo(args) => demo::run(&args),
+        Command::Verify(args) => verify::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

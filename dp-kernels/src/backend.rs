@@ -1,11 +1,9 @@
 //! An opened device, as the backend crates hand it out.
 
-use crate::Tuning;
+use crate::caps::computes_with;
+use crate::{Capabilities, Tuning};
 use core::fmt;
-use cubecl::{
-    client::Client,
-    ir::{ElemType, FloatKind, features::TypeUsage},
-};
+use cubecl::{client::Client, ir::FloatKind};
 
 /// A device that is open: where to launch, how to cut the work, what it is.
 #[derive(Clone)]
@@ -34,6 +32,12 @@ impl Backend {
     #[must_use]
     pub fn describe(&self) -> &Description {
         &self.description
+    }
+
+    /// What the launchers take on this device; nothing is launched to find out.
+    #[must_use]
+    pub fn caps(&self) -> Capabilities {
+        Capabilities::of(&self.client)
     }
 }
 
@@ -78,10 +82,6 @@ impl Description {
             ("f32", FloatKind::F32),
             ("f64", FloatKind::F64),
         ];
-        let usable = |kind: FloatKind| {
-            let usage = properties.type_usage(ElemType::Float(kind));
-            usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)
-        };
         Self {
             backend,
             device: properties.identity.name.clone(),
@@ -94,7 +94,7 @@ impl Description {
             memory: properties.memory.max_memory(),
             types: types
                 .into_iter()
-                .filter(|(_, kind)| usable(*kind))
+                .filter(|(_, kind)| computes_with(client, *kind))
                 .map(|(name, _)| name)
                 .collect(),
         }

@@ -2,9 +2,10 @@
 //! rely on (shape, type, layout, room in the buffer, 32-bit indices).
 
 use crate::KernelError;
+use crate::caps::{INPUTS, computes_with};
 use cubecl::{
     client::Client,
-    ir::{ElemType, FloatKind, IntKind, UIntKind, features::TypeUsage},
+    ir::{ElemType, FloatKind, IntKind, UIntKind},
     prelude::BufferArg,
     std::tensor::TensorHandle,
 };
@@ -85,12 +86,11 @@ impl<'a> Arg<'a> {
 
     /// The elements must be f32, f16 or bf16, and the device must compute with them.
     pub(crate) fn is_float(self, client: &Client) -> Result<Self, KernelError> {
-        match self.tensor.dtype {
-            ElemType::Float(FloatKind::F32 | FloatKind::F16 | FloatKind::BF16) => {}
+        let kind = match self.tensor.dtype {
+            ElemType::Float(kind) if INPUTS.contains(&kind) => kind,
             _ => return Err(self.wrong_type("f32, f16 or bf16")),
-        }
-        let usage = client.properties().type_usage(self.tensor.dtype);
-        if usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion) {
+        };
+        if computes_with(client, kind) {
             return Ok(self);
         }
         Err(KernelError::UnsupportedType {

@@ -13,7 +13,7 @@
 //! 4. after the last microbatch [`noised_update`] noises the accumulator and moves the parameter, in one pass; or
 //!    [`add_gaussian_noise`] or, in integers, [`release_hardened`] noises it for another optimizer.
 //!
-//! Inputs may be f32, f16 or bf16 where the device has them; every sum is taken in f32.
+//! Inputs may be f32, f16 or bf16 where the device has them ([`Capabilities`] says it beforehand); every sum is taken in f32.
 //! [`Planner`] chooses how a Linear's norm is taken, by ceilings measured on the device.
 
 // Kernels are read by CubeCL too: it expands casts that the host's types make idle, plain divisions and indexed
@@ -26,6 +26,7 @@
 )]
 
 mod backend;
+mod caps;
 mod check;
 mod clip;
 pub mod conformance;
@@ -45,6 +46,7 @@ mod unfold;
 mod update;
 
 pub use backend::{Backend, BackendError, Description};
+pub use caps::Capabilities;
 pub use clip::{
     QuantileCounts, clip_factors, group_clip_factors, group_pitch, group_row, zero_dead_rows,
 };

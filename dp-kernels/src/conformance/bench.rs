@@ -1,12 +1,12 @@
 //! Moving test data to a device and back.
 
 use super::CheckError;
-use super::data::{Case, Host};
+use super::data::{Case, Host, Stream};
 use crate::{Backend, Tuning};
 use cubecl::{
     CubeElement,
     client::Client,
-    ir::{ElemType, FloatKind, IntKind, UIntKind, features::TypeUsage},
+    ir::{ElemType, FloatKind, IntKind, UIntKind},
     std::tensor::TensorHandle,
 };
 use half::{bf16, f16};
@@ -17,6 +17,8 @@ pub struct Bench {
     pub backend: Backend,
     /// What A, G and xhat are stored as: f32, f16 or bf16. Sums and norms are f32 always.
     pub input: FloatKind,
+    /// Chooses the numbers of the inputs; 0 unless [`with_seed`](Self::with_seed) says otherwise.
+    pub seed: u64,
 }
 
 pub(super) const F32: ElemType = ElemType::Float(FloatKind::F32);
@@ -31,21 +33,37 @@ impl Bench {
     /// A bench on `backend`, with inputs of another type.
     #[must_use]
     pub fn with_input(backend: Backend, input: FloatKind) -> Self {
-        Self { backend, input }
+        Self {
+            backend,
+            input,
+            seed: 0,
+        }
+    }
+
+    /// The same bench with other numbers in the inputs of every check: the shapes stay, and one seed gives the
+    /// same numbers on every device.
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The stream number `number` of this bench's numbers.
+    pub(super) fn stream(&self, number: u64) -> Stream {
+        Stream(self.mixed(number))
+    }
+
+    /// `number` itself where the bench's seed is 0.
+    pub(super) fn mixed(&self, number: u64) -> u64 {
+        number.wrapping_add(self.seed.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
     /// One bench for each type of inputs that kernels take and the device has.
     #[must_use]
     pub fn every_input(backend: &Backend) -> Vec<Self> {
-        [FloatKind::F32, FloatKind::F16, FloatKind::BF16]
+        backend
+            .caps()
+            .inputs
             .into_iter()
-            .filter(|kind| {
-                let usage = backend
-                    .client
-                    .properties()
-                    .type_usage(ElemType::Float(*kind));
-                usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)
-            })
             .map(|kind| Self::with_input(backend.clone(), kind))
             .collect()
     }
@@ -70,7 +88,7 @@ impl Bench {
 
     /// Inputs of `case`, in numbers that their type holds.
     pub(super) fn host(&self, case: Case, seed: u64) -> Host {
-        let mut host = Host::new(case, seed);
+        let mut host = Host::new(case, self.mixed(seed));
         for values in [
             &mut host.a,
             &mut host.g,
@@ -98,7 +116,9 @@ impl Bench {
                 let values: Vec<bf16> = values.iter().map(|v| bf16::from_f32(*v)).collect();
                 self.place(shape, bf16::as_bytes(&values), dtype)
             }
-            _ => self.upload(shape, values),
+            FloatKind::F32 => self.upload(shape, values),
+            // No launcher takes it, so that its bytes don't matter.
+            _ => self.place(shape, &vec![0; values.len() * size_of::<f64>()], dtype),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Clip factors and dead rows.
 
 use super::bench::{Bench, elementwise_error, first_difference};
-use super::data::Stream;
 use super::{CheckError, Row};
 use crate::{clip_factors, zero_dead_rows as launch_zero_dead_rows};
 use dp_core::clipping::{CLIP_SLACK, Clipping};
@@ -25,7 +24,7 @@ pub(super) const FACTOR_BUDGET: f64 = 1e-6;
 
 /// Every factor near the host's, bounded in f64, exactly 0 for masked and unusable norms.
 pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    let norms = norms();
+    let norms = norms(bench);
     let b = norms.len();
     let mask: Vec<f32> = (0..b).map(|i| if i % 7 == 3 { 0.0 } else { 1.0 }).collect();
     let mut rows = Vec::new();
@@ -86,7 +85,7 @@ fn wrong_zero(got: &[f32], want: &[f32], norms: &[f32]) -> Option<String> {
 }
 
 /// Zero, tiny, huge, unusable, and a spread over all magnitudes that squared gradients have.
-pub(super) fn norms() -> Vec<f32> {
+pub(super) fn norms(bench: &Bench) -> Vec<f32> {
     let mut norms = vec![
         0.0,
         -0.0,
@@ -103,7 +102,7 @@ pub(super) fn norms() -> Vec<f32> {
         1.0000001,
         0.9999999,
     ];
-    let mut stream = Stream(6);
+    let mut stream = bench.stream(6);
     norms.extend((0..300).map(|_| 10f64.powf(60.0 * stream.unit() - 30.0) as f32));
     norms
 }
@@ -121,7 +120,7 @@ pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     ] {
         let b = shape[0];
         let len: usize = shape.iter().product();
-        let mut x = Stream(7).bell(len);
+        let mut x = bench.stream(7).bell(len);
         // Negative zero and NaN of unusual bits in live rows must survive too.
         for (i, value) in x.iter_mut().enumerate() {
             match i % 11 {

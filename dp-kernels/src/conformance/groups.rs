@@ -27,10 +27,10 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(groups: usize, examples: usize, spare: usize) -> Self {
+    fn new(bench: &Bench, groups: usize, examples: usize, spare: usize) -> Self {
         let pitch = examples + spare;
-        let sorts = norms();
-        let mut stream = Stream(21);
+        let sorts = norms(bench);
+        let mut stream = Stream(bench.mixed(21));
         let mut norms = vec![f32::NAN; groups * pitch];
         for b in 0..examples {
             let wild = b % 10 == 9;
@@ -75,20 +75,20 @@ impl Batch {
     }
 }
 
-fn batches() -> [Batch; 5] {
+fn batches(bench: &Bench) -> [Batch; 5] {
     [
-        Batch::new(1, 1, 0),
-        Batch::new(1, 40, 0),
-        Batch::new(3, 50, 14),
-        Batch::new(5, 333, 3),
-        Batch::new(2, 0, 4),
+        Batch::new(bench, 1, 1, 0),
+        Batch::new(bench, 1, 40, 0),
+        Batch::new(bench, 3, 50, 14),
+        Batch::new(bench, 5, 333, 3),
+        Batch::new(bench, 2, 0, 4),
     ]
 }
 
 /// Every factor near the host's, every group's norm and the whole one bounded in f64, a bad row 0 in all groups, padding left.
 pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
-    for batch in batches() {
+    for batch in batches(bench) {
         let clips = batch.clips();
         for gamma in [None, Some(0.01)] {
             let clipping = policy(&clips, gamma)?;
@@ -210,7 +210,7 @@ fn sums(
 pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let (key, chacha) = (Key::new([7; 8]), Generator::ChaCha20);
     let mut rows = Vec::new();
-    for batch in batches() {
+    for batch in batches(bench) {
         let clips = batch.clips();
         let factors = batch.factors_on_host(policy(&clips, None)?)?;
         let std = 0.75;

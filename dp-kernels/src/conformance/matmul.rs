@@ -1,7 +1,6 @@
 //! Matrix products by the routine that the device gets.
 
 use super::bench::{Bench, F32, relative_error};
-use super::data::Stream;
 use super::{CheckError, Row};
 use crate::{Transposes, matmul};
 use cubecl::std::tensor::TensorHandle;
@@ -23,7 +22,7 @@ pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for (i, (b, m, k, n)) in SHAPES.into_iter().enumerate() {
         for transposes in [Transposes::NONE, Transposes::LHS, Transposes::RHS] {
-            let mut stream = Stream(i as u64);
+            let mut stream = bench.stream(i as u64);
             let (lhs, rhs) = (stream.bell(b * m * k), stream.bell(b * k * n));
             let lhs_shape = if transposes.lhs { [b, k, m] } else { [b, m, k] };
             let rhs_shape = if transposes.rhs { [b, n, k] } else { [b, k, n] };

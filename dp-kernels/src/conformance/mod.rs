@@ -5,6 +5,7 @@
 
 mod bench;
 mod cancellation;
+mod capabilities;
 mod clipping;
 mod conv;
 mod data;
@@ -194,6 +195,7 @@ define_checks! { $
     private_update_in_one_pass => update::fused_is_separate,
     private_update_copies => update::copies,
     matrix_products => matmul::products,
+    capabilities_are_the_launchers => capabilities::agree,
     refusals => refusals::all,
 }
 

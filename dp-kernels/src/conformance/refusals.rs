@@ -259,7 +259,8 @@ fn wrong(routine: Routine) -> Routine {
     }
 }
 
-fn name(answer: &Result<(), KernelError>) -> &'static str {
+/// The variant, as a row tells it.
+pub(super) fn name(answer: &Result<(), KernelError>) -> &'static str {
     match answer {
         Ok(()) => "Ok",
         Err(KernelError::Rank { .. }) => "Rank",
