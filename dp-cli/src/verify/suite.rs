@@ -107,7 +107,8 @@ mod tests {
     /// A runtime that panics, a launcher that refuses and a check that compares nothing fail; none passes.
     #[test]
     fn a_check_that_gives_no_rows_fails() {
-        let run: [fn(&Bench) -> Result<Vec<Row>, CheckError>; 3] = [
+        type Run = fn(&Bench) -> Result<Vec<Row>, CheckError>;
+        let run: [Run; 3] = [
             |_| panic!("the driver fell over"),
             |_| Err(CheckError::Device("lost".into())),
             |_| Ok(Vec::new()),
