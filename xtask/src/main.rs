@@ -7,6 +7,7 @@ mod check;
 mod corpus;
 mod digest;
 mod layering;
+mod mutants;
 mod notes;
 mod process;
 mod report;
@@ -49,8 +50,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Format, clippy, docs, layering and proof notes.
+    /// Format, clippy, docs, layering, proof notes and the texts of the mutants.
     Check,
+    /// Plant bugs in the kernels, one at a time in a copy of the tree, and see whether the tests find them.
+    Mutants {
+        /// Parts of names; every mutant if there are none.
+        names: Vec<String>,
+    },
     /// Make corpus/wordnet.txt again from Debian's package.
     Corpus {
         /// The package, where it has been downloaded already.
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
         Task::Run { arguments } => run::run(&arguments),
         Task::Test { arguments } => test::test(&arguments),
         Task::Check => check::check(),
+        Task::Mutants { names } => mutants::run(&names),
         Task::Corpus { deb } => corpus::make(deb.as_deref()),
         Task::Tokenizer => tokenizer::make(),
     };

@@ -1,0 +1,290 @@
+//! The planted mutants: one wrong line each, and the test that must find it.
+
+use super::Test::{Conformance, Core};
+use super::{Mutant, Test};
+
+const fn mutant(
+    name: &'static str,
+    file: &'static str,
+    old: &'static str,
+    new: &'static str,
+    test: Test,
+) -> Mutant {
+    Mutant {
+        name,
+        file,
+        old,
+        new,
+        test,
+    }
+}
+
+/// Each `old` occurs exactly once in its file: `cargo xtask check` holds that. Only code that the CPU backend runs,
+/// since that is where the tests run.
+#[rustfmt::skip]
+pub(super) const MUTANTS: &[Mutant] = &[
+    // Norms.
+    mutant(
+        "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram.rs",
+        "let weight = select(j == i, 1.0f32, 2.0f32);",
+        "let weight = select(j == i, 1.0f32, 1.0f32);",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-padding-counted", "dp-kernels/src/norm/gram.rs",
+        "tile_sum += select(inside, product, 0.0f32);",
+        "tile_sum += product;",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-last-token-dropped", "dp-kernels/src/norm/gram.rs",
+        "let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;",
+        "let inside = i * SIDE + u + 1 < tokens as usize && j * SIDE + v + 1 < tokens as usize;",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-floor-missing", "dp-kernels/src/norm/gram.rs",
+        "norms_sq[b] += select(sum < floor, floor, sum);",
+        "norms_sq[b] += sum;",
+        Conformance("norms_under_cancellation"),
+    ),
+    mutant(
+        "gram-overwrites", "dp-kernels/src/norm/gram.rs",
+        "norms_sq[b] += select(sum < floor, floor, sum);",
+        "norms_sq[b] = select(sum < floor, floor, sum);",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "one-token-norms-added", "dp-kernels/src/norm/linear.rs",
+        "norms_sq[b] += a_total * g_total;",
+        "norms_sq[b] += a_total + g_total;",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "outer-tile-last-token-dropped", "dp-kernels/src/outer.rs",
+        "for t in 0..tokens {",
+        "for t in 0..tokens - 1 {",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "outer-tile-tokens-and-columns-swapped", "dp-kernels/src/outer.rs",
+        "let a_at = (first_token + t) * a_columns + row;",
+        "let a_at = first_token * a_columns + row * tokens + t;",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "column-norms-overwrite", "dp-kernels/src/norm/columns.rs",
+        "norms_sq[b] += total;",
+        "norms_sq[b] = total;",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
+        "column-last-token-dropped", "dp-kernels/src/norm/columns.rs",
+        "for t in 0..tokens as usize {",
+        "for t in 0..tokens as usize - 1 {",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
+        "scale-reads-gradient-for-input", "dp-kernels/src/norm/columns.rs",
+        "term *= Vector::<f32, N>::cast_from(x[at + i]);",
+        "term *= Vector::<f32, N>::cast_from(g[at + i]);",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
+        "position-norm-summed-over-tokens", "dp-kernels/src/norm/position.rs",
+        "let op = \"position_norm_sq\";",
+        "let op = \"position_norm_sq\";\n    return super::bias_norm_sq(client, g, norms_sq, tuning);",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
+        "embedding-norm-ids-compared-wrongly", "dp-kernels/src/norm/embedding.rs",
+        "if ids[other] == id {",
+        "if ids[other] >= id {",
+        Conformance("embedding_norms"),
+    ),
+    mutant(
+        "embedding-norm-repeats-counted-again", "dp-kernels/src/norm/embedding.rs",
+        "if earlier == row {",
+        "if earlier <= row {",
+        Conformance("embedding_norms"),
+    ),
+    mutant(
+        "embedding-norm-tokens-apart", "dp-kernels/src/norm/embedding.rs",
+        "for other in row..end {",
+        "for other in row..row + 1 {",
+        Conformance("embedding_norms"),
+    ),
+    // Clip factors and dead examples.
+    mutant(
+        "mask-skipped", "dp-kernels/src/clip.rs",
+        "factors[b] = select(mask[b] == 1.0f32, factor, 0.0f32);",
+        "factors[b] = factor;",
+        Conformance("clip_factors"),
+    ),
+    mutant(
+        "one-and-a-half-clip", "dp-kernels/src/clip.rs",
+        "flat_factor(norms_sq[b], clip)",
+        "flat_factor(norms_sq[b], 1.5f32 * clip)",
+        Conformance("clip_factors"),
+    ),
+    mutant(
+        "nan-factor-row-kept", "dp-kernels/src/clip.rs",
+        "if !is_live(factors[row]) {",
+        "if factors[row] == 0.0f32 {",
+        Conformance("zero_dead_rows"),
+    ),
+    mutant(
+        "nan-norm-not-refused", "dp-core/src/clipping/factor.rs",
+        "select(norm_usable && clip_usable, bounded, 0.0f32)",
+        "select(clip_usable, bounded, 0.0f32)",
+        Core("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
+    ),
+    mutant(
+        "factor-of-squared-norm", "dp-core/src/clipping/factor.rs",
+        "let clipped = select(above, clip / select(above, norm, 1.0f32), 1.0f32);",
+        "let clipped = select(above, clip / select(above, norm_sq, 1.0f32), 1.0f32);",
+        Core("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
+    ),
+    mutant(
+        "zero-factor-is-live", "dp-kernels/src/live.rs",
+        "bits > 0u32 && bits < 0x7f80_0000u32",
+        "bits < 0x7f80_0000u32",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
+        "if is_live(factor) {\n                let mut i = 0usize;",
+        "if factor >= 0.0f32 {\n                let mut i = 0usize;",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "dead-example-in-column-sum", "dp-kernels/src/sum/columns.rs",
+        "if live {",
+        "if live || factor == 0.0f32 {",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "dead-example-in-position-sum", "dp-kernels/src/sum/position.rs",
+        "if is_live(factor) {",
+        "if factor >= 0.0f32 {",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "dead-example-in-embedding-sum", "dp-kernels/src/sum/embedding.rs",
+        "if is_live(factor) && earlier == row && id < vocabulary {",
+        "if factor >= 0.0f32 && earlier == row && id < vocabulary {",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    // Weighted sums.
+    mutant(
+        "linear-sum-unweighted", "dp-kernels/src/outer.rs",
+        "right[v] *= Vector::<f32, N>::new(factor);",
+        "right[v] *= Vector::<f32, N>::new(1.0f32);",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-reads-a-of-other-rounding", "dp-kernels/src/outer.rs",
+        "let left = Vector::<f32, N>::new(f32::cast_from(a[a_at + u]));",
+        "let bits = f32::cast_from(a[a_at + u]).to_bits() & 0xffff_0000u32;\n            \
+         let left = Vector::<f32, N>::new(f32::from_bits(bits));",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-overwrites", "dp-kernels/src/sum/linear.rs",
+        "out[(i + u) * g_columns as usize + column + v] +=",
+        "out[(i + u) * g_columns as usize + column + v] =",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "column-sum-unweighted", "dp-kernels/src/sum/columns.rs",
+        "partials[start + column + i] = sums[i] * Vector::<f32, N>::new(factor);",
+        "partials[start + column + i] = sums[i];",
+        Conformance("column_and_position_sums"),
+    ),
+    mutant(
+        "column-sum-overwrites", "dp-kernels/src/sum/columns.rs",
+        "out[i] += sum;",
+        "out[i] = sum;",
+        Conformance("column_and_position_sums"),
+    ),
+    mutant(
+        "embedding-sum-reads-one-token", "dp-kernels/src/sum/embedding.rs",
+        "let at = other * columns as usize + column;",
+        "let at = row * columns as usize + column;",
+        Conformance("embedding_sums"),
+    ),
+    mutant(
+        "embedding-sum-id-out-of-table", "dp-kernels/src/sum/embedding.rs",
+        "if is_live(factor) && earlier == row && id < vocabulary {",
+        "if is_live(factor) && earlier == row && id + 1u32 < vocabulary {",
+        Conformance("embedding_sums"),
+    ),
+    // Noise.
+    mutant(
+        "noise-one-block-in-every-lane", "dp-kernels/src/noise/mod.rs",
+        "counters.insert(lane, first_block + block + comptime!(lane as u32));",
+        "counters.insert(lane, first_block + block);",
+        Conformance("noise_is_the_hosts"),
+    ),
+    mutant(
+        "noise-counter-stride", "dp-kernels/src/noise/mod.rs",
+        "counters.insert(lane, first_block + block + comptime!(lane as u32));",
+        "counters.insert(lane, first_block + block * 2u32 + comptime!(lane as u32));",
+        Conformance("noise_is_the_hosts"),
+    ),
+    mutant(
+        "noise-scaled-by-variance", "dp-kernels/src/noise/mod.rs",
+        "noise[2 * pair] = even * Vector::<f32, N>::new(std);",
+        "noise[2 * pair] = even * Vector::<f32, N>::new(std * std);",
+        Conformance("noise_is_the_hosts"),
+    ),
+    mutant(
+        "noise-overwrites", "dp-kernels/src/noise/mod.rs",
+        "target[(element - skip) as usize] += noise;",
+        "target[(element - skip) as usize] = noise;",
+        Conformance("noise_is_the_hosts"),
+    ),
+    mutant(
+        "noise-shard-starts-at-its-block", "dp-kernels/src/noise/mod.rs",
+        "let skip = (first_element % per_block) as u32;",
+        "let skip = 0u32;",
+        Conformance("noise_does_not_see_shards"),
+    ),
+    mutant(
+        "noise-high-step-ignored", "dp-kernels/src/noise/mod.rs",
+        "let (low, high) = (step as u32, (step >> 32) as u32);",
+        "let (low, high) = (step as u32, 0u32);",
+        Conformance("noise_does_not_see_shards"),
+    ),
+    mutant(
+        "noise-tensor-ignored", "dp-kernels/src/noise/wide.rs",
+        "start[13] = Vector::<u32, N>::new(tensor);",
+        "start[13] = Vector::<u32, N>::new(tensor & 0u32);",
+        Conformance("noise_does_not_see_shards"),
+    ),
+    mutant(
+        "chacha-of-18-rounds", "dp-core/src/noise/chacha.rs",
+        "for _ in 0..10u32 {",
+        "for _ in 0..9u32 {",
+        Conformance("generator_words"),
+    ),
+    mutant(
+        "sine-never-negative", "dp-core/src/noise/normal.rs",
+        "select(sine_negative, -sine, sine),",
+        "sine,",
+        Core("normal_precision", "cos_sin_is_within_its_budget"),
+    ),
+    mutant(
+        "samplers-tensor-not-refused", "dp-core/src/noise/gaussian.rs",
+        "if tensor == RESERVED_TENSOR {",
+        "if tensor == RESERVED_TENSOR && len == 0 {",
+        Core("noise", "refusals_leave_the_buffer_alone"),
+    ),
+    // The boundary.
+    mutant(
+        "strides-not-checked", "dp-kernels/src/check.rs",
+        "tensor.metadata.is_tiled() || !is_contiguous(",
+        "tensor.metadata.is_tiled() && !is_contiguous(",
+        Conformance("refusals"),
+    ),
+];
