@@ -32,8 +32,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "gram-padding-counted", "dp-kernels/src/norm/gram.rs",
-        "tile_sum += select(inside, product, 0.0f32);",
-        "tile_sum += product;",
+        "sum += select(inside, product, 0.0f32);",
+        "sum += product;",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -44,14 +44,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "gram-floor-missing", "dp-kernels/src/norm/gram.rs",
-        "norms_sq[b] += select(sum < floor, floor, sum);",
-        "norms_sq[b] += sum;",
+        "all += select(sum < floor, floor, sum);",
+        "all += sum;",
         Conformance("norms_under_cancellation"),
     ),
     mutant(
         "gram-overwrites", "dp-kernels/src/norm/gram.rs",
-        "norms_sq[b] += select(sum < floor, floor, sum);",
-        "norms_sq[b] = select(sum < floor, floor, sum);",
+        "norms_sq[b] += all;",
+        "norms_sq[b] = all;",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -116,19 +116,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     // Clip factors and dead examples.
     mutant(
-        "mask-skipped", "dp-kernels/src/clip.rs",
+        "mask-skipped", "dp-kernels/src/clip/mod.rs",
         "factors[b] = select(mask[b] == 1.0f32, factor, 0.0f32);",
         "factors[b] = factor;",
         Conformance("clip_factors"),
     ),
     mutant(
-        "one-and-a-half-clip", "dp-kernels/src/clip.rs",
+        "one-and-a-half-clip", "dp-kernels/src/clip/mod.rs",
         "flat_factor(norms_sq[b], clip)",
         "flat_factor(norms_sq[b], 1.5f32 * clip)",
         Conformance("clip_factors"),
     ),
     mutant(
-        "nan-factor-row-kept", "dp-kernels/src/clip.rs",
+        "nan-factor-row-kept", "dp-kernels/src/clip/mod.rs",
         "if !is_live(factors[row]) {",
         "if factors[row] == 0.0f32 {",
         Conformance("zero_dead_rows"),
@@ -164,7 +164,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
-        "dead-example-in-position-sum", "dp-kernels/src/sum/position.rs",
+        "dead-example-in-position-sum", "dp-kernels/src/sum/gradient.rs",
         "if is_live(factor) {",
         "if factor >= 0.0f32 {",
         Conformance("dead_examples_never_reach_a_sum"),
@@ -234,14 +234,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-scaled-by-variance", "dp-kernels/src/noise/mod.rs",
-        "noise[2 * pair] = even * Vector::<f32, N>::new(std);",
-        "noise[2 * pair] = even * Vector::<f32, N>::new(std * std);",
+        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
+        "target[at] = fma(noise[i].extract(lane), std * std, target[at]);",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
         "noise-overwrites", "dp-kernels/src/noise/mod.rs",
-        "target[(element - skip) as usize] += noise;",
-        "target[(element - skip) as usize] = noise;",
+        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
+        "target[at] = fma(noise[i].extract(lane), std, 0.0f32);",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
@@ -279,6 +279,37 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "if tensor == RESERVED_TENSOR {",
         "if tensor == RESERVED_TENSOR && len == 0 {",
         Core("noise", "refusals_leave_the_buffer_alone"),
+    ),
+    // Tied tables, groups, counts, the hardened mode, the fused update.
+    mutant(
+        "tied-cross-term-dropped", "dp-kernels/src/norm/tied.rs",
+        "sum += 2.0f32 * cross[",
+        "sum += 0.0f32 * cross[",
+        Conformance("tied_norms"),
+    ),
+    mutant(
+        "group-refused-alone", "dp-kernels/src/clip/group.rs",
+        "live = live && is_live(factor);",
+        "live = is_live(factor);",
+        Conformance("group_clip_factors"),
+    ),
+    mutant(
+        "refused-example-counted", "dp-kernels/src/clip/quantile.rs",
+        "centred_indicator(norm_sq, clips[row], live)",
+        "centred_indicator(norm_sq, clips[row], there)",
+        Conformance("quantile_counts"),
+    ),
+    mutant(
+        "hardened-shard-starts-at-zero", "dp-kernels/src/noise/hardened.rs",
+        "discrete_gaussian(state.as_mut_slice(), first_element + i as u32, sigma)",
+        "discrete_gaussian(state.as_mut_slice(), i as u32, sigma)",
+        Conformance("hardened_release"),
+    ),
+    mutant(
+        "sum-not-zeroed", "dp-kernels/src/update/kernel.rs",
+        "if comptime!(form.zero_sum) {",
+        "if comptime!(form.zero_sum && !form.zero_sum) {",
+        Conformance("private_update"),
     ),
     // The boundary.
     mutant(
