@@ -190,3 +190,38 @@ fn smoothing_does_not_hide_what_was_split_off() {
         }
     }
 }
+
+/// Balls in bins composed with others: what dominates them from above, what they leak alone from below.
+#[test]
+fn balls_in_bins_compose_as_what_dominates_them() {
+    let bins = Event::BallsInBinsGaussian {
+        bins: 10,
+        epochs: 1,
+        sigma: 1.0,
+    };
+    let gaussian = Event::Gaussian { sigma: 1.0 };
+    let step = Event::PoissonGaussian {
+        rate: 0.01,
+        sigma: 1.0,
+    };
+    let alone = epsilon(&[(bins, 1)], 1e-5).expect("bounds");
+    assert!(alone.relative_width() < 1e-3);
+    for (others, times) in [
+        (vec![], 2),
+        (vec![(step, 100)], 1),
+        (vec![(gaussian, 3)], 2),
+    ] {
+        let run = |first: Event| [vec![(first, times)], others.clone()].concat();
+        let (ours, above) = (run(bins), run(gaussian));
+        let bounds = epsilon(&ours, 1e-5).expect("bounds");
+        let dominating = epsilon(&above, 1e-5).expect("bounds");
+        assert_eq!(bounds.upper, dominating.upper);
+        assert!(bounds.lower >= alone.lower && bounds.lower <= bounds.upper);
+        let (here, there) = (
+            delta(&ours, 1.0).expect("bounds"),
+            delta(&above, 1.0).expect("bounds"),
+        );
+        assert_eq!(here.upper, there.upper);
+        assert!(here.lower <= here.upper && here.lower > 0.0);
+    }
+}

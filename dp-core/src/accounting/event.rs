@@ -167,7 +167,8 @@ pub enum Event {
     ///
     /// # Privacy
     /// Add/remove and zero-out. Dominating pair `1/bins sum_i N(epochs^(1/2) e_i, sigma^2)`, `N(0, sigma^2)` in `bins`
-    /// dimensions, in both orders. A shuffle into batches of equal size is another mechanism.
+    /// dimensions, in both orders. A shuffle into batches of equal size is another mechanism. Composed with other events it is taken
+    /// for one Gaussian event of shift `epochs^(1/2) / sigma`, which leaks at least as much: a true bound, and a wide one.
     ///
     /// # References
     /// Chua et al., "Balls-and-bins sampling for DP-SGD", arXiv:2412.16802.

@@ -81,7 +81,7 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Each event that is not Gaussian, with its count.
+    /// Each event that is not Gaussian nor taken for one, with its count.
     pub fn others(&self) -> impl Iterator<Item = (Law, f64)> + '_ {
         self.events
             .iter()
@@ -92,7 +92,7 @@ impl Parts<'_> {
                 }
                 // Bad events were refused before.
                 match event.law(self.adjacency) {
-                    Ok(Law::Shift { .. }) | Err(_) => None,
+                    Ok(Law::Shift { .. } | Law::Bins { .. }) | Err(_) => None,
                     // Infinite losses are accounted for apart.
                     Ok(Law::Lattice(part)) => {
                         let finite = Law::Lattice(Lattice {

@@ -22,11 +22,11 @@ mod walk;
 pub use contour::Mark;
 pub use nodes::Node;
 use search::Memory;
-use summary::{Summary, summarise};
+use summary::{Sum, Summary, summarise};
 
 use super::hockey::{hockey, one_epsilon};
 use super::invert::{Point, invert};
-use super::law::DIRECTIONS;
+use super::law::{DIRECTIONS, Direction, Law};
 use super::normal::{ln_delta, ln_delta_error};
 use super::{Accountant, AccountingError, Bounds, Event, Pld, Run};
 
@@ -182,7 +182,11 @@ impl Exact<'_> {
         if !(0.0..=MAX_EPSILON).contains(&epsilon) {
             return Err(AccountingError::InvalidEpsilon { epsilon });
         }
-        let (summary, infinite) = summarise(run)?;
+        let Sum {
+            summary,
+            infinite,
+            dominated,
+        } = summarise(run)?;
         let finite = match summary {
             Summary::Nothing => Bounds::ZERO,
             Summary::Gaussian { mu } => gaussian(epsilon, mu).bounds(),
@@ -196,16 +200,31 @@ impl Exact<'_> {
             Summary::Laplace(steps) => steps.at(epsilon).bounds(),
             Summary::Mixed(parts, kernel) => self.memory().delta(parts, kernel, epsilon)?,
         };
-        infinite.add_to(finite).checked()
+        let all = infinite.add_to(finite);
+        if dominated {
+            return largest_alone(run, all.upper, |law, direction| {
+                hockey(law, direction, epsilon).map(|point| point.bounds().lower)
+            });
+        }
+        all.checked()
     }
 
     fn contour_epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
         if !(delta > 0.0 && delta < 1.0) {
             return Err(AccountingError::InvalidDelta { delta });
         }
-        let (summary, infinite) = summarise(run)?;
+        let Sum {
+            summary,
+            infinite,
+            dominated,
+        } = summarise(run)?;
         let (low, high) = infinite.left_of(delta)?;
         let upper = self.finite_epsilon(&summary, libm::log(low))?;
+        if dominated {
+            return largest_alone(run, upper.upper, |law, direction| {
+                one_epsilon(law, direction, libm::log(delta)).map(|bounds| bounds.lower)
+            });
+        }
         if low == high {
             return upper.checked();
         }
@@ -216,6 +235,29 @@ impl Exact<'_> {
         };
         both.checked()
     }
+}
+
+/// Bounds with that upper one; the lower one is what one event alone leaks.
+fn largest_alone(
+    run: Run<'_>,
+    upper: f64,
+    lower: impl Fn(&Law, Direction) -> Result<f64, AccountingError>,
+) -> Result<Bounds, AccountingError> {
+    let mut largest = 0.0f64;
+    for &(event, count) in run.events {
+        if count > 0 {
+            let law = event.law(run.adjacency)?;
+            for direction in DIRECTIONS {
+                largest = largest.max(lower(&law, direction)?);
+            }
+        }
+    }
+    let bounds = Bounds {
+        lower: largest.min(upper),
+        estimate: upper,
+        upper,
+    };
+    bounds.checked()
 }
 
 impl Accountant for Exact<'_> {

@@ -67,13 +67,26 @@ impl Infinite {
     }
 }
 
+/// A run, summed up.
+pub(super) struct Sum<'a> {
+    pub summary: Summary<'a>,
+    pub infinite: Infinite,
+    /// The summary is of a run that dominates this one: its answers bound from above only.
+    pub dominated: bool,
+}
+
 /// Checks every event and count, and sums up what has a closed form.
-pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), AccountingError> {
+///
+/// Balls in bins composed with anything have a loss for which there are no nodes. By convexity one record in a known bin, a
+/// Gaussian event, leaks at least as much.
+pub(super) fn summarise(run: Run<'_>) -> Result<Sum<'_>, AccountingError> {
     let (mut mu_sq, mut ln_none) = (0.0, 0.0);
     let (mut others, mut times) = (0usize, 0u64);
     let mut single = None;
     let mut lattice: Option<Kernel> = None;
-    let (mut on_lattice, mut bins) = (true, false);
+    let mut on_lattice = true;
+    let mut bins: Option<(Law, u64)> = None;
+    let mut bins_mu_sq = 0.0;
     let mut laplace: Option<Steps> = None;
     let mut all_laplace = true;
     let mut kept = Kept::default();
@@ -90,6 +103,12 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
         match &law {
             Law::Shift { mu } => {
                 mu_sq += mu * mu * n;
+                continue;
+            }
+            Law::Bins { mu, .. } => {
+                bins_mu_sq += mu * mu * n;
+                let before = bins.map_or(0, |(_, times)| times);
+                bins = Some((law, before.saturating_add(count)));
                 continue;
             }
             Law::Lattice(part) => {
@@ -114,15 +133,26 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             _ => on_lattice = false,
         }
         kept.add(at, &law);
-        bins |= matches!(law, Law::Bins { .. });
         others += 1;
         times = times.saturating_add(count);
         single = Some(law);
     }
+    let infinite = Infinite { ln_none };
+    let mut dominated = false;
+    if let Some((law, times)) = bins {
+        if times == 1 && others == 0 && mu_sq == 0.0 {
+            return Ok(Sum {
+                summary: Summary::Single(law),
+                infinite,
+                dominated,
+            });
+        }
+        mu_sq += bins_mu_sq;
+        dominated = true;
+    }
     if !mu_sq.is_finite() {
         return Err(AccountingError::OutOfRange { value: mu_sq });
     }
-    let infinite = Infinite { ln_none };
     let no_loss = |law: &Law| matches!(law, Law::Lattice(part) if part.top == 0.0);
     let parts = Parts {
         adjacency: run.adjacency,
@@ -153,8 +183,6 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
             }))
         }
         (Some(law), _) if times == 1 && mu_sq == 0.0 => Summary::Single(law),
-        // Its loss is a sum of log-normals, for which there are no nodes.
-        _ if bins => return Err(AccountingError::UndefinedEngine),
         (Some(_), _)
             if all_laplace && laplace.is_some_and(|steps| steps.n <= laplace::MAX_COUNT) =>
         {
@@ -163,7 +191,11 @@ pub(super) fn summarise(run: Run<'_>) -> Result<(Summary<'_>, Infinite), Account
         (Some(_), Some(kernel)) if on_lattice && mu_sq == 0.0 => Summary::Mixed(parts, kernel),
         (Some(_), _) => Summary::Mixed(parts, Kernel::Line),
     };
-    Ok((summary, infinite))
+    Ok(Sum {
+        summary,
+        infinite,
+        dominated,
+    })
 }
 
 /// Adds losses `offset + k span` to a lattice, if it has that span.
