@@ -8,10 +8,11 @@
 //! 3. With the path of y moved up to `Im y = eta` the ratio turns by angles of one sign, and
 //!    `|r^w| = |r|^a e^{-tau angle}` falls with tau: a bound for this tau is one for every larger one ([`turned`]).
 
+use super::above::turned_above;
 use super::cumulants::{Cumulants, Run, moment};
 use super::line::{BLOCK, Line};
 use super::nodes::{Edge, Node, power};
-use super::turned::{Aim, turned, turned_above};
+use super::turned::{Aim, turned};
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
 
@@ -214,8 +215,9 @@ fn walk(
         for k in 0..BLOCK {
             let tau = step * (first + k as f64 + 0.5);
             take(laws, &points, k);
+            let start = tau - 0.5 * step;
             let left =
-                normal * tau * tau + laws.iter().map(|law| law.around(0.5 * step)).sum::<f64>();
+                normal * start * start + laws.iter().map(|law| law.around(0.5 * step)).sum::<f64>();
             if left > target {
                 break;
             }

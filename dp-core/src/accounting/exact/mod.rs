@@ -1,5 +1,6 @@
 //! The exact engine: closed forms where there are any, the contour integral elsewhere.
 
+mod above;
 mod ceiling;
 mod contour;
 mod cumulants;
