@@ -206,11 +206,7 @@ fn balls_in_bins_compose_as_what_dominates_them() {
     };
     let alone = epsilon(&[(bins, 1)], 1e-5).expect("bounds");
     assert!(alone.relative_width() < 1e-3);
-    for (others, times) in [
-        (vec![], 2),
-        (vec![(step, 100)], 1),
-        (vec![(gaussian, 3)], 2),
-    ] {
+    for (others, times) in [(vec![], 2), (vec![(step, 100)], 1)] {
         let run = |first: Event| [vec![(first, times)], others.clone()].concat();
         let (ours, above) = (run(bins), run(gaussian));
         let bounds = epsilon(&ours, 1e-5).expect("bounds");
