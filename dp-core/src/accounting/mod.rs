@@ -98,7 +98,6 @@ impl Bounds {
         }
     }
 
-    /// Bounds of the larger of two numbers.
     /// Bounds of the larger of two numbers. A NaN stays: `f64::max` would drop it, and so promise the other number.
     pub(crate) fn max(self, other: Self) -> Self {
         let larger = |a: f64, b: f64| if a >= b || a.is_nan() { a } else { b };

@@ -15,6 +15,7 @@ use super::nodes::{Edge, Node, power};
 use super::turned::{Aim, turned};
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
+use crate::accounting::law::Law;
 
 /// Natural digits by which a product of moments dies down where nothing more is asked.
 const ENOUGH: f64 = 42.0;
@@ -357,7 +358,7 @@ pub(super) fn ln_ceiling_above(
 }
 
 /// The same as [`ln_ceiling`] for one law whose nodes are at hand, relative to the real power.
-pub(super) fn turned_alone(law: &crate::accounting::law::Law, w: f64, level: f64, tau: f64) -> f64 {
+pub(super) fn turned_alone(law: &Law, w: f64, level: f64, tau: f64) -> f64 {
     let aim = Aim {
         a: w,
         level,
