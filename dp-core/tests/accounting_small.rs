@@ -1,6 +1,8 @@
 //! Runs that can be integrated by hand: two steps on a grid, and a contour over Gaussian events.
 
-use dp_core::accounting::{Accountant, Adjacency, Event, Exact, Run, Workspace, delta, epsilon};
+use dp_core::accounting::{
+    Accountant, Adjacency, Event, Exact, Rdp, Run, Workspace, delta, epsilon,
+};
 
 /// Delta of two sampled steps, the worse direction, by the midpoint rule over both outputs.
 fn two_steps(rate: f64, sigma: f64, epsilon: f64) -> f64 {
@@ -219,5 +221,51 @@ fn balls_in_bins_compose_as_what_dominates_them() {
         );
         assert_eq!(here.upper, there.upper);
         assert!(here.lower <= here.upper && here.lower > 0.0);
+    }
+}
+
+/// Two steps whose losses hardly leave the largest one: the contour has no bound there, the moments have.
+#[test]
+fn losses_that_end_are_answered_near_their_end() {
+    for rate in [0.9052440144977026, 0.5] {
+        let events = [(Event::PoissonLaplace { rate, scale: 1.0 }, 2)];
+        let run = Run::add_remove(&events);
+        let largest = 2.0 * (1.0 - rate + rate * 1f64.exp()).ln();
+        let mut workspace = Box::new(Workspace::<8192, 4096>::new());
+        let mut last = 0.0;
+        for ln_delta in [-5.0, -23.0, -44.62436644007106] {
+            let target = f64::exp(ln_delta);
+            let answer = Exact::new(&mut workspace)
+                .epsilon(run, target)
+                .expect("an answer");
+            assert!(
+                answer.upper <= largest * (1.0 + 1e-9),
+                "{answer:?} above {largest}"
+            );
+            assert!(answer.upper >= last, "{answer:?} after {last}");
+            // The moments' bound is theirs too, over all real orders.
+            let rdp = Rdp.epsilon(run, target).expect("an answer");
+            assert!(
+                answer.upper <= rdp.upper * (1.0 + 1e-5),
+                "{answer:?} {rdp:?}"
+            );
+            assert!(answer.lower <= rdp.upper, "{answer:?} {rdp:?}");
+            // Two such outputs alone have delta at that epsilon.
+            let at = 0.999 * answer.lower;
+            let back = Exact::new(&mut workspace)
+                .delta(run, at)
+                .expect("an answer");
+            assert!(back.upper >= target, "{back:?} at {at}");
+            last = answer.lower;
+        }
+        // Both outputs beyond the record's value have the largest loss.
+        let chance = ((1.0 - rate) * 0.5 * f64::exp(-1.0) + rate * 0.5).powi(2);
+        let below = Exact::new(&mut workspace)
+            .delta(run, 0.999 * largest)
+            .expect("an answer");
+        assert!(
+            below.upper >= chance * (1.0 - (-0.001 * largest).exp()),
+            "{below:?} {chance}"
+        );
     }
 }

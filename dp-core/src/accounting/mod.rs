@@ -74,6 +74,15 @@ impl Bounds {
         }
     }
 
+    /// The same where the number is known to be at most `most`.
+    pub(crate) fn at_most(self, most: f64) -> Self {
+        Self {
+            lower: self.lower.min(most),
+            estimate: self.estimate.min(most),
+            upper: self.upper.min(most),
+        }
+    }
+
     /// What two bounds of the same number say together.
     pub(crate) fn and(self, other: Self) -> Self {
         let lower = self.lower.max(other.lower);

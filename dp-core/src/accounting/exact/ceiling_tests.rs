@@ -205,10 +205,11 @@ struct Found {
 }
 
 impl Found {
+    /// No more than what is left there: a sum of weights that cancel is only known to some ulps of one.
     fn at(&self, times: f64) -> Option<f64> {
         let (nodes, level) = table(&self.law, self.a, times * self.tau, None)?;
         let size = size(&nodes, self.a, level, times * self.tau, |_| 1.0);
-        Some(self.count * size.ln())
+        Some(self.count * (size - 1e-12).max(f64::MIN_POSITIVE).ln())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod above;
 mod ceiling;
+mod chernoff;
 mod contour;
 mod cumulants;
 mod density;

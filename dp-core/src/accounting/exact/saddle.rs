@@ -145,7 +145,7 @@ impl Guard {
     pub fn ln_chernoff(&self, epsilon: f64) -> f64 {
         let t = self.t;
         let supremum = if t > 0.0 {
-            t * libm::log(t / (1.0 + t)) - libm::log1p(t)
+            -t * libm::log1p(1.0 / t) - libm::log1p(t)
         } else {
             0.0
         };
@@ -264,4 +264,22 @@ fn guard(
         };
     }
     Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Guard;
+
+    /// `sup (1 - e^-x) e^{-t x}` is about 1 / (e t): the logarithm of a quotient near one would lose it far right.
+    #[test]
+    fn a_bound_of_a_high_moment_is_not_too_low() {
+        for t in [1.0, 1e3, 1e9, 1e15, 3e16, 1e18] {
+            let guard = Guard { t, k0: 0.0 };
+            let x: f64 = 1.0 / t;
+            let reached = (-(-x).exp_m1()).ln() - t * x;
+            let bound = guard.ln_chernoff(0.0);
+            assert!(bound >= reached - 1e-12, "t {t}: {bound} below {reached}");
+            assert!(bound <= reached + 0.4, "t {t}: {bound} above {reached}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Queries of runs that need the contour.
 
+use super::chernoff;
 use super::contour::{Contour, Mark, Plan};
 use super::cumulants::{Parts, Run, Tables};
 use super::kernel::Kernel;
@@ -62,8 +63,9 @@ impl Memory<'_> {
                 })
             };
             let marks = &mut *self.marks;
-            let answer = smoothed(run, apart, |run| delta_one_way(run, kernel, epsilon, marks))?;
-            worst = worst.max(answer);
+            let answer = smoothed(run, apart, |run| delta_one_way(run, kernel, epsilon, marks));
+            let proven = |run: &mut Run<'_, '_>| libm::exp(chernoff::ln_delta(run, epsilon));
+            worst = worst.max(completed(run, answer, apart, proven)?);
         }
         Ok(worst)
     }
@@ -92,8 +94,9 @@ impl Memory<'_> {
             let marks = &mut *self.marks;
             let answer = smoothed(run, apart, |run| {
                 epsilon_one_way(run, kernel, ln_target, marks)
-            })?;
-            worst = worst.max(answer);
+            });
+            let proven = |run: &mut Run<'_, '_>| chernoff::epsilon(run, ln_target);
+            worst = worst.max(completed(run, answer, apart, proven)?);
         }
         Ok(worst)
     }
@@ -182,6 +185,36 @@ fn smoothed(
         extra *= 3.0;
     }
     answer
+}
+
+/// Where the contour gives a wide bound or none: no more than the moments alone prove, no less than one event alone leaks.
+fn completed(
+    run: &mut Run<'_, '_>,
+    answer: Result<Bounds, AccountingError>,
+    apart: impl Fn() -> Result<f64, AccountingError>,
+    proven: impl Fn(&mut Run<'_, '_>) -> f64,
+) -> Result<Bounds, AccountingError> {
+    match answer {
+        Ok(bounds) if bounds.relative_width() <= FAIR_ERROR => Ok(bounds),
+        Ok(bounds) => Ok(bounds.at_most(proven(run))),
+        Err(
+            AccountingError::NotConverged { .. }
+            | AccountingError::WorkspaceTooSmall { .. }
+            | AccountingError::OutOfRange { .. },
+        ) => {
+            let upper = proven(run);
+            if !upper.is_finite() {
+                return answer;
+            }
+            let alone = Bounds {
+                lower: apart()?,
+                estimate: upper,
+                upper,
+            };
+            Ok(alone.at_most(upper))
+        }
+        refused => refused,
+    }
 }
 
 fn delta_one_way(
