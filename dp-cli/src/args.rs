@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::account::AccountArgs;
 use crate::error::Failure;
+use crate::ledger::LedgerArgs;
 
 /// Train a language model on records about people, with differential privacy.
 #[derive(Debug, Parser)]
@@ -32,6 +33,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Compare every kernel with its reference, on the devices of this machine.
     Verify(VerifyArgs),
+    /// Show, check or export the privacy ledgers of runs.
+    Ledger(LedgerArgs),
 }
 
 /// A size of model. Its context is the number of tokens of a record that it sees; records longer

@@ -1,5 +1,5 @@
 //! The program `dpcube`: train a language model with differential privacy, use it, answer what privacy
-//! costs, and verify the kernels on this machine.
+//! costs, read ledgers, and verify the kernels on this machine.
 
 mod account;
 mod args;
@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod generate;
 mod interrupt;
+mod ledger;
 mod memory;
 mod model;
 mod progress;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Account(args) => account::run(args).map_err(Failure::from),
         Command::Demo(args) => demo::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -333,6 +333,22 @@ fn a_killed_run_never_spends_twice() {
     );
     assert_eq!(spent, reservations(&place.path("out/ledger.bin")));
     assert!(summary["privacy"]["upper"].as_f64().unwrap() <= 8.0);
+    a_ledger_that_was_cut_is_found_out(&place);
+}
+
+/// Cut between two records a ledger is whole in itself; the checkpoint saw more of it.
+fn a_ledger_that_was_cut_is_found_out(place: &Place) {
+    let verify = || run(dpcube().args(["ledger", "verify"]).arg(place.path("out")));
+    let output = verify();
+    assert_done(&output);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("that the checkpoint saw"));
+    let ledger = place.path("out/ledger.bin");
+    let bytes = fs::read(&ledger).expect("a ledger");
+    let shorter = dp_core::ledger::HEADER_LEN + 5 * dp_core::ledger::RECORD_LEN;
+    fs::write(&ledger, &bytes[..shorter]).expect("a ledger");
+    let output = verify();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("cut or replaced"));
 }
 
 fn reservations(path: &Path) -> u64 {

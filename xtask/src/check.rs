@@ -1,6 +1,6 @@
-//! `cargo xtask check`: format, clippy, docs, layering, proof notes, the texts of the mutants.
+//! `cargo xtask check`: format, clippy, docs, layering, proof notes, the threat model's tests, the texts of the mutants.
 
-use crate::{Result, layering, mutants, notes, process, setup, workspace};
+use crate::{Result, layering, mutants, notes, process, setup, threats, workspace};
 
 /// Runs every check, the quick ones first.
 pub(crate) fn check() -> Result<()> {
@@ -9,6 +9,7 @@ pub(crate) fn check() -> Result<()> {
     })?;
     layering::check()?;
     notes::check()?;
+    threats::check()?;
     mutants::check()?;
 
     let environment = setup::for_building()?;

@@ -32,7 +32,7 @@ pub const TOKENIZER: &str = "tokenizer.json";
 /// The summary inside --out, which the report is made from.
 pub const SUMMARY: &str = "train.json";
 /// The privacy ledger inside --out.
-const LEDGER: &str = "ledger.bin";
+pub const LEDGER: &str = "ledger.bin";
 
 /// Trains.
 ///

@@ -11,6 +11,7 @@
 //! each crash.
 
 mod budget;
+mod dataset;
 mod error;
 mod file;
 mod inspect;
@@ -18,6 +19,7 @@ mod reservation;
 mod storage;
 
 pub use budget::Budget;
+pub use dataset::{DatasetSpend, spent_by_dataset};
 pub use error::LedgerFileError;
 pub use file::{LedgerFile, Recovery};
 pub use inspect::{LedgerContents, inspect};

@@ -1,0 +1,158 @@
+//! `dpcube ledger show`.
+
+use std::path::PathBuf;
+
+use dp_core::accounting::{Bounds, Event, Run};
+use dp_engine::accountant;
+use dp_engine::fingerprint::hex;
+use dp_engine::ledger::{DatasetSpend, LedgerContents, spent_by_dataset};
+use serde_json::{Value, json};
+
+use super::{Format, ShowArgs, read, words};
+use crate::error::Failure;
+
+pub fn run(args: &ShowArgs) -> Result<(), Failure> {
+    if let Some(delta) = args.delta
+        && !(delta > 0.0 && delta < 1.0)
+    {
+        return Err(Failure::new(format!(
+            "delta {delta} is not between 0 and 1: give --delta below 1/N"
+        )));
+    }
+    let ledgers = args
+        .ledgers
+        .iter()
+        .map(|named| read::one(named))
+        .collect::<Result<Vec<_>, _>>()?;
+    let spends = spent_by_dataset(&ledgers);
+    match args.format {
+        Format::Text => text(&ledgers, &spends, args.delta),
+        Format::Json => {
+            let value = in_json(&ledgers, &spends, args.delta)?;
+            println!("{}", serde_json::to_string_pretty(&value)?);
+            Ok(())
+        }
+    }
+}
+
+fn epsilon(events: &[(Event, u64)], delta: Option<f64>) -> Result<Option<Bounds>, Failure> {
+    let answer = delta.map(|delta| accountant::epsilon(Run::add_remove(events), delta));
+    Ok(answer.transpose()?)
+}
+
+fn text(
+    ledgers: &[(PathBuf, LedgerContents)],
+    spends: &[DatasetSpend],
+    delta: Option<f64>,
+) -> Result<(), Failure> {
+    for (path, contents) in ledgers {
+        let (header, state) = (&contents.summary.header, &contents.summary.state);
+        println!("ledger    {}", path.display());
+        println!("data set  {}", hex(&header.dataset));
+        println!("settings  {}", hex(&header.config));
+        println!(
+            "records   {}: {} starts, {} steps reserved, {} of them confirmed",
+            contents.records.len(),
+            state.starts(),
+            state.reservations(),
+            state.commits(),
+        );
+        if let Some(torn) = &contents.summary.torn {
+            println!("ending    {}", words::torn(torn));
+        }
+        print_spent(&contents.spent, delta)?;
+        println!();
+    }
+    for spend in spends {
+        for copy in &spend.copies {
+            println!(
+                "{} is an older copy of another of these ledgers: not counted twice\n",
+                copy.display()
+            );
+        }
+        if spend.counted.len() > 1 {
+            println!(
+                "together  {} ledgers of the data set {}",
+                spend.counted.len(),
+                hex(&spend.dataset)
+            );
+            print_spent(&spend.events, delta)?;
+            println!();
+        }
+    }
+    if delta.is_none() {
+        println!("for epsilon give --delta");
+    }
+    Ok(())
+}
+
+fn print_spent(events: &[(Event, u64)], delta: Option<f64>) -> Result<(), Failure> {
+    if events.is_empty() {
+        println!("spent     nothing");
+    }
+    for (index, (event, count)) in events.iter().enumerate() {
+        let head = if index == 0 { "spent" } else { "" };
+        println!("{head:<10}{}", words::event(event, *count));
+    }
+    if let (Some(bounds), Some(delta)) = (epsilon(events, delta)?, delta) {
+        println!("epsilon   {} at delta {delta:?}", bounds.upper);
+        println!(
+            "bounds    {} to {}, the truth lies between",
+            bounds.lower, bounds.upper
+        );
+    }
+    Ok(())
+}
+
+fn in_json(
+    ledgers: &[(PathBuf, LedgerContents)],
+    spends: &[DatasetSpend],
+    delta: Option<f64>,
+) -> Result<Value, Failure> {
+    let ledgers = ledgers
+        .iter()
+        .map(|(path, contents)| {
+            let (header, state) = (&contents.summary.header, &contents.summary.state);
+            let torn = contents.summary.torn;
+            Ok(json!({
+                "ledger": path,
+                "dataset": hex(&header.dataset),
+                "config": hex(&header.config),
+                "records": contents.records.len(),
+                "head": hex(&state.head().digest),
+                "starts": state.starts(),
+                "reserved": state.reservations(),
+                "confirmed": state.commits(),
+                "torn": torn.map(|torn| json!({"offset": torn.offset, "bytes": torn.bytes})),
+                "spent": spent_json(&contents.spent, delta)?,
+            }))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let together = spends
+        .iter()
+        .map(|spend| {
+            Ok(json!({
+                "dataset": hex(&spend.dataset),
+                "ledgers": spend.counted,
+                "older_copies": spend.copies,
+                "spent": spent_json(&spend.events, delta)?,
+            }))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    Ok(json!({"ledgers": ledgers, "datasets": together}))
+}
+
+fn spent_json(events: &[(Event, u64)], delta: Option<f64>) -> Result<Value, Failure> {
+    let list: Vec<Value> = events
+        .iter()
+        .filter_map(|(event, count)| words::event_json(event, *count))
+        .collect();
+    Ok(match (epsilon(events, delta)?, delta) {
+        (Some(bounds), Some(delta)) => json!({
+            "events": list,
+            "delta": delta,
+            "epsilon": {"lower": bounds.lower, "estimate": bounds.estimate, "upper": bounds.upper},
+        }),
+        _ => json!({"events": list}),
+    })
+}

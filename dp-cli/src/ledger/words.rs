@@ -1,0 +1,44 @@
+//! Events, fingerprints and endings in words and in JSON.
+
+use dp_core::accounting::Event;
+use dp_core::ledger::Torn;
+use serde_json::{Value, json};
+
+/// An event with its count, for a person.
+pub fn event(event: &Event, count: u64) -> String {
+    let times = if count == 1 { "step" } else { "steps" };
+    match event {
+        Event::Gaussian { sigma } => {
+            format!("{count} {times} of full batches, noise multiplier {sigma}")
+        }
+        Event::PoissonGaussian { rate, sigma } => {
+            format!("{count} {times} of Poisson batches of rate {rate}, noise multiplier {sigma}")
+        }
+        Event::GroupPoissonGaussian { rate, sigma, group } => format!(
+            "{count} {times} of Poisson batches of rate {rate}, noise multiplier {sigma}, for a person with {group} records"
+        ),
+        other => format!("{count} {times} of {other:?}"),
+    }
+}
+
+/// The same as an object that `dpcube account --events` takes; none for an event that no ledger holds.
+pub fn event_json(event: &Event, count: u64) -> Option<Value> {
+    Some(match event {
+        Event::Gaussian { sigma } => json!({"sampler": "full", "sigma": sigma, "steps": count}),
+        Event::PoissonGaussian { rate, sigma } => {
+            json!({"sampler": "poisson", "rate": rate, "sigma": sigma, "steps": count})
+        }
+        Event::GroupPoissonGaussian { rate, sigma, group } => {
+            json!({"sampler": "poisson", "rate": rate, "sigma": sigma, "group": group, "steps": count})
+        }
+        _ => return None,
+    })
+}
+
+/// What an incomplete last record means.
+pub fn torn(torn: &Torn) -> String {
+    format!(
+        "the last record, from byte {} on, is incomplete ({} bytes): a crash, or a run that is writing; it paid for nothing yet",
+        torn.offset, torn.bytes
+    )
+}

@@ -1,0 +1,245 @@
+//! `dpcube ledger` as a person or a script runs it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dp_core::accounting::Event;
+use dp_core::ledger::{Charge, Header};
+use dp_engine::keys::RunKeys;
+use dp_engine::ledger::{Budget, LedgerFile};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CHARGE: Charge = Charge {
+    event: Event::PoissonGaussian {
+        rate: 0.01,
+        sigma: 1.25,
+    },
+    clip: 0.5,
+    eta: 1e-3,
+    count: 1,
+};
+
+fn dpcube(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dpcube"))
+        .args(args)
+        .output()
+        .expect("dpcube runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+fn said(output: &Output) -> &str {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// A run's folder with a ledger of that many steps.
+fn run(folder: &TempDir, name: &str, dataset: u8, steps: u64) -> PathBuf {
+    let run = folder.path().join(name);
+    fs::create_dir(&run).unwrap();
+    let header = Header {
+        dataset: [dataset; 32],
+        config: [7; 32],
+    };
+    let budget = Budget {
+        epsilon: 8.0,
+        delta: 1e-5,
+    };
+    let process = RunKeys::generate().unwrap().process;
+    let mut ledger = LedgerFile::create(&run.join("ledger.bin"), &header, budget, process).unwrap();
+    for step in 0..steps {
+        let reservation = ledger.reserve(step, CHARGE).unwrap();
+        if step + 1 < steps {
+            ledger.commit(reservation).unwrap();
+        }
+    }
+    run
+}
+
+#[test]
+fn runs_on_one_data_set_are_shown_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let (training, tuning) = (
+        run(&folder, "training", 1, 40),
+        run(&folder, "tuning", 1, 20),
+    );
+    let output = dpcube(&[
+        "ledger",
+        "show",
+        path(&training),
+        path(&tuning),
+        "--delta",
+        "1e-5",
+    ]);
+    let shown = said(&output);
+    for part in [
+        "40 steps reserved",
+        "39 of them confirmed",
+        "40 steps of Poisson batches of rate 0.01, noise multiplier 1.25",
+        "together  2 ledgers",
+        "60 steps of Poisson",
+        "at delta 1e-5",
+    ] {
+        assert!(shown.contains(part), "{part} not in\n{shown}");
+    }
+
+    let output = dpcube(&[
+        "ledger",
+        "show",
+        path(&training),
+        path(&tuning),
+        "--delta",
+        "1e-5",
+        "--format",
+        "json",
+    ]);
+    let value: Value = serde_json::from_str(said(&output)).unwrap();
+    let upper = |spent: &Value| spent["epsilon"]["upper"].as_f64().unwrap();
+    let alone = [0, 1].map(|i| upper(&value["ledgers"][i]["spent"]));
+    let together = upper(&value["datasets"][0]["spent"]);
+    assert!(together > alone[0] && alone[0] > alone[1], "{value}");
+    assert_eq!(value["datasets"].as_array().unwrap().len(), 1);
+
+    // The account of what is exported is the same.
+    let events = folder.path().join("events.json");
+    said(&dpcube(&[
+        "ledger",
+        "export",
+        path(&training),
+        "--format",
+        "events",
+        "--out",
+        path(&events),
+    ]));
+    let output = dpcube(&[
+        "account",
+        "epsilon",
+        "--events",
+        path(&events),
+        "--delta",
+        "1e-5",
+        "--format",
+        "json",
+    ]);
+    let account: Value = serde_json::from_str(said(&output)).unwrap();
+    let again = account["upper"].as_f64().unwrap();
+    assert!(
+        (again / alone[0] - 1.0).abs() < 1e-9,
+        "{again} {}",
+        alone[0]
+    );
+}
+
+#[test]
+fn every_record_is_exported() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run(&folder, "run", 1, 3);
+    let output = dpcube(&["ledger", "export", path(&run)]);
+    let lines: Vec<Value> = said(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let kinds: Vec<&str> = lines
+        .iter()
+        .map(|line| line["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        ["start", "reserve", "commit", "reserve", "commit", "reserve"]
+    );
+    assert_eq!(lines[3]["step"], 1);
+    assert_eq!(lines[3]["noise_std"], 1.25 * 0.5 * 1.001);
+    assert_eq!(lines[4]["reservation"], 3);
+
+    let output = dpcube(&["ledger", "export", path(&run), "--format", "csv"]);
+    let csv: Vec<&str> = said(&output).lines().collect();
+    assert_eq!(csv.len(), 7);
+    let columns = csv[0].split(',').count();
+    assert!(
+        csv.iter().all(|line| line.split(',').count() == columns),
+        "{csv:?}"
+    );
+    assert!(
+        csv[2].starts_with("1,reserve,0,poisson,0.01,1.25,,0.5,0.001,1,"),
+        "{}",
+        csv[2]
+    );
+}
+
+#[test]
+fn damage_is_named_by_its_byte_and_a_crash_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad, torn) = (
+        run(&folder, "good", 1, 3),
+        run(&folder, "bad", 1, 3),
+        run(&folder, "torn", 1, 3),
+    );
+    let file = bad.join("ledger.bin");
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() - 100;
+    bytes[at] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let file = torn.join("ledger.bin");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+
+    let output = dpcube(&["ledger", "verify", path(&good), path(&torn)]);
+    let shown = said(&output);
+    assert!(
+        shown
+            .lines()
+            .next()
+            .unwrap()
+            .ends_with("whole, 6 records, 3 steps reserved"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("5 records, 2 steps reserved; the last record"),
+        "{shown}"
+    );
+
+    let output = dpcube(&["ledger", "verify", path(&good), path(&bad)]);
+    assert_eq!(output.status.code(), Some(1));
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("good: whole") && shown.contains("bad: DAMAGED: byte "),
+        "{shown}"
+    );
+    assert!(text(&output.stderr).contains("1 of 2 ledgers"));
+
+    // What is damaged is not added up.
+    let output = dpcube(&["ledger", "show", path(&good), path(&bad)]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("bad/ledger.bin"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn what_is_no_ledger_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nowhere");
+    for query in ["show", "verify", "export"] {
+        let output = dpcube(&["ledger", query, path(&missing)]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(
+            error.contains("nowhere") && error.trim_end().lines().count() == 1,
+            "{error}"
+        );
+    }
+    let run = run(&folder, "run", 1, 1);
+    let output = dpcube(&["ledger", "show", path(&run), "--delta", "2"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("delta 2"));
+}
