@@ -46,6 +46,25 @@ pub enum KernelError {
         /// What was given.
         actual: ElemType,
     },
+    /// An argument's element type doesn't go with another's: one type for all inputs, and f64 for the norms, factors and sums
+    /// of f64 inputs, f32 for those of any other.
+    #[error(
+        "{op}: `{argument}` holds {actual}, but `{other}` holds {other_type}, beside which it must be {expected}"
+    )]
+    MixedTypes {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// What was given.
+        actual: ElemType,
+        /// What goes with the other.
+        expected: ElemType,
+        /// The other argument.
+        other: &'static str,
+        /// What that one holds.
+        other_type: ElemType,
+    },
     /// The device computes with no such type.
     #[error("{op}: this device has no arithmetic on {dtype}")]
     UnsupportedType {

@@ -9,11 +9,12 @@
 //! One layer's part in one step:
 //! 1. a norm ([`norm`]) adds the squared norm of each example's gradient into `norms_sq [B]`;
 //! 2. after the last layer [`clip_factors`] (or [`group_clip_factors`]) turns them into factors;
-//! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the f32 accumulator of the logical batch;
+//! 3. a weighted sum ([`sum`]) adds `sum_b c_b (gradient of b)` into the accumulator of the logical batch;
 //! 4. after the last microbatch [`noised_update`] noises the accumulator and moves the parameter, in one pass; or
 //!    [`add_gaussian_noise`] or, in integers, [`release_hardened`] noises it for another optimizer.
 //!
-//! Inputs may be f32, f16 or bf16 where the device has them ([`Capabilities`] says it beforehand); every sum is taken in f32.
+//! Inputs may be f32, f16, bf16 or f64 where the device has them ([`Capabilities`] says it beforehand). f64 is summed in f64, with norms,
+//! factors and sums in f64; everything else is summed in f32.
 //! [`Planner`] chooses how a Linear's norm is taken, by ceilings measured on the device.
 
 // Kernels are read by CubeCL too: it expands casts that the host's types make idle, plain divisions and indexed
@@ -54,9 +55,9 @@ pub use error::KernelError;
 pub use matmul::{Routine, Transposes, matmul};
 pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
-    GRAM_FLOOR, LinearNorm, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
-    conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_norm_sq, position_norm_sq,
-    scale_norm_sq, tied_norm_sq,
+    GRAM_FLOOR, GRAM_FLOOR_F64, LinearNorm, bias_norm_sq, channel_bias_norm_sq,
+    channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_norm_sq,
+    position_norm_sq, scale_norm_sq, tied_norm_sq,
 };
 pub use planner::{CeilingError, Ceilings, LayerPlan, LayerShape, Planner, Reason};
 pub use sum::{

@@ -22,7 +22,7 @@ use dp_core::reference::ConvLayout;
 /// A convolution's checked input.
 pub(crate) struct Convolution<'a> {
     op: &'static str,
-    x: Arg<'a>,
+    pub x: Arg<'a>,
     g: Arg<'a>,
     layout: ConvLayout,
     pub examples: usize,
@@ -199,11 +199,11 @@ pub(crate) fn unfold_positions(geometry: &[u32], positions: &mut [u32], tokens: 
 /// kernel from channel `channel` on: [`outer_tile`](crate::outer::outer_tile) of an `A` that isn't there.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
+pub(crate) fn unfolded_outer_tile<F: Float, E: Float, N: Size>(
     x: &[F],
     g: &[Vector<F, N>],
     positions: &[u32],
-    sums: &mut Array<Vector<f32, N>>,
+    sums: &mut Array<Vector<E, N>>,
     x_first: usize,
     g_first: usize,
     tokens: usize,
@@ -221,14 +221,14 @@ pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
         if at != OUTSIDE {
             let x_at = (x_first + at as usize) * x_columns + channel;
             let g_at = (g_first + t) * g_columns + column;
-            let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+            let mut right = Array::<Vector<E, N>>::new(tile_columns);
             #[unroll]
             for v in 0..tile_columns {
-                right[v] = Vector::<f32, N>::cast_from(g[g_at + v]);
+                right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
             }
             #[unroll]
             for u in 0..tile_rows {
-                let left = Vector::<f32, N>::new(f32::cast_from(x[x_at + u]));
+                let left = Vector::<E, N>::new(E::cast_from(x[x_at + u]));
                 #[unroll]
                 for v in 0..tile_columns {
                     sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
@@ -240,7 +240,7 @@ pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
 
 /// `A[t, i]` of the example and group whose input starts at row `x_first`.
 #[cube]
-fn unfolded_at<F: Float>(
+fn unfolded_at<F: Float, E: Float>(
     x: &[F],
     positions: &[u32],
     x_first: usize,
@@ -248,11 +248,11 @@ fn unfolded_at<F: Float>(
     i: usize,
     places: usize,
     columns: usize,
-) -> f32 {
+) -> E {
     let at = positions[t * places + i / columns];
-    let mut value = 0.0f32;
+    let mut value = E::new(0.0);
     if at != OUTSIDE {
-        value = f32::cast_from(x[(x_first + at as usize) * columns + i % columns]);
+        value = E::cast_from(x[(x_first + at as usize) * columns + i % columns]);
     }
     value
 }
@@ -262,7 +262,7 @@ fn unfolded_at<F: Float>(
 /// Every unit of the cube must call it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_gram<F: Float>(
+pub(crate) fn unfolded_gram<F: Float, E: Float>(
     x: &[F],
     positions: &[u32],
     x_first: usize,
@@ -271,10 +271,10 @@ pub(crate) fn unfolded_gram<F: Float>(
     tokens: usize,
     places: usize,
     columns: usize,
-) -> Array<f32> {
-    let mut i_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut j_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums();
+) -> Array<E> {
+    let mut i_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut j_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
     let depth = places * columns;
     let mut k0 = 0usize;
     while k0 < depth {
@@ -283,11 +283,11 @@ pub(crate) fn unfolded_gram<F: Float>(
         for load in 0..DEPTH * TILE / (UNITS * UNITS) {
             let at = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
             let (row, k) = (at / comptime!(DEPTH), at % comptime!(DEPTH));
-            let mut i_value = 0.0f32;
-            let mut j_value = 0.0f32;
+            let mut i_value = E::new(0.0);
+            let mut j_value = E::new(0.0);
             if k0 + k < depth {
                 if i_first + row < tokens {
-                    i_value = unfolded_at::<F>(
+                    i_value = unfolded_at::<F, E>(
                         x,
                         positions,
                         x_first,
@@ -298,7 +298,7 @@ pub(crate) fn unfolded_gram<F: Float>(
                     );
                 }
                 if j_first + row < tokens {
-                    j_value = unfolded_at::<F>(
+                    j_value = unfolded_at::<F, E>(
                         x,
                         positions,
                         x_first,
@@ -313,7 +313,7 @@ pub(crate) fn unfolded_gram<F: Float>(
             j_stage[k * PITCH + row] = j_value;
         }
         sync_cube();
-        tile::accumulate(&i_stage, &j_stage, &mut sums);
+        tile::accumulate::<E>(&i_stage, &j_stage, &mut sums);
         k0 += comptime!(DEPTH);
     }
     sums
@@ -324,7 +324,7 @@ pub(crate) fn unfolded_gram<F: Float>(
 /// Every unit of the cube must call it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_product<F: Float>(
+pub(crate) fn unfolded_product<F: Float, E: Float>(
     x: &[F],
     g: &[F],
     positions: &[u32],
@@ -336,10 +336,10 @@ pub(crate) fn unfolded_product<F: Float>(
     places: usize,
     x_columns: usize,
     g_columns: usize,
-) -> Array<f32> {
-    let mut x_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut g_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums();
+) -> Array<E> {
+    let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut g_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
     let rows = places * x_columns;
     let mut t0 = 0usize;
     while t0 < tokens {
@@ -350,33 +350,33 @@ pub(crate) fn unfolded_product<F: Float>(
             // Neighbouring units read neighbouring channels.
             let (i, k) = (at % comptime!(TILE), at / comptime!(TILE));
             let t = t0 + k;
-            let mut x_value = 0.0f32;
-            let mut g_value = 0.0f32;
+            let mut x_value = E::new(0.0);
+            let mut g_value = E::new(0.0);
             if t < tokens {
                 if row + i < rows {
                     x_value =
-                        unfolded_at::<F>(x, positions, x_first, t, row + i, places, x_columns);
+                        unfolded_at::<F, E>(x, positions, x_first, t, row + i, places, x_columns);
                 }
                 if column + i < g_columns {
-                    g_value = f32::cast_from(g[(g_first + t) * g_columns + column + i]);
+                    g_value = E::cast_from(g[(g_first + t) * g_columns + column + i]);
                 }
             }
             x_stage[k * PITCH + i] = x_value;
             g_stage[k * PITCH + i] = g_value;
         }
         sync_cube();
-        tile::accumulate(&x_stage, &g_stage, &mut sums);
+        tile::accumulate::<E>(&x_stage, &g_stage, &mut sums);
         t0 += comptime!(DEPTH);
     }
     sums
 }
 
 #[cube]
-fn no_sums() -> Array<f32> {
-    let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+fn no_sums<E: Float>() -> Array<E> {
+    let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
     #[unroll]
     for s in 0..REGISTERS * REGISTERS {
-        sums[s] = 0.0f32;
+        sums[s] = E::new(0.0);
     }
     sums
 }

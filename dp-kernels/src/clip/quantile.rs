@@ -6,7 +6,9 @@ use crate::live::is_live;
 use crate::reduce::{lane_of, row_of, sum_units};
 use crate::{KernelError, Tuning, add_gaussian_noise};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
-use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator};
+use dp_core::clipping::{
+    AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator, centred_indicator_f64,
+};
 use dp_core::noise::{Generator, Key};
 
 /// How many examples of one logical batch lie within their clipping norms, centred, for each group, and how many were
@@ -74,10 +76,10 @@ impl QuantileCounts {
         }
         let mask = Arg::new(op, "mask", mask)?.is_f32()?;
         let [b] = mask.dims()?;
-        let (norms_sq, pitch) = matrix(op, "norms_sq", norms_sq, groups, b)?;
+        let (norms_sq, pitch) = matrix(client, op, "norms_sq", norms_sq, groups, b)?;
         let factors = Arg::new(op, "factors", factors)?
             .has_shape(&[groups, pitch])?
-            .is_f32()?;
+            .same_type(&norms_sq)?;
         let examples = self.counted + b as u64;
         if examples > MAX_COUNTED {
             let source = QuantileError::Counted { examples };
@@ -103,6 +105,7 @@ impl QuantileCounts {
             pitch as u32,
             width,
             dim.num_elems(),
+            norms_sq.dtype(),
         );
         Ok(())
     }
@@ -162,10 +165,10 @@ pub(crate) fn zero_counts(counts: &mut [f32], len: u32) {
 /// Row `g` counts group `g`, row `groups` the refused. Sums of halves are exact, so their order does not matter.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn count_within(
-    norms_sq: &[f32],
+pub(crate) fn count_within<E: Float>(
+    norms_sq: &[E],
     mask: &[f32],
-    factors: &[f32],
+    factors: &[E],
     clips: &[f32],
     counts: &mut [f32],
     groups: u32,
@@ -173,6 +176,7 @@ pub(crate) fn count_within(
     pitch: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
@@ -181,18 +185,29 @@ pub(crate) fn count_within(
         let mut b = lane;
         while b < examples as usize {
             let there = mask[b] == 1.0f32;
-            let live = there && is_live(factors[b]);
+            let live = there && is_live::<E>(factors[b]);
             if row < groups as usize {
                 let norm_sq = norms_sq[row * pitch as usize + b];
-                sum += centred_indicator(norm_sq, clips[row], live);
+                sum += indicator_of::<E>(norm_sq, clips[row], live);
             } else {
                 sum += select(there && !live, 0.5f32, 0.0f32);
             }
             b += comptime!(width as usize);
         }
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<f32>(sum, width, units);
     if row <= groups as usize && lane == 0 {
         counts[row] += total;
+    }
+}
+
+/// What an example adds to its group's count, by the function for its norm's type.
+#[cube]
+fn indicator_of<E: Float>(norm_sq: E, clip: f32, live: bool) -> f32 {
+    let bytes = E::size().comptime();
+    if comptime!(bytes == 8) {
+        centred_indicator_f64(f64::cast_from(norm_sq), f64::cast_from(clip), live)
+    } else {
+        centred_indicator(f32::cast_from(norm_sq), clip, live)
     }
 }

@@ -375,7 +375,7 @@ fn xhat(bench: &Bench, host: &Host) -> TensorHandle {
 }
 
 fn factors(bench: &Bench, host: &Host) -> TensorHandle {
-    bench.upload(&[host.case.b], &host.factors)
+    bench.upload_sums(&[host.case.b], &host.factors)
 }
 
 impl NormOp {
@@ -384,11 +384,11 @@ impl NormOp {
         &self,
         bench: &Bench,
         host: &Host,
-        start: &[f32],
-    ) -> Result<Vec<f32>, super::CheckError> {
-        let out = bench.upload(&[host.case.b], start);
+        start: &[f64],
+    ) -> Result<Vec<f64>, super::CheckError> {
+        let out = bench.upload_sums(&[host.case.b], start);
         (self.launch)(bench, host, &out)?;
-        bench.download(&out)
+        bench.download_sums(&out)
     }
 }
 
@@ -398,10 +398,10 @@ impl SumOp {
         &self,
         bench: &Bench,
         host: &Host,
-        start: &[f32],
-    ) -> Result<Vec<f32>, super::CheckError> {
-        let out = bench.upload(&self.gradient.shape(host.case), start);
+        start: &[f64],
+    ) -> Result<Vec<f64>, super::CheckError> {
+        let out = bench.upload_sums(&self.gradient.shape(host.case), start);
         (self.launch)(bench, host, &out)?;
-        bench.download(&out)
+        bench.download_sums(&out)
     }
 }

@@ -266,6 +266,7 @@ pub(super) fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::Rank { .. }) => "Rank",
         Err(KernelError::Shape { .. }) => "Shape",
         Err(KernelError::ElementType { .. }) => "ElementType",
+        Err(KernelError::MixedTypes { .. }) => "MixedTypes",
         Err(KernelError::UnsupportedType { .. }) => "UnsupportedType",
         Err(KernelError::NotContiguous { .. }) => "NotContiguous",
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",

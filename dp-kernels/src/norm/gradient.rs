@@ -1,6 +1,6 @@
 //! Any parameter whose per-example gradients the caller has formed: `[B, P]`.
 
-use crate::check::{Arg, scratch};
+use crate::check::{Arg, scratch_of};
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
 use crate::{KernelError, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
@@ -8,7 +8,7 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// Adds the squared norm of each example's gradient, `|g_b|^2`, into `norms_sq`: for a parameter of any
 /// kind whose per-example gradients lie in memory.
 ///
-/// `g [B, ..]` (f32, f16 or bf16; the axes after the first are the parameter's), `norms_sq [B]` f32,
+/// `g [B, ..]` (f32, f16, bf16 or f64; the axes after the first are the parameter's), `norms_sq [B]` f32 (f64 beside f64),
 /// ADDED into. One pass over `g`; it loads whole vectors where the parameter's size is a multiple of the vector's.
 ///
 /// # Errors
@@ -20,8 +20,8 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// Squares only add, so nothing cancels: the norm is too small by no more than its rounding.
 ///
 /// # Precision
-/// f32, in spans whose length grows with the root of `P`: an element goes through about `2 sqrt(P)` additions at most.
-/// The order doesn't depend on `B`: an example's norm has the same bits in every microbatch.
+/// f32, f64 for f64 inputs, in spans whose length grows with the root of `P`: an element goes through about `2 sqrt(P)`
+/// additions at most. The order doesn't depend on `B`: an example's norm has the same bits in every microbatch.
 pub fn gradient_norm_sq(
     client: &Client,
     g: &TensorHandle,
@@ -54,12 +54,12 @@ pub(super) fn launch(
 ) -> Result<(), KernelError> {
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[rows])?
-        .is_f32()?;
+        .sums_of(g)?;
     if rows * row == 0 {
         return Ok(());
     }
     let spans = spans(g, row, tuning);
-    let partials = scratch(client, op, &[rows, spans])?;
+    let partials = scratch_of(client, op, &[rows, spans], norms_sq.dtype())?;
     let partials = Arg::new(op, "workspace", &partials)?;
     launch_squares(client, g, &partials, rows, row, tuning);
     launch_add_row_sums(client, &partials, &norms_sq, rows, spans, tuning);
@@ -75,7 +75,7 @@ fn span(columns: usize, tuning: &Tuning) -> usize {
 
 /// How many partial sums a row of `row` elements is cut into.
 pub(super) fn spans(g: &Arg<'_>, row: usize, tuning: &Tuning) -> usize {
-    let columns = row / g.vector(row, tuning.lanes());
+    let columns = row / g.vector(row, tuning.lanes_of(g.accumulator()));
     columns.div_ceil(span(columns, tuning))
 }
 
@@ -88,7 +88,7 @@ pub(super) fn launch_squares(
     row: usize,
     tuning: &Tuning,
 ) {
-    let vector = g.vector(row, tuning.lanes());
+    let vector = g.vector(row, tuning.lanes_of(g.accumulator()));
     let columns = row / vector;
     let span = span(columns, tuning);
     let spans = columns.div_ceil(span);
@@ -107,33 +107,35 @@ pub(super) fn launch_squares(
         width,
         dim.num_elems(),
         g.dtype(),
+        partials.dtype(),
     );
 }
 
 /// `partials[row, s] = |span s of g[row]|^2`.
 #[cube(launch)]
-pub(crate) fn row_squares<F: Float, N: Size>(
+pub(crate) fn row_squares<F: Float, E: Float, N: Size>(
     g: &[Vector<F, N>],
-    partials: &mut [f32],
+    partials: &mut [E],
     parts: u32,
     columns: u32,
     span: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let part = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
+    let mut sum = E::new(0.0);
     if part < parts as usize {
         let (columns, span) = (columns as usize, span as usize);
         let spans = (columns + span - 1) / span;
         let start = part / spans * columns;
         let first = part % spans * span;
         let last = select(first + span < columns, first + span, columns);
-        sum = sum_terms::<F, N>(g, g, start + first, start + last, lane, true, width);
+        sum = sum_terms::<F, E, N>(g, g, start + first, start + last, lane, true, width);
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if part < parts as usize && lane == 0 {
         partials[part] = total;
     }

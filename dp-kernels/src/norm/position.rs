@@ -8,7 +8,7 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// Adds the squared norm of each example's positional-embedding gradient, `sum_t |g_t|^2`, into
 /// `norms_sq`: `g` is the per-example gradient itself.
 ///
-/// `g [B, T, p]` (f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `g [B, T, p]` (f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.

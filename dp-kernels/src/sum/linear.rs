@@ -1,6 +1,6 @@
 //! Linear: one matrix product over all live tokens of the microbatch.
 
-use crate::check::{Arg, scratch};
+use crate::check::{Arg, scratch_of};
 use crate::live::is_live;
 use crate::outer::{Outer, outer_tile, zeros};
 use crate::reduce::row_of;
@@ -11,7 +11,7 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b A_b^T G_b` into `out`.
 ///
-/// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16 or bf16), `factors [B]` f32, `out [d, p]` f32,
+/// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16, bf16 or f64), `factors [B]` and `out [d, p]` f32 (f64 beside f64),
 /// ADDED into.
 ///
 /// The factor is applied to `G` as it is loaded, and the sum is kept in registers: nothing of the size
@@ -21,11 +21,11 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
 /// # Privacy
-/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32 on every device: no tensor-core
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32, or f64, on every device: no tensor-core
 /// format that would round `A` and `G` to other numbers than those the norm was taken of.
 ///
 /// # Precision
-/// f32, tokens in order within an example, examples in order within a slice of the microbatch.
+/// f32, f64 for f64 inputs; tokens in order within an example, examples in order within a slice of the microbatch.
 pub fn weighted_sum_linear(
     client: &Client,
     a: &TensorHandle,
@@ -42,8 +42,8 @@ pub fn weighted_sum_linear(
     let g = g.has_shape(&[b, t, p])?;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
-        .is_f32()?;
-    let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.is_f32()?;
+        .sums_of(&g)?;
+    let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.sums_of(&g)?;
     if b * t * d * p == 0 {
         return Ok(());
     }
@@ -68,12 +68,13 @@ pub fn weighted_sum_linear(
             shape.rows,
             shape.columns,
             a.dtype(),
+            out.dtype(),
         );
         return Ok(());
     }
     let tiles = d.div_ceil(TILE) * p.div_ceil(TILE);
     let slices = slices(tiles, b, tuning);
-    let partials = scratch(client, op, &[slices, d, p])?;
+    let partials = scratch_of(client, op, &[slices, d, p], out.dtype())?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let (count, dim) = tile::grid(tiles * slices, tuning);
     weighted_outer_shared::launch(
@@ -90,6 +91,7 @@ pub fn weighted_sum_linear(
         p as u32,
         slices as u32,
         a.dtype(),
+        partials.dtype(),
     );
     launch_add_columns(client, &partials, &out, slices, d * p, tuning);
     Ok(())
@@ -102,11 +104,11 @@ fn slices(tiles: usize, examples: usize, tuning: &Tuning) -> usize {
 
 /// One unit owns some columns of the weight, and walks the microbatch example by example.
 #[cube(launch)]
-pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
+pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     a: &[F],
     g: &[Vector<F, N>],
-    factors: &[f32],
-    out: &mut [Vector<f32, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
     examples: u32,
     tokens: u32,
     a_columns: u32,
@@ -114,19 +116,20 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let tile = row_of(1u32);
     let column = tile * tile_columns;
     if column < g_columns as usize {
         for b in 0..examples as usize {
             let factor = factors[b];
-            if is_live(factor) {
+            if is_live::<E>(factor) {
                 let mut i = 0usize;
                 while i < a_columns as usize {
                     // From zero, not from `out`: a number then goes through one addition a token of its own
                     // example and one an example, not through one for every token of the batch.
-                    let mut sums = zeros::<N>(comptime!(tile_rows * tile_columns));
-                    outer_tile::<F, N>(
+                    let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+                    outer_tile::<F, E, N>(
                         a,
                         g,
                         &mut sums,
@@ -158,17 +161,18 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
 
 /// One cube takes one tile of the weight and one slice of the examples.
 #[cube(launch)]
-pub(crate) fn weighted_outer_shared<F: Float>(
+pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
     a: &[F],
     g: &[F],
-    factors: &[f32],
-    partials: &mut [f32],
+    factors: &[E],
+    partials: &mut [E],
     examples: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     slices: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let across = (g_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
     let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
@@ -179,18 +183,18 @@ pub(crate) fn weighted_outer_shared<F: Float>(
         let first_row = tile / across * TILE;
         let first_column = tile % across * TILE;
         let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
-        let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+        let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
         #[unroll]
         for s in 0..REGISTERS * REGISTERS {
-            sums[s] = 0.0f32;
+            sums[s] = E::new(0.0);
         }
         for k in 0..per_slice {
             let b = slice * per_slice + k;
             // Uniform over the cube: all its units meet the same barriers.
             if b < examples as usize {
                 let factor = factors[b];
-                if is_live(factor) {
-                    let part = tile::product::<F>(
+                if is_live::<E>(factor) {
+                    let part = tile::product::<F, E>(
                         a,
                         g,
                         b * tokens as usize * a_columns as usize,

@@ -7,7 +7,7 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b g_b` into `out`.
 ///
-/// `g [B, T, p]` (f32, f16 or bf16), `factors [B]` f32, `out [T, p]` f32, ADDED into.
+/// `g [B, T, p]` (f32, f16, bf16 or f64), `factors [B]` and `out [T, p]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -16,7 +16,7 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// As [`weighted_sum_bias`](crate::weighted_sum_bias).
 ///
 /// # Precision
-/// f32, examples in order.
+/// f32, f64 for f64 inputs; examples in order.
 pub fn weighted_sum_position(
     client: &Client,
     g: &TensorHandle,

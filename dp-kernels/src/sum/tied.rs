@@ -8,8 +8,8 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// Adds `sum_b c_b (E_b + H_b)` into `out`, the gradient of a tied table: row `v` of `E_b` is the sum of the `g_t` of
 /// the example's tokens `v`, and `H_b = sum_t delta_t h_t^T`.
 ///
-/// `ids [B, T]` (i32 or u32), `g [B, T, p]`, `h [B, T, p]`, `delta [B, T, V]` (the three of one type: f32, f16 or
-/// bf16), `factors [B]` f32, `out [V, p]` f32, ADDED into. The two parts are
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]`, `h [B, T, p]`, `delta [B, T, V]` (the three of one type: f32, f16, bf16 or
+/// f64), `factors [B]` and `out [V, p]` f32 (f64 beside f64), ADDED into. The two parts are
 /// [`weighted_sum_embedding`](crate::weighted_sum_embedding) and [`weighted_sum_linear`](crate::weighted_sum_linear).
 ///
 /// # Errors
@@ -43,7 +43,9 @@ pub fn weighted_sum_tied(
     let last = Arg::new(op, "delta", delta)?.same_type(&first)?;
     let [_, _, v] = last.dims()?;
     last.has_shape(&[b, t, v])?;
-    Arg::new(op, "out", out)?.has_shape(&[v, p])?.is_f32()?;
+    Arg::new(op, "out", out)?
+        .has_shape(&[v, p])?
+        .sums_of(&first)?;
     weighted_sum_embedding(client, ids, g, factors, out, tuning)?;
     weighted_sum_linear(client, delta, h, factors, out, tuning)
 }

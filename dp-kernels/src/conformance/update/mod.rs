@@ -303,7 +303,7 @@ pub(super) fn copies(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let error = got
         .iter()
         .zip(&after.parameter)
-        .map(|(c, p)| (f64::from(*c) / f64::from(*p) - 1.0).abs())
+        .map(|(c, p)| (c / f64::from(*p) - 1.0).abs())
         .fold(0.0, f64::max);
     let budget = HALF.iter().find(|(kind, _)| *kind == bench.input);
     let budget = budget.map_or(0.0, |(_, budget)| *budget);
