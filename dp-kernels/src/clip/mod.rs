@@ -9,8 +9,8 @@ pub use quantile::QuantileCounts;
 use crate::check::Arg;
 use crate::live::is_live;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 use dp_core::clipping::{
     Clipping, automatic_factor, automatic_factor_f64, flat_factor, flat_factor_f64,
 };
@@ -31,13 +31,13 @@ use dp_core::clipping::{
 /// # Precision
 /// The very functions of [`dp_core::clipping`], compiled for the device.
 pub fn clip_factors(
-    client: &Client,
+    launch: &Launch<'_>,
     norms_sq: &TensorHandle,
     mask: &TensorHandle,
     factors: &TensorHandle,
     clipping: Clipping,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "clip_factors";
     clipping
         .validate()
@@ -122,11 +122,11 @@ fn factor_of<E: Float>(norm_sq: E, clip: f32, gamma: f32, #[comptime] automatic:
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 pub fn zero_dead_rows(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     factors: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "zero_dead_rows";
     let x_shape = x.shape().to_vec();
     let x = Arg::new(op, "x", x)?.is_float(client)?;

@@ -71,7 +71,7 @@ fn as_input(probe: &Bench) -> Result<Vec<Row>, CheckError> {
     }
     let x = probe.upload_input(&[CASE.b, CASE.t, CASE.p], &host.g);
     let factors = probe.upload_sums(&[CASE.b], &host.factors);
-    let answer = zero_dead_rows(probe.client(), &x, &factors, probe.tuning());
+    let answer = zero_dead_rows(&probe.launch(), &x, &factors);
     rows.push(row("zero_dead_rows", kind, "as an input", &answer, want));
     Ok(rows)
 }
@@ -79,7 +79,7 @@ fn as_input(probe: &Bench) -> Result<Vec<Row>, CheckError> {
 /// Norms, factors and sums of the probe's type: alone, and beside inputs of f32 and f64.
 fn as_sums(probe: &Bench) -> Vec<Row> {
     let (caps, kind) = (probe.backend.caps(), probe.input);
-    let (client, tuning) = (probe.client(), probe.tuning());
+    let launch = &probe.launch();
     let mut rows = Vec::new();
     for inputs in ACCUMULATORS {
         if !caps.inputs.contains(&inputs) {
@@ -96,18 +96,15 @@ fn as_sums(probe: &Bench) -> Vec<Row> {
         let role = format!("as the sums of {}", kind_name(inputs));
         let mut tell = |op, answer| rows.push(row(op, kind, &role, &answer, want));
         let out = probe.upload_input(&[CASE.b], &[0.0; CASE.b]);
-        tell("bias_norm_sq", bias_norm_sq(client, &g, &out, tuning));
+        tell("bias_norm_sq", bias_norm_sq(launch, &g, &out));
         let factors = probe.upload_input(&[CASE.b], &host.factors);
         let out = other.upload_sums(&[CASE.p], &[0.0; CASE.p]);
-        let answer = weighted_sum_bias(client, &g, &factors, &out, tuning);
+        let answer = weighted_sum_bias(launch, &g, &factors, &out);
         tell("weighted_sum_bias", answer);
-        tell(
-            "zero_dead_rows",
-            zero_dead_rows(client, &g, &factors, tuning),
-        );
+        tell("zero_dead_rows", zero_dead_rows(launch, &g, &factors));
         let factors = other.upload_sums(&[CASE.b], &host.factors);
         let out = probe.upload_input(&[CASE.p], &[0.0; CASE.p]);
-        let answer = weighted_sum_bias(client, &g, &factors, &out, tuning);
+        let answer = weighted_sum_bias(launch, &g, &factors, &out);
         tell("weighted_sum_bias out", answer);
     }
     let want = match (caps.accumulators.contains(&kind), kind) {
@@ -118,7 +115,7 @@ fn as_sums(probe: &Bench) -> Vec<Row> {
     let norms = probe.upload_input(&[CASE.b], &[1.0; CASE.b]);
     let mask = probe.upload(&[CASE.b], &[1.0; CASE.b]);
     let flat = Clipping::Flat { clip: 1.0 };
-    let answer = clip_factors(client, &norms, &mask, &norms, flat, tuning);
+    let answer = clip_factors(launch, &norms, &mask, &norms, flat);
     rows.push(row("clip_factors", kind, "as norms", &answer, want));
     rows
 }

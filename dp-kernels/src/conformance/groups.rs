@@ -128,12 +128,11 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let want = batch.factors_on_host(bench, clipping)?;
             let out = batch.upload(bench, &vec![PAD; batch.norms.len()]);
             group_clip_factors(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &out,
                 clipping,
-                bench.tuning(),
             )?;
             let got = bench.download_sums(&out)?;
             let (sums, budget) = (bench.sum_name(), bench.budget(FACTOR_BUDGET));
@@ -213,28 +212,21 @@ fn sums(
     clips: &[f32],
     [b, t, p]: [usize; 3],
 ) -> Result<Vec<f64>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+    let (client, launch) = (bench.client(), &bench.launch());
     let pitch = group_pitch(client, b);
     let norms = bench.upload_sums(&[2, pitch], &vec![0.0; 2 * pitch]);
     let factors = bench.upload_sums(&[2, pitch], &vec![0.0; 2 * pitch]);
     let g = gradients.map(|g| bench.upload_input(&[b, t, p], g));
     for (group, g) in g.iter().enumerate() {
-        bias_norm_sq(client, g, &group_row(client, &norms, group, b)?, tuning)?;
+        bias_norm_sq(launch, g, &group_row(client, &norms, group, b)?)?;
     }
     let mask = bench.upload(&[b], mask);
-    group_clip_factors(
-        client,
-        &norms,
-        &mask,
-        &factors,
-        policy(clips, None)?,
-        tuning,
-    )?;
+    group_clip_factors(launch, &norms, &mask, &factors, policy(clips, None)?)?;
     let mut sums = Vec::new();
     for (group, g) in g.iter().enumerate() {
         let out = bench.upload_sums(&[p], &vec![0.0; p]);
         let factors = group_row(client, &factors, group, b)?;
-        weighted_sum_bias(client, g, &factors, &out, tuning)?;
+        weighted_sum_bias(launch, g, &factors, &out)?;
         sums.extend(bench.download_sums(&out)?);
     }
     Ok(sums)
@@ -249,20 +241,19 @@ pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         let factors = batch.factors_on_host(bench, policy(&clips, None)?)?;
         let std = 0.75;
         let policy = AdaptiveQuantile::new(0.5, 0.2, std, 32.0, batch.groups).map_err(refused)?;
-        let mut counts = QuantileCounts::new(bench.client(), policy, bench.tuning())?;
+        let mut counts = QuantileCounts::new(&bench.launch(), policy)?;
         let mut want = vec![0.0; batch.groups + 1];
         for _ in 0..3 {
             batch.count_on_host(bench, &factors, &clips, &mut want)?;
             counts.add(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &batch.upload(bench, &factors),
                 &clips,
-                bench.tuning(),
             )?;
         }
-        let released = counts.release(bench.client(), &key, chacha, 3, 8, bench.tuning())?;
+        let released = counts.release(&bench.launch(), &key, chacha, 3, 8)?;
         let got = bench.download(&released)?;
         let mut noise = vec![0.0; want.len()];
         fill_gaussian(&mut noise, 0, std, &key, chacha, 3, 8)
@@ -288,19 +279,19 @@ fn refused(error: QuantileError) -> CheckError {
 }
 
 fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+    let (client, launch) = (bench.client(), &bench.launch());
     let clips = [1.0, 1.0];
     let upload = |shape: &[usize]| bench.upload(shape, &vec![1.0; shape.iter().product()]);
     let matrix = upload(&[2, 4]);
     let groups = policy(&clips, None)?;
     let factors = |norms: &[usize], mask: &[usize], out: &[usize]| {
         let (norms, mask, out) = (upload(norms), upload(mask), upload(out));
-        group_clip_factors(client, &norms, &mask, &out, groups, tuning)
+        group_clip_factors(launch, &norms, &mask, &out, groups)
     };
     let two = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 2).map_err(refused)?;
-    let mut counts = QuantileCounts::new(client, two, tuning)?;
+    let mut counts = QuantileCounts::new(&bench.launch(), two)?;
     let mask = upload(&[4]);
-    let clips_of_one = counts.add(client, &matrix, &mask, &matrix, &[1.0], tuning);
+    let clips_of_one = counts.add(launch, &matrix, &mask, &matrix, &[1.0]);
     // Only the shape is looked at before the count is.
     let rows = 1 << 22;
     let vast = |shape: &[usize]| {
@@ -308,9 +299,9 @@ fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         TensorHandle::new_contiguous(shape.to_vec(), client.empty(bytes), F32)
     };
     let one = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 1).map_err(refused)?;
-    let mut many = QuantileCounts::new(client, one, tuning)?;
+    let mut many = QuantileCounts::new(&bench.launch(), one)?;
     let wide = vast(&[1, rows + 1]);
-    let too_many = many.add(client, &wide, &vast(&[rows + 1]), &wide, &[1.0], tuning);
+    let too_many = many.add(launch, &wide, &vast(&[rows + 1]), &wide, &[1.0]);
     let odd = client.properties().memory.alignment > 4;
     let misaligned = match group_row(client, &upload(&[2, 3]), 1, 3) {
         Err(KernelError::Misaligned { .. }) => odd,
