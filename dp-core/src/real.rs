@@ -1,5 +1,7 @@
 //! The element types that numbers come in: f32 and f64.
 
+use core::ops::{Add, Div, Mul, Sub};
+
 use crate::clipping::{
     Clipping, automatic_factor, automatic_factor_f64, centred_indicator, centred_indicator_f64,
     flat_factor, flat_factor_f64,
@@ -8,11 +10,22 @@ use crate::clipping::{
 /// What a reference reads and writes, and what a squared norm may be: f32 or f64.
 ///
 /// Inputs and results of one reference have one type. Numbers of f16 and bf16 are given as the f32 that they are.
-pub trait Real: Copy + sealed::Sealed {
+pub trait Real:
+    Copy
+    + From<f32>
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + sealed::Sealed
+{
     /// The same number.
     fn widen(self) -> f64;
     /// The nearest number of this type.
     fn round(value: f64) -> Self;
+    /// The square root, correctly rounded.
+    #[must_use]
+    fn square_root(self) -> Self;
     /// The clip factor of an example with this squared norm, by the function that kernels of this type call.
     #[must_use]
     fn clip_factor(self, clipping: Clipping) -> Self;
@@ -27,6 +40,10 @@ impl Real for f32 {
 
     fn round(value: f64) -> Self {
         value as Self
+    }
+
+    fn square_root(self) -> Self {
+        libm::sqrtf(self)
     }
 
     fn clip_factor(self, clipping: Clipping) -> Self {
@@ -48,6 +65,10 @@ impl Real for f64 {
 
     fn round(value: f64) -> Self {
         value
+    }
+
+    fn square_root(self) -> Self {
+        libm::sqrt(self)
     }
 
     fn clip_factor(self, clipping: Clipping) -> Self {

@@ -20,7 +20,7 @@ const UNIT_ROUNDOFF: f64 = 1.0 / 16_777_216.0;
 /// A sum of clipped per-example gradients as a device computes it in f32, or in f64.
 ///
 /// The bound is f32's. It covers f64 sums too, whose every rounding is smaller, the one rounding to f32 at their release included
-/// if `sum_depth` counts it.
+/// where `sum_depth` is at least 2.
 ///
 /// # Privacy
 /// Assumes: f32 operations round to nearest, without overflow; contributions lost to underflow

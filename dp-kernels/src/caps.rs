@@ -17,13 +17,8 @@ pub(crate) const INPUTS: [FloatKind; 4] = [
 /// The element types that they are summed in: f64 in f64, the others in f32.
 pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64];
 
-/// Launchers that take no f64.
-const F32_ONLY: [&str; 4] = [
-    "add_gaussian_noise",
-    "release_hardened",
-    "noised_update",
-    "matmul",
-];
+/// Launchers that take no f64: the last one on a processor does.
+const F32_ONLY: [&str; 2] = ["release_hardened", "matmul"];
 
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
@@ -36,14 +31,14 @@ pub struct Capabilities {
     /// Another of f32, f16, bf16 and f64 is refused as [`UnsupportedType`](crate::KernelError::UnsupportedType), any other
     /// type as [`ElementType`](crate::KernelError::ElementType).
     pub inputs: Vec<FloatKind>,
-    /// Element types of what is summed: norms, factors, weighted sums. Those of f64 inputs are f64, those of any other inputs
+    /// Element types of what is summed: norms, factors, weighted sums, targets of noise. Those of f64 inputs are f64, those of any other inputs
     /// f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
     /// [`ElementType`](crate::KernelError::ElementType).
     pub accumulators: Vec<FloatKind>,
     /// Whether launchers take f64 on this device: all but [`f32_only`](Self::f32_only).
     pub f64: bool,
-    /// Launchers that take f32 sums and operands on every device, and answer
-    /// [`ElementType`](crate::KernelError::ElementType) to f64. Each says why.
+    /// Launchers that take no f64 on this device even so, and answer [`ElementType`](crate::KernelError::ElementType) to it.
+    /// Each says why.
     pub f32_only: &'static [&'static str],
     /// The most elements of one argument: kernels index with 32 bits. More are refused as
     /// [`TooLarge`](crate::KernelError::TooLarge).
@@ -59,6 +54,7 @@ impl Capabilities {
     #[must_use]
     pub fn of(client: &Client) -> Self {
         let properties = client.properties();
+        let on_processor = properties.hardware.num_cpu_cores.is_some();
         let there = |kinds: &[FloatKind]| -> Vec<FloatKind> {
             let kinds = kinds.iter().copied();
             kinds.filter(|kind| computes_with(client, *kind)).collect()
@@ -67,7 +63,11 @@ impl Capabilities {
             inputs: there(&INPUTS),
             accumulators: there(&ACCUMULATORS),
             f64: computes_with(client, FloatKind::F64),
-            f32_only: &F32_ONLY,
+            f32_only: if on_processor {
+                &F32_ONLY[..1]
+            } else {
+                &F32_ONLY
+            },
             max_elements: crate::check::MAX_ELEMENTS,
             max_buffer: properties.memory.max_page_size,
             shared_memory: properties.hardware.max_shared_memory_size,

@@ -46,12 +46,12 @@ pub fn zero_dead_rows<R: Real>(x: &mut [R], factors: &[R]) -> Result<(), Referen
     Ok(())
 }
 
-/// Adds the Gaussian noise of [`fill_gaussian`] to `target`.
+/// Adds the Gaussian noise of [`fill_gaussian`] to `target`: in f32, to which an f64 target is rounded first.
 ///
 /// # Errors
 /// [`ReferenceError::Noise`] as [`fill_gaussian`]; `target` is then as it was.
-pub fn add_gaussian_noise(
-    target: &mut [f32],
+pub fn add_gaussian_noise<R: Real>(
+    target: &mut [R],
     first_element: u64,
     std: f32,
     key: &Key,
@@ -68,7 +68,7 @@ pub fn add_gaussian_noise(
         let noise = &mut noise[..chunk.len()];
         fill_gaussian(noise, first, std, key, generator, step, tensor)?;
         for (target, noise) in chunk.iter_mut().zip(noise.iter()) {
-            *target += noise;
+            *target = R::from(target.widen() as f32 + noise);
         }
         first += chunk.len() as u64;
     }

@@ -6,9 +6,14 @@ use super::ops::{NORMS, SUMS};
 use super::refusals::name;
 use super::{CheckError, Row};
 use crate::caps::{ACCUMULATORS, INPUTS, kind_name};
-use crate::{KernelError, bias_norm_sq, clip_factors, weighted_sum_bias, zero_dead_rows};
-use cubecl::ir::FloatKind;
+use crate::{
+    KernelError, Transposes, Updated, add_gaussian_noise, bias_norm_sq, clip_factors, matmul,
+    noised_update, release_hardened, weighted_sum_bias, zero_dead_rows,
+};
+use cubecl::{ir::FloatKind, std::tensor::TensorHandle};
 use dp_core::clipping::Clipping;
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedError, Key};
+use dp_core::update::UpdateRule;
 
 const KINDS: [FloatKind; 8] = [
     FloatKind::F32,
@@ -30,6 +35,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         rows.extend(as_input(&probe)?);
         rows.extend(as_sums(&probe));
     }
+    rows.extend(f32_only(bench)?);
     let caps = bench.backend.caps();
     let f32_missing = [&caps.inputs, &caps.accumulators]
         .iter()
@@ -76,6 +82,65 @@ fn as_input(probe: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(rows)
 }
 
+/// The launchers that may be f32-only, asked for f64.
+fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let caps = bench.backend.caps();
+    let probe = Bench::with_input(bench.backend.clone(), FloatKind::F64);
+    let launch = &probe.launch();
+    let refused = |error: HardenedError| CheckError::Reference(error.to_string());
+    let plan = Hardened::plan(1.0, 1.0, 0.0, 8, -10).map_err(refused)?;
+    let target = probe.upload_input(&[8], &[1.0; 8]);
+    let hardened = release_hardened(launch, &target, 0, &plan, &Key::new([1; 8]), 0, 0);
+    let square = probe.upload_input(&[2, 2], &[1.0; 4]);
+    let out = probe.upload_input(&[2, 2], &[1.0; 4]);
+    let routine = probe.tuning().routine;
+    let product = matmul(launch, &square, &square, &out, Transposes::NONE, routine);
+    let answers = [("release_hardened", hardened), ("matmul", product)];
+    Ok(answers
+        .into_iter()
+        .map(|(op, answer)| {
+            let want = match (caps.f32_only.contains(&op), caps.f64) {
+                (true, _) => "ElementType",
+                (false, true) => "Ok",
+                (false, false) => "UnsupportedType",
+            };
+            row(
+                op,
+                FloatKind::F64,
+                "in a launcher of its own",
+                &answer,
+                want,
+            )
+        })
+        .collect())
+}
+
+/// An update whose buffers are all the probe's.
+fn update(probe: &Bench, target: &TensorHandle, key: &Key) -> Result<(), KernelError> {
+    let parameter = probe.upload_input(&[8], &[1.0; 8]);
+    let updated = Updated {
+        sum: target,
+        parameter: &parameter,
+        moments: &[],
+        copy: None,
+    };
+    let draw = GaussianDraw {
+        first_element: 0,
+        std: 1.0,
+        key,
+        generator: Generator::ChaCha20,
+        step: 0,
+        tensor: 0,
+    };
+    let rule = UpdateRule::Sgd {
+        rate: 0.1,
+        momentum: 0.0,
+        nesterov: false,
+        weight_decay: 0.0,
+    };
+    noised_update(&probe.launch(), &updated, &draw, 4.0, rule, false)
+}
+
 /// Norms, factors and sums of the probe's type: alone, and beside inputs of f32 and f64.
 fn as_sums(probe: &Bench) -> Vec<Row> {
     let (caps, kind) = (probe.backend.caps(), probe.input);
@@ -112,6 +177,19 @@ fn as_sums(probe: &Bench) -> Vec<Row> {
         (false, FloatKind::F64) => "UnsupportedType",
         (false, _) => "ElementType",
     };
+    let key = Key::new([1; 8]);
+    let target = probe.upload_input(&[8], &[1.0; 8]);
+    let chacha = Generator::ChaCha20;
+    let answer = add_gaussian_noise(launch, &target, 0, 1.0, &key, chacha, 0, 0);
+    rows.push(row(
+        "add_gaussian_noise",
+        kind,
+        "as a target",
+        &answer,
+        want,
+    ));
+    let answer = update(probe, &target, &key);
+    rows.push(row("noised_update", kind, "as a target", &answer, want));
     let norms = probe.upload_input(&[CASE.b], &[1.0; CASE.b]);
     let mask = probe.upload(&[CASE.b], &[1.0; CASE.b]);
     let flat = Clipping::Flat { clip: 1.0 };

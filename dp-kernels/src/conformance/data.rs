@@ -171,9 +171,4 @@ impl Stream {
             .map(|_| self.unit() + self.unit() + self.unit() + self.unit() - 2.0)
             .collect()
     }
-
-    /// The same in f32.
-    pub(super) fn bell(&mut self, n: usize) -> Vec<f32> {
-        self.numbers(n).into_iter().map(|x| x as f32).collect()
-    }
 }

@@ -21,6 +21,7 @@ mod random;
 mod refusals;
 mod require;
 mod sums;
+mod types;
 mod update;
 mod words;
 
@@ -188,6 +189,7 @@ define_checks! { $
     one_bad_row_stays_alone => isolation::bad_rows,
     generator_words => words::known,
     noise_is_the_hosts => noise::against_host,
+    noise_in_every_type => noise::as_f32,
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
     hardened_release => hardened::against_host,
@@ -196,6 +198,7 @@ define_checks! { $
     private_update_copies => update::copies,
     matrix_products => matmul::products,
     capabilities_are_the_launchers => capabilities::agree,
+    types_agree => types::agree,
     refusals => refusals::all,
 }
 

@@ -19,7 +19,8 @@ use dp_core::noise::{Hardened, Key};
 /// of one.
 ///
 /// # Errors
-/// A [`KernelError`] when type or layout is wrong, or [`check_discrete_request`] refuses the request; nothing is launched then.
+/// A [`KernelError`] when type or layout is wrong (an f64 sum is refused: the rounding to the grid is proven for f32, to which the caller
+/// may round it first, as docs/proofs/sensitivity.md charges), or [`check_discrete_request`] refuses the request; nothing is launched then.
 ///
 /// # Privacy
 /// With examples clipped to the plan's [`clip`](Hardened::clip), a discrete Gaussian mechanism (add/remove adjacency) of the plan's

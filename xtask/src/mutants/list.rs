@@ -246,14 +246,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-scaled-by-variance", "dp-kernels/src/noise/mod.rs",
-        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
-        "target[at] = fma(noise[i].extract(lane), std * std, target[at]);",
+        "target[at] = E::cast_from(fma(normal, std, sum));",
+        "target[at] = E::cast_from(fma(normal, std * std, sum));",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
         "noise-overwrites", "dp-kernels/src/noise/mod.rs",
-        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
-        "target[at] = fma(noise[i].extract(lane), std, 0.0f32);",
+        "let sum = f32::cast_from(target[at]);",
+        "let sum = 0.0f32;",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
