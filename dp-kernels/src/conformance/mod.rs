@@ -23,6 +23,7 @@ mod require;
 mod sums;
 mod update;
 mod words;
+mod workspaces;
 
 pub use bench::Bench;
 pub use data::{Case, Host};
@@ -195,6 +196,7 @@ define_checks! { $
     private_update_in_one_pass => update::fused_is_separate,
     private_update_copies => update::copies,
     matrix_products => matmul::products,
+    callers_workspace => workspaces::all,
     capabilities_are_the_launchers => capabilities::agree,
     refusals => refusals::all,
 }
