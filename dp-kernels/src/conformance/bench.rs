@@ -2,13 +2,14 @@
 
 use super::CheckError;
 use super::data::{Case, Host, Stream};
-use crate::{Backend, Launch, Tuning};
+use crate::{Backend, Launch, Tuning, Workspace};
 use cubecl::{
-    CubeElement,
+    CubeElement, MemoryPoolsReport, MemoryScope,
     client::Client,
     ir::{ElemType, FloatKind, IntKind, UIntKind},
     std::tensor::TensorHandle,
 };
+use cubecl_environment::stream::StreamId;
 use dp_core::reference::Real;
 use half::{bf16, f16};
 
@@ -20,6 +21,10 @@ pub struct Bench {
     pub input: FloatKind,
     /// Chooses the numbers of the inputs; 0 unless [`with_seed`](Self::with_seed) says otherwise.
     pub seed: u64,
+    /// Where the launchers' intermediate results are; the runtime's pool where it is missing.
+    workspace: Option<Workspace>,
+    /// The stream that inputs are uploaded on; the current one where it is missing.
+    data: Option<StreamId>,
 }
 
 /// Of f64 sums over the shapes here, relative: a few hundred units in the last place, where f32 has 5e8.
@@ -41,6 +46,8 @@ impl Bench {
             backend,
             input,
             seed: 0,
+            workspace: None,
+            data: None,
         }
     }
 
@@ -172,9 +179,43 @@ impl Bench {
         }
     }
 
+    /// The same bench, launching in `workspace`.
+    pub(super) fn with_workspace(&self, workspace: Workspace) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            input: self.input,
+            seed: self.seed,
+            workspace: Some(workspace),
+            data: self.data,
+        }
+    }
+
+    /// The same bench, uploading on the stream `data` whatever stream launches.
+    pub(super) fn with_data_on(self, data: StreamId) -> Self {
+        Self {
+            data: Some(data),
+            ..self
+        }
+    }
+
     /// What every launcher is handed.
     pub(super) fn launch(&self) -> Launch<'_> {
-        self.backend.launch()
+        let launch = self.backend.launch();
+        match &self.workspace {
+            Some(workspace) => launch.with_workspace(workspace),
+            None => launch,
+        }
+    }
+
+    /// The workspace that it launches in.
+    pub(super) fn workspace(&self) -> Option<&Workspace> {
+        self.workspace.as_ref()
+    }
+
+    /// What the current stream has of the device's memory for buffers, beside what the runtime keeps for itself.
+    pub(super) fn pools(&self) -> Vec<MemoryPoolsReport> {
+        let report = self.client().memory_report(MemoryScope::CurrentStream);
+        report.streams.into_iter().map(|s| s.pools).collect()
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -202,10 +243,16 @@ impl Bench {
     }
 
     fn place(&self, shape: &[usize], bytes: &[u8], dtype: ElemType) -> TensorHandle {
-        let handle = if bytes.is_empty() {
-            self.client().empty(4)
-        } else {
-            self.client().create_from_slice(bytes)
+        let upload = || {
+            if bytes.is_empty() {
+                self.client().empty(4)
+            } else {
+                self.client().create_from_slice(bytes)
+            }
+        };
+        let handle = match self.data {
+            Some(data) => data.executes(upload),
+            None => upload(),
         };
         TensorHandle::new_contiguous(shape.to_vec(), handle, dtype)
     }

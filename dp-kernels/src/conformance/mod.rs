@@ -24,6 +24,7 @@ mod sums;
 mod types;
 mod update;
 mod words;
+mod workspaces;
 
 pub use bench::Bench;
 pub use data::{Case, Host};
@@ -197,6 +198,7 @@ define_checks! { $
     private_update_in_one_pass => update::fused_is_separate,
     private_update_copies => update::copies,
     matrix_products => matmul::products,
+    callers_workspace => workspaces::all,
     capabilities_are_the_launchers => capabilities::agree,
     types_agree => types::agree,
     refusals => refusals::all,

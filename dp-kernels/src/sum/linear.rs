@@ -8,7 +8,7 @@ use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
 use crate::{KernelError, Launch, Tuning};
-use cubecl::{prelude::*, std::tensor::TensorHandle};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b A_b^T G_b` into `out`.
 ///
@@ -34,23 +34,110 @@ pub fn weighted_sum_linear(
     factors: &TensorHandle,
     out: &TensorHandle,
 ) -> Result<(), KernelError> {
-    let Launch { client, tuning, .. } = *launch;
-    let op = "weighted_sum_linear";
-    let a = Arg::new(op, "a", a)?.is_float(client)?;
-    let [b, t, d] = a.dims()?;
-    let g = Arg::new(op, "g", g)?.same_type(&a)?;
-    let [_, _, p] = g.dims()?;
-    let g = g.has_shape(&[b, t, p])?;
-    let factors = Arg::new(op, "factors", factors)?
-        .has_shape(&[b])?
-        .sums_of(&g)?;
-    let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.sums_of(&g)?;
-    if b * t * d * p == 0 {
-        return Ok(());
+    let sum = LinearSum::new(
+        launch.client,
+        "weighted_sum_linear",
+        ("a", a),
+        ("g", g),
+        factors,
+        out,
+    )?;
+    let partials = sum.scratch(launch)?;
+    sum.launch(launch, partials.as_ref())
+}
+
+/// The checked input.
+pub(super) struct LinearSum<'a> {
+    op: &'static str,
+    a: Arg<'a>,
+    g: Arg<'a>,
+    factors: Arg<'a>,
+    out: Arg<'a>,
+    b: usize,
+    t: usize,
+    d: usize,
+    p: usize,
+}
+
+impl<'a> LinearSum<'a> {
+    /// `a [B, T, d]` and `g [B, T, p]`, by the names that the caller knows them by.
+    pub(super) fn new(
+        client: &Client,
+        op: &'static str,
+        (a_name, a): (&'static str, &'a TensorHandle),
+        (g_name, g): (&'static str, &'a TensorHandle),
+        factors: &'a TensorHandle,
+        out: &'a TensorHandle,
+    ) -> Result<Self, KernelError> {
+        let a = Arg::new(op, a_name, a)?.is_float(client)?;
+        let [b, t, d] = a.dims()?;
+        let g = Arg::new(op, g_name, g)?.same_type(&a)?;
+        let [_, _, p] = g.dims()?;
+        let g = g.has_shape(&[b, t, p])?;
+        let factors = Arg::new(op, "factors", factors)?
+            .has_shape(&[b])?
+            .sums_of(&g)?;
+        let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.sums_of(&g)?;
+        Ok(Self {
+            op,
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+        })
     }
-    if tuning.is_cpu {
-        let shape = Outer::new(&a, &g, d, p, tuning);
-        let vector = shape.vector.min(out.vector(p, shape.vector));
+
+    fn is_empty(&self) -> bool {
+        self.b * self.t * self.d * self.p == 0
+    }
+
+    /// A GPU's sums of slices of the examples; a processor needs none.
+    pub(super) fn scratch(&self, launch: &Launch<'_>) -> Result<Option<TensorHandle>, KernelError> {
+        if self.is_empty() || launch.tuning.is_cpu {
+            return Ok(None);
+        }
+        let shape = [self.slices(launch.tuning), self.d, self.p];
+        let [partials] = launch.scratch(self.op, [Room::of(&shape, self.out.dtype())])?;
+        Ok(Some(partials))
+    }
+
+    /// Adds into `out`, by way of what [`scratch`](Self::scratch) gave.
+    pub(super) fn launch(
+        &self,
+        launch: &Launch<'_>,
+        partials: Option<&TensorHandle>,
+    ) -> Result<(), KernelError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        match partials {
+            None => self.launch_registers(launch),
+            Some(partials) => {
+                self.launch_shared(launch, &Arg::new(self.op, "workspace", partials)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn launch_registers(&self, launch: &Launch<'_>) {
+        let Launch { client, tuning, .. } = *launch;
+        let Self {
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+            ..
+        } = self;
+        let shape = Outer::new(a, g, *d, *p, tuning);
+        let vector = shape.vector.min(out.vector(*p, shape.vector));
         let tiles = p / (vector * shape.columns);
         let (count, dim) = tuning.grid(tiles, 1);
         weighted_outer_registers::launch(
@@ -62,45 +149,59 @@ pub fn weighted_sum_linear(
             g.buffer(vector),
             factors.buffer(1),
             out.buffer(vector),
-            b as u32,
-            t as u32,
-            d as u32,
+            *b as u32,
+            *t as u32,
+            *d as u32,
             (p / vector) as u32,
             shape.rows,
             shape.columns,
             a.dtype(),
             out.dtype(),
         );
-        return Ok(());
     }
-    let tiles = d.div_ceil(TILE) * p.div_ceil(TILE);
-    let slices = slices(tiles, b, tuning);
-    let [partials] = launch.scratch(op, [Room::of(&[slices, d, p], out.dtype())])?;
-    let partials = Arg::new(op, "workspace", &partials)?;
-    let (count, dim) = tile::grid(tiles * slices, tuning);
-    weighted_outer_shared::launch(
-        client,
-        count,
-        dim,
-        a.buffer(1),
-        g.buffer(1),
-        factors.buffer(1),
-        partials.buffer(1),
-        b as u32,
-        t as u32,
-        d as u32,
-        p as u32,
-        slices as u32,
-        a.dtype(),
-        partials.dtype(),
-    );
-    launch_add_columns(launch, &partials, &out, slices, d * p);
-    Ok(())
-}
 
-/// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
-fn slices(tiles: usize, examples: usize, tuning: &Tuning) -> usize {
-    tuning.busy_cubes.div_ceil(tiles).clamp(1, examples)
+    fn launch_shared(&self, launch: &Launch<'_>, partials: &Arg<'_>) {
+        let Launch { client, tuning, .. } = *launch;
+        let Self {
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+            ..
+        } = self;
+        let slices = self.slices(tuning);
+        let (count, dim) = tile::grid(self.tiles() * slices, tuning);
+        weighted_outer_shared::launch(
+            client,
+            count,
+            dim,
+            a.buffer(1),
+            g.buffer(1),
+            factors.buffer(1),
+            partials.buffer(1),
+            *b as u32,
+            *t as u32,
+            *d as u32,
+            *p as u32,
+            slices as u32,
+            a.dtype(),
+            partials.dtype(),
+        );
+        launch_add_columns(launch, partials, out, slices, d * p);
+    }
+
+    fn tiles(&self) -> usize {
+        self.d.div_ceil(TILE) * self.p.div_ceil(TILE)
+    }
+
+    /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
+    fn slices(&self, tuning: &Tuning) -> usize {
+        tuning.busy_cubes.div_ceil(self.tiles()).clamp(1, self.b)
+    }
 }
 
 /// One unit owns some columns of the weight, and walks the microbatch example by example.

@@ -1,6 +1,7 @@
 //! An embedding whose table is the head's weight too: both sums into one accumulator.
 
-use super::{weighted_sum_embedding, weighted_sum_linear};
+use super::linear::LinearSum;
+use super::weighted_sum_embedding;
 use crate::check::Arg;
 use crate::{KernelError, Launch};
 use cubecl::std::tensor::TensorHandle;
@@ -34,18 +35,12 @@ pub fn weighted_sum_tied(
 ) -> Result<(), KernelError> {
     let client = launch.client;
     let op = "weighted_sum_tied";
-    // Everything that the second part would refuse, before the first is launched.
-    let first = Arg::new(op, "g", g)?.is_float(client)?;
-    let [b, t, p] = first.dims()?;
-    Arg::new(op, "h", h)?
-        .has_shape(&[b, t, p])?
-        .same_type(&first)?;
-    let last = Arg::new(op, "delta", delta)?.same_type(&first)?;
-    let [_, _, v] = last.dims()?;
-    last.has_shape(&[b, t, v])?;
-    Arg::new(op, "out", out)?
-        .has_shape(&[v, p])?
-        .sums_of(&first)?;
+    // Everything that the second part would refuse, its memory included, before the first is launched. The first needs none.
+    let head = LinearSum::new(client, op, ("delta", delta), ("h", h), factors, out)?;
+    Arg::new(op, "g", g)?
+        .has_shape(h.shape())?
+        .same_type(&Arg::new(op, "h", h)?)?;
+    let partials = head.scratch(launch)?;
     weighted_sum_embedding(launch, ids, g, factors, out)?;
-    weighted_sum_linear(launch, delta, h, factors, out)
+    head.launch(launch, partials.as_ref())
 }
