@@ -18,6 +18,7 @@ pub mod accounting;
 pub mod clipping;
 pub mod ledger;
 pub mod noise;
+mod real;
 pub mod reference;
 pub mod sampling;
 pub mod sensitivity;

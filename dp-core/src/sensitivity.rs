@@ -1,6 +1,6 @@
 //! What floating-point arithmetic adds to the sensitivity of a sum of clipped gradients.
 //!
-//! On paper, adding or removing an example moves the sum by at most the clipping norm `C`. In f32
+//! On paper, adding or removing an example moves the sum by at most the clipping norm `C`. In floating point
 //! the examples' norms are themselves rounded, the sum rounds after every addition, and one example
 //! more changes how all the others round. The noise must be calibrated to `C (1 + eta)`, with the
 //! `eta` of this module. The derivation is in `docs/proofs/sensitivity.md`.
@@ -17,7 +17,10 @@ use crate::clipping::CLIP_SLACK;
 /// Relative rounding error of one f32 operation, to nearest: 2^-24.
 const UNIT_ROUNDOFF: f64 = 1.0 / 16_777_216.0;
 
-/// A sum of clipped per-example gradients as a device computes it in f32.
+/// A sum of clipped per-example gradients as a device computes it in f32, or in f64.
+///
+/// The bound is f32's. It covers f64 sums too, whose every rounding is smaller, the one rounding to f32 at their release included
+/// where `sum_depth` is at least 2.
 ///
 /// # Privacy
 /// Assumes: f32 operations round to nearest, without overflow; contributions lost to underflow

@@ -349,7 +349,7 @@ fn masked_and_dead_rows_are_zeroed_exactly() {
     assert!(x[1].is_nan() && x[12].is_nan());
     assert!(x[2..12].iter().all(|x| x.to_bits() == 0));
     assert_eq!(x[13], -3.0);
-    assert_eq!(zero_dead_rows(&mut [], &[]), Ok(()));
+    assert_eq!(zero_dead_rows::<f32>(&mut [], &[]), Ok(()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The private update's twin: the noise it adds, the rules it applies, what it refuses.
 
 use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian};
-use dp_core::reference::{ReferenceError, Updated, noised_update};
+use dp_core::reference::{ReferenceError, Updated, add_gaussian_noise, noised_update};
 use dp_core::update::{UpdateError, UpdateRule};
 
 const SGD: UpdateRule = UpdateRule::Sgd {
@@ -41,6 +41,31 @@ fn what_is_released_is_the_noised_mean() {
         assert_eq!(parameter, noise.map(|n| -(sum + n) / batch as f32));
         assert_eq!(values, [0.0; 40]);
     }
+}
+
+/// An f64 sum is noised as the f32 that it rounds to, with the bits that an f32 sum gets; the rest stays f64.
+#[test]
+fn f64_is_noised_in_f32_and_kept_otherwise() {
+    let key = Key::new([4; 8]);
+    let hair = 1.0 / (1u64 << 40) as f64;
+    let narrow = [0.3f32; 40];
+    let mut wide = narrow.map(|x| f64::from(x) + hair);
+
+    let mut noised = narrow;
+    add_gaussian_noise(&mut noised, 5, 2.0, &key, Generator::ChaCha20, 9, 2).unwrap();
+    let mut wide_noised = wide;
+    add_gaussian_noise(&mut wide_noised, 5, 2.0, &key, Generator::ChaCha20, 9, 2).unwrap();
+    assert_eq!(wide_noised, noised.map(f64::from));
+
+    let mut parameter = [1.0 + hair; 40];
+    let updated = Updated {
+        sum: &mut wide,
+        parameter: &mut parameter,
+        moment_1: &mut [],
+        moment_2: &mut [],
+    };
+    noised_update(updated, &draw(&key, 2.0), 4.0, SGD, false).unwrap();
+    assert_eq!(parameter, wide_noised.map(|x| 1.0 + hair - 0.25 * x));
 }
 
 /// Five steps of a rule over two weights, as PyTorch's documentation writes it, in f64.

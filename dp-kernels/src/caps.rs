@@ -3,28 +3,43 @@
 use core::fmt;
 use cubecl::{
     client::Client,
-    ir::{ElemType, FloatKind, features::TypeUsage},
+    ir::{ElemType, FloatKind, UIntKind, features::TypeUsage},
 };
 
 /// The element types that kernels are made for; a device may lack some.
-pub(crate) const INPUTS: [FloatKind; 3] = [FloatKind::F32, FloatKind::F16, FloatKind::BF16];
+pub(crate) const INPUTS: [FloatKind; 4] = [
+    FloatKind::F32,
+    FloatKind::F16,
+    FloatKind::BF16,
+    FloatKind::F64,
+];
+
+/// The element types that they are summed in: f64 in f64, the others in f32.
+pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64];
+
+/// Launchers that take no f64: the last one on a processor does.
+const F32_ONLY: [&str; 2] = ["release_hardened", "matmul"];
 
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
-/// No kernel needs atomics or plane operations, and none needs f64. What the hardware is (units, planes, memory) is in
+/// No kernel needs atomics or plane operations. What the hardware is (units, planes, memory) is in
 /// [`Description`](crate::Description).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// Element types of what differs per example: A, G, xhat, the rows of [`zero_dead_rows`](crate::zero_dead_rows).
-    /// Another of f32, f16 and bf16 is refused as [`UnsupportedType`](crate::KernelError::UnsupportedType), any other
+    /// Another of f32, f16, bf16 and f64 is refused as [`UnsupportedType`](crate::KernelError::UnsupportedType), any other
     /// type as [`ElementType`](crate::KernelError::ElementType).
     pub inputs: Vec<FloatKind>,
-    /// Element types of what is summed: norms, factors, weighted sums, targets of noise; operands of
-    /// [`matmul`](crate::matmul). Any other is refused as [`ElementType`](crate::KernelError::ElementType).
+    /// Element types of what is summed: norms, factors, weighted sums, targets of noise. Those of f64 inputs are f64, those of any other inputs
+    /// f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
+    /// [`ElementType`](crate::KernelError::ElementType).
     pub accumulators: Vec<FloatKind>,
-    /// Whether kernels on this device can compute with f64. No launcher here takes it.
+    /// Whether launchers take f64 on this device: all but [`f32_only`](Self::f32_only).
     pub f64: bool,
+    /// Launchers that take no f64 on this device even so, and answer [`ElementType`](crate::KernelError::ElementType) to it.
+    /// Each says why.
+    pub f32_only: &'static [&'static str],
     /// The most elements of one argument: kernels index with 32 bits. More are refused as
     /// [`TooLarge`](crate::KernelError::TooLarge).
     pub max_elements: u64,
@@ -39,13 +54,20 @@ impl Capabilities {
     #[must_use]
     pub fn of(client: &Client) -> Self {
         let properties = client.properties();
+        let on_processor = properties.hardware.num_cpu_cores.is_some();
+        let there = |kinds: &[FloatKind]| -> Vec<FloatKind> {
+            let kinds = kinds.iter().copied();
+            kinds.filter(|kind| computes_with(client, *kind)).collect()
+        };
         Self {
-            inputs: INPUTS
-                .into_iter()
-                .filter(|kind| computes_with(client, *kind))
-                .collect(),
-            accumulators: vec![FloatKind::F32],
+            inputs: there(&INPUTS),
+            accumulators: there(&ACCUMULATORS),
             f64: computes_with(client, FloatKind::F64),
+            f32_only: if on_processor {
+                &F32_ONLY[..1]
+            } else {
+                &F32_ONLY
+            },
             max_elements: crate::check::MAX_ELEMENTS,
             max_buffer: properties.memory.max_page_size,
             shared_memory: properties.hardware.max_shared_memory_size,
@@ -61,13 +83,13 @@ impl fmt::Display for Capabilities {
         };
         write!(
             f,
-            "inputs {}; sums {}; f64 {}; {} elements an argument, {} bytes a buffer, {} bytes shared memory",
+            "inputs {}; sums {}; {}; {} elements an argument, {} bytes a buffer, {} bytes shared memory",
             names(&self.inputs),
             names(&self.accumulators),
             if self.f64 {
-                "on the device, in no kernel"
+                format!("f64 but in {}", self.f32_only.join(" "))
             } else {
-                "absent"
+                "f64 absent".to_owned()
             },
             self.max_elements,
             self.max_buffer,
@@ -76,10 +98,14 @@ impl fmt::Display for Capabilities {
     }
 }
 
-/// Whether the device reads buffers of this type and converts it.
+/// Whether the device reads buffers of this type and converts it; of f64, whose bits are looked at as u64, that it has both.
 pub(crate) fn computes_with(client: &Client, kind: FloatKind) -> bool {
-    let usage = client.properties().type_usage(ElemType::Float(kind));
-    usage.contains(TypeUsage::Buffer) && usage.contains(TypeUsage::Conversion)
+    let has = |elem: ElemType, usage: TypeUsage| {
+        let usages = client.properties().type_usage(elem);
+        usages.contains(TypeUsage::Buffer) && usages.contains(usage)
+    };
+    has(ElemType::Float(kind), TypeUsage::Conversion)
+        && (kind != FloatKind::F64 || has(ElemType::UInt(UIntKind::U64), TypeUsage::Arithmetic))
 }
 
 pub(crate) fn kind_name(kind: FloatKind) -> &'static str {

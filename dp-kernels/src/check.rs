@@ -2,7 +2,7 @@
 //! rely on (shape, type, layout, room in the buffer, 32-bit indices).
 
 use crate::KernelError;
-use crate::caps::{INPUTS, computes_with};
+use crate::caps::{ACCUMULATORS, INPUTS, computes_with};
 use cubecl::{
     client::Client,
     ir::{ElemType, FloatKind, IntKind, UIntKind},
@@ -84,11 +84,25 @@ impl<'a> Arg<'a> {
         }
     }
 
-    /// The elements must be f32, f16 or bf16, and the device must compute with them.
+    /// The elements must be f32, f16, bf16 or f64, and the device must compute with them.
     pub(crate) fn is_float(self, client: &Client) -> Result<Self, KernelError> {
+        self.is_one_of(&INPUTS, "f32, f16, bf16 or f64", client)
+    }
+
+    /// The elements must be f32 or f64, and the device must compute with them: sums whose inputs aren't there to ask.
+    pub(crate) fn is_sum(self, client: &Client) -> Result<Self, KernelError> {
+        self.is_one_of(&ACCUMULATORS, "f32 or f64", client)
+    }
+
+    fn is_one_of(
+        self,
+        kinds: &[FloatKind],
+        expected: &'static str,
+        client: &Client,
+    ) -> Result<Self, KernelError> {
         let kind = match self.tensor.dtype {
-            ElemType::Float(kind) if INPUTS.contains(&kind) => kind,
-            _ => return Err(self.wrong_type("f32, f16 or bf16")),
+            ElemType::Float(kind) if kinds.contains(&kind) => kind,
+            _ => return Err(self.wrong_type(expected)),
         };
         if computes_with(client, kind) {
             return Ok(self);
@@ -97,6 +111,24 @@ impl<'a> Arg<'a> {
             op: self.op,
             dtype: self.tensor.dtype,
         })
+    }
+
+    /// The elements must be of the type that `inputs` are summed in.
+    pub(crate) fn sums_of(self, inputs: &Arg<'_>) -> Result<Self, KernelError> {
+        match self.tensor.dtype {
+            ElemType::Float(kind) if ACCUMULATORS.contains(&kind) => {
+                self.beside(inputs, inputs.accumulator())
+            }
+            _ => Err(self.wrong_type("f32 or f64")),
+        }
+    }
+
+    /// The type that elements of this argument are summed in: f64 for f64, f32 for any other.
+    pub(crate) fn accumulator(&self) -> ElemType {
+        match self.tensor.dtype {
+            wide @ ElemType::Float(FloatKind::F64) => wide,
+            _ => ElemType::Float(FloatKind::F32),
+        }
     }
 
     /// The elements must be i32 or u32.
@@ -109,10 +141,22 @@ impl<'a> Arg<'a> {
 
     /// The elements must have the type of `other`'s.
     pub(crate) fn same_type(self, other: &Arg<'_>) -> Result<Self, KernelError> {
-        if self.dtype() == other.dtype() {
+        self.beside(other, other.dtype())
+    }
+
+    /// The elements must be `expected`, because of what `other` holds.
+    fn beside(self, other: &Arg<'_>, expected: ElemType) -> Result<Self, KernelError> {
+        if self.dtype() == expected {
             return Ok(self);
         }
-        Err(self.wrong_type("the type of the other argument"))
+        Err(KernelError::MixedTypes {
+            op: self.op,
+            argument: self.name,
+            actual: self.dtype(),
+            expected,
+            other: other.name,
+            other_type: other.dtype(),
+        })
     }
 
     pub(crate) fn dtype(&self) -> ElemType {
@@ -170,27 +214,6 @@ pub(crate) fn check_elements(
         });
     }
     Ok(elements as usize)
-}
-
-/// An f32 buffer that lives for one launcher: partial results on the device.
-pub(crate) fn scratch(
-    client: &Client,
-    op: &'static str,
-    shape: &[usize],
-) -> Result<TensorHandle, KernelError> {
-    scratch_of(client, op, shape, ElemType::Float(FloatKind::F32))
-}
-
-/// Likewise, of another type.
-pub(crate) fn scratch_of(
-    client: &Client,
-    op: &'static str,
-    shape: &[usize],
-    dtype: ElemType,
-) -> Result<TensorHandle, KernelError> {
-    let elements = check_elements(op, "workspace", shape)?;
-    let handle = client.empty((elements * dtype.size()).max(4));
-    Ok(TensorHandle::new_contiguous(shape.to_vec(), handle, dtype))
 }
 
 /// Whether the elements lie row-major without gaps; an axis of one element may have any stride.

@@ -46,6 +46,25 @@ pub enum KernelError {
         /// What was given.
         actual: ElemType,
     },
+    /// An argument's element type doesn't go with another's: one type for all inputs, and f64 for the norms, factors and sums
+    /// of f64 inputs, f32 for those of any other.
+    #[error(
+        "{op}: `{argument}` holds {actual}, but `{other}` holds {other_type}, beside which it must be {expected}"
+    )]
+    MixedTypes {
+        /// The launcher.
+        op: &'static str,
+        /// The argument.
+        argument: &'static str,
+        /// What was given.
+        actual: ElemType,
+        /// What goes with the other.
+        expected: ElemType,
+        /// The other argument.
+        other: &'static str,
+        /// What that one holds.
+        other_type: ElemType,
+    },
     /// The device computes with no such type.
     #[error("{op}: this device has no arithmetic on {dtype}")]
     UnsupportedType {
@@ -77,6 +96,18 @@ pub enum KernelError {
         needed: u64,
         /// Bytes there.
         actual: u64,
+    },
+    /// The caller's workspace is smaller than what the launcher writes between its kernels.
+    #[error(
+        "{op}: the workspace has {available} usable bytes, {needed} are needed: hand over a larger buffer, or `Workspace::growing()`"
+    )]
+    WorkspaceTooSmall {
+        /// The launcher.
+        op: &'static str,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes there, from the first that the device can bind.
+        available: u64,
     },
     /// More elements than the kernels can index with 32 bits.
     #[error("{op}: `{argument}` would have {elements} elements, the kernels index at most {limit}")]

@@ -6,12 +6,13 @@
 //!
 //! A transposed `b` is copied first: `k n` elements against `m k n` products.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use crate::{KernelError, Launch};
+use cubecl::prelude::*;
 
-/// One product, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
+/// One product of f32 or of f64, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
 pub(crate) struct Product<'a> {
     pub op: &'static str,
     pub a: Arg<'a>,
@@ -28,21 +29,21 @@ pub(crate) struct Product<'a> {
 /// How much of `k` is taken at once: with two vectors of 64 bytes a row, 32 KiB.
 const DEPTH: usize = 256;
 
-pub(crate) fn launch(client: &Client, product: &Product<'_>) -> Result<(), KernelError> {
-    let tuning = Tuning::for_client(client);
+pub(crate) fn launch(launch: &Launch<'_>, product: &Product<'_>) -> Result<(), KernelError> {
     if !product.b_transposed {
-        launch_plain(client, product, &product.b, &tuning);
+        launch_plain(launch, product, &product.b);
         return Ok(());
     }
     let Product { op, b, z, n, k, .. } = product;
-    let plain = scratch(client, op, &[*z, *k, *n])?;
+    let [plain] = launch.scratch(op, [Room::of(&[*z, *k, *n], b.dtype())])?;
     let plain = Arg::new(op, "workspace", &plain)?;
-    launch_transpose(client, b, &plain, *z, *n, *k, &tuning);
-    launch_plain(client, product, &plain, &tuning);
+    launch_transpose(launch, b, &plain, *z, *n, *k);
+    launch_plain(launch, product, &plain);
     Ok(())
 }
 
-fn launch_plain(client: &Client, product: &Product<'_>, b: &Arg<'_>, tuning: &Tuning) {
+fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
+    let Launch { client, tuning, .. } = *launch;
     let Product {
         a,
         out,
@@ -53,7 +54,7 @@ fn launch_plain(client: &Client, product: &Product<'_>, b: &Arg<'_>, tuning: &Tu
         a_transposed,
         ..
     } = product;
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(out.dtype());
     let vector = b.vector(*n, most).min(out.vector(*n, most));
     let columns = n / vector;
     let tile_columns = if columns.is_multiple_of(2) { 2 } else { 1 };
@@ -91,16 +92,17 @@ fn launch_plain(client: &Client, product: &Product<'_>, b: &Arg<'_>, tuning: &Tu
         (block_panels * tile_columns) as u32,
         tile_rows,
         tile_columns,
+        out.dtype(),
     );
 }
 
 /// One unit takes one block of rows and columns of one product of the batch.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn product_registers<N: Size>(
-    a: &[f32],
-    b: &[Vector<f32, N>],
-    out: &mut [Vector<f32, N>],
+pub(crate) fn product_registers<E: Float, N: Size>(
+    a: &[E],
+    b: &[Vector<E, N>],
+    out: &mut [Vector<E, N>],
     batch: u32,
     rows: u32,
     columns: u32,
@@ -111,6 +113,7 @@ pub(crate) fn product_registers<N: Size>(
     block_columns: u32,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
+    #[define(E)] _dtype: ElemType,
 ) {
     let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
     let (a_row, a_depth) = (a_row as usize, a_depth as usize);
@@ -134,11 +137,10 @@ pub(crate) fn product_registers<N: Size>(
             while j < last_column {
                 let mut i = first_row;
                 while i < last_row {
-                    let mut sums =
-                        Array::<Vector<f32, N>>::new(comptime!(tile_rows * tile_columns));
+                    let mut sums = Array::<Vector<E, N>>::new(comptime!(tile_rows * tile_columns));
                     #[unroll]
                     for s in 0..tile_rows * tile_columns {
-                        sums[s] = Vector::<f32, N>::new(0.0f32);
+                        sums[s] = Vector::<E, N>::new(E::new(0.0));
                     }
                     if k0 > 0 {
                         #[unroll]
@@ -153,14 +155,14 @@ pub(crate) fn product_registers<N: Size>(
                     for k in k0..k1 {
                         let a_at = a_start + i * a_row + k * a_depth;
                         let b_at = b_start + k * columns + j;
-                        let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+                        let mut right = Array::<Vector<E, N>>::new(tile_columns);
                         #[unroll]
                         for v in 0..tile_columns {
                             right[v] = b[b_at + v];
                         }
                         #[unroll]
                         for u in 0..tile_rows {
-                            let left = Vector::<f32, N>::new(a[a_at + u * a_row]);
+                            let left = Vector::<E, N>::new(a[a_at + u * a_row]);
                             #[unroll]
                             for v in 0..tile_columns {
                                 sums[u * tile_columns + v] =
@@ -191,14 +193,14 @@ fn smaller(a: usize, b: usize) -> usize {
 
 /// Launches [`transpose`] of `from [z, rows, columns]` into `to [z, columns, rows]`, of one type.
 pub(crate) fn launch_transpose(
-    client: &Client,
+    launch: &Launch<'_>,
     from: &Arg<'_>,
     to: &Arg<'_>,
     z: usize,
     rows: usize,
     columns: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     // A unit of a processor takes a square, one of a GPU an element beside its neighbour's.
     let side = if tuning.is_cpu { 16 } else { 1 };
     let tiles = z * rows.div_ceil(side) * columns.div_ceil(side);

@@ -1,9 +1,13 @@
 //! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
 
-use crate::KernelError;
 use crate::check::{Arg, check_elements};
 use crate::gemm;
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{
+    client::Client,
+    ir::{ElemType, FloatKind},
+    std::tensor::TensorHandle,
+};
 use cubek::matmul::{
     definition::{MatmulElems, MatmulGlobalElems},
     launch::launch_ref,
@@ -48,7 +52,7 @@ impl Transposes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Routine {
-    /// This crate's register tiles on the processor's vector units: f32, contiguous operands. CPU only.
+    /// This crate's register tiles on the processor's vector units: f32 or f64, contiguous operands. CPU only.
     ///
     /// Measured on 2 threads of an AMD EPYC with AVX-512, `[2048, 256]` by `[256, 1024]` and its two
     /// transposed siblings: 420, 340 (`lhs^T`) and 450 (`rhs^T`) GFLOP/s, [`Routine::CpuGemm`] 91, 56 and 6.
@@ -108,7 +112,8 @@ impl Routine {
 /// `out = lhs rhs`, overwritten; all leading axes are a batch.
 ///
 /// `lhs [.., m, k]`, `rhs [.., k, n]` (as read, after `transposes`), `out [.., m, n]`. All three have the
-/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one.
+/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one. f64 is
+/// [`Routine::Registers`]' alone: nothing holds cubek's routines to f64's precision here.
 ///
 /// # Errors
 /// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`],
@@ -116,15 +121,16 @@ impl Routine {
 /// strides or device.
 ///
 /// # Precision
-/// f32 sums over `k`, in an order that is the routine's.
+/// f32 sums over `k` (f64 for f64 operands), in an order that is the routine's.
 pub fn matmul(
-    client: &Client,
+    launch: &Launch<'_>,
     lhs: &TensorHandle,
     rhs: &TensorHandle,
     out: &TensorHandle,
     transposes: Transposes,
     routine: Routine,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "matmul";
     let rank = out.shape().len();
     for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
@@ -165,13 +171,14 @@ pub fn matmul(
         return Err(refused("not a routine for this device".into()));
     }
     if routine == Routine::Registers {
+        let a = Arg::new(op, "lhs", lhs)?.is_sum(client)?;
         return gemm::launch(
-            client,
+            launch,
             &gemm::Product {
                 op,
-                a: Arg::new(op, "lhs", lhs)?.is_f32()?,
-                b: Arg::new(op, "rhs", rhs)?.is_f32()?,
-                out: Arg::new(op, "out", out)?.is_f32()?,
+                a,
+                b: Arg::new(op, "rhs", rhs)?.same_type(&a)?,
+                out: Arg::new(op, "out", out)?.same_type(&a)?,
                 z: batch.iter().product(),
                 m,
                 n,
@@ -180,6 +187,16 @@ pub fn matmul(
                 b_transposed: transposes.rhs,
             },
         );
+    }
+    for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
+        if tensor.dtype == ElemType::Float(FloatKind::F64) {
+            return Err(KernelError::ElementType {
+                op,
+                argument,
+                expected: "f32, f16 or bf16",
+                actual: tensor.dtype,
+            });
+        }
     }
     let mut left = InputBinding::new(lhs.clone().binding(), lhs.dtype);
     if transposes.lhs {

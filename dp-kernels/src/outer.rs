@@ -16,7 +16,7 @@ impl Outer {
     /// The largest tile of at most 8 x 2 vectors that divides `[d, p]`; a divisor, because a ragged
     /// tile would cost a branch in every step.
     pub(crate) fn new(_a: &Arg<'_>, g: &Arg<'_>, d: usize, p: usize, tuning: &Tuning) -> Self {
-        let vector = g.vector(p, tuning.lanes());
+        let vector = g.vector(p, tuning.lanes_of(g.accumulator()));
         let columns = if (p / vector).is_multiple_of(2) { 2 } else { 1 };
         let rows = [8, 4, 2]
             .into_iter()
@@ -32,11 +32,11 @@ impl Outer {
 
 /// `count` zero vectors.
 #[cube]
-pub(crate) fn zeros<N: Size>(#[comptime] count: usize) -> Array<Vector<f32, N>> {
-    let mut sums = Array::<Vector<f32, N>>::new(count);
+pub(crate) fn zeros<E: Float, N: Size>(#[comptime] count: usize) -> Array<Vector<E, N>> {
+    let mut sums = Array::<Vector<E, N>>::new(count);
     #[unroll]
     for s in 0..count {
-        sums[s] = Vector::<f32, N>::new(0.0f32);
+        sums[s] = Vector::<E, N>::new(E::new(0.0));
     }
     sums
 }
@@ -44,17 +44,17 @@ pub(crate) fn zeros<N: Size>(#[comptime] count: usize) -> Array<Vector<f32, N>> 
 /// `sums[u, v] += sum over `tokens` rows of factor * a[t, row + u] * g[t, column + v]`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn outer_tile<F: Float, N: Size>(
+pub(crate) fn outer_tile<F: Float, E: Float, N: Size>(
     a: &[F],
     g: &[Vector<F, N>],
-    sums: &mut Array<Vector<f32, N>>,
+    sums: &mut Array<Vector<E, N>>,
     first_token: usize,
     tokens: usize,
     a_columns: usize,
     g_columns: usize,
     row: usize,
     column: usize,
-    factor: f32,
+    factor: E,
     #[comptime] scaled: bool,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
@@ -62,17 +62,17 @@ pub(crate) fn outer_tile<F: Float, N: Size>(
     for t in 0..tokens {
         let a_at = (first_token + t) * a_columns + row;
         let g_at = (first_token + t) * g_columns + column;
-        let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+        let mut right = Array::<Vector<E, N>>::new(tile_columns);
         #[unroll]
         for v in 0..tile_columns {
-            right[v] = Vector::<f32, N>::cast_from(g[g_at + v]);
+            right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
             if comptime!(scaled) {
-                right[v] *= Vector::<f32, N>::new(factor);
+                right[v] *= Vector::<E, N>::new(factor);
             }
         }
         #[unroll]
         for u in 0..tile_rows {
-            let left = Vector::<f32, N>::new(f32::cast_from(a[a_at + u]));
+            let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));
             #[unroll]
             for v in 0..tile_columns {
                 sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);

@@ -1,6 +1,6 @@
 //! What the row kernels share: which row a unit works on, and the sums of fixed order.
 
-use crate::Tuning;
+use crate::Launch;
 use crate::check::Arg;
 use crate::outer::zeros;
 use cubecl::prelude::*;
@@ -20,9 +20,9 @@ pub(crate) fn lane_of(#[comptime] width: u32) -> usize {
 
 /// The sum of a vector's lanes, by halves: a fixed order, whatever the device.
 #[cube]
-pub(crate) fn sum_lanes<N: Size>(v: Vector<f32, N>) -> f32 {
+pub(crate) fn sum_lanes<E: Float, N: Size>(v: Vector<E, N>) -> E {
     let lanes = N::value();
-    let mut halves = Array::<f32>::new(lanes);
+    let mut halves = Array::<E>::new(lanes);
     #[unroll]
     for i in 0..lanes {
         halves[i] = v.extract(i);
@@ -47,7 +47,7 @@ const BLOCK: usize = 64;
 
 /// The share of `lane` in `sum of g[i] (* x[i])` over the vectors `first..last`; with `x = g` a sum of squares.
 #[cube]
-pub(crate) fn sum_terms<F: Float, N: Size>(
+pub(crate) fn sum_terms<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
     first: usize,
@@ -55,41 +55,41 @@ pub(crate) fn sum_terms<F: Float, N: Size>(
     lane: usize,
     #[comptime] scaled: bool,
     #[comptime] width: u32,
-) -> f32 {
+) -> E {
     let step = comptime!(width as usize);
-    let mut total = Vector::<f32, N>::new(0.0f32);
+    let mut total = Vector::<E, N>::new(E::new(0.0));
     let mut i = first + lane;
     while i < last {
-        let mut sums = zeros::<N>(WAYS);
+        let mut sums = zeros::<E, N>(WAYS);
         let mut loads = 0usize;
         while loads < BLOCK && i + comptime!((WAYS - 1) * width as usize) < last {
             #[unroll]
             for way in 0..WAYS {
-                sums[way] += term::<F, N>(x, g, i + way * step, scaled);
+                sums[way] += term::<F, E, N>(x, g, i + way * step, scaled);
             }
             i += comptime!(WAYS * width as usize);
             loads += 1;
         }
         // What is left of the row, fewer than WAYS loads; none where the block was cut short by its length.
         while loads < BLOCK && i < last {
-            sums[0] += term::<F, N>(x, g, i, scaled);
+            sums[0] += term::<F, E, N>(x, g, i, scaled);
             i += step;
         }
         total += (sums[0] + sums[1]) + (sums[2] + sums[3]);
     }
-    sum_lanes::<N>(total)
+    sum_lanes::<E, N>(total)
 }
 
 #[cube]
-fn term<F: Float, N: Size>(
+fn term<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
     i: usize,
     #[comptime] scaled: bool,
-) -> Vector<f32, N> {
-    let mut value = Vector::<f32, N>::cast_from(g[i]);
+) -> Vector<E, N> {
+    let mut value = Vector::<E, N>::cast_from(g[i]);
     if comptime!(scaled) {
-        value *= Vector::<f32, N>::cast_from(x[i]);
+        value *= Vector::<E, N>::cast_from(x[i]);
     }
     value
 }
@@ -98,11 +98,11 @@ fn term<F: Float, N: Size>(
 ///
 /// Every unit of the cube must call it, those of rows past the last with any value.
 #[cube]
-pub(crate) fn sum_units(value: f32, #[comptime] width: u32, #[comptime] units: u32) -> f32 {
+pub(crate) fn sum_units<E: Float>(value: E, #[comptime] width: u32, #[comptime] units: u32) -> E {
     if comptime!(width == 1) {
         value
     } else {
-        let mut shared = Shared::<[f32]>::new_slice(comptime!(units as usize));
+        let mut shared = Shared::<[E]>::new_slice(comptime!(units as usize));
         let unit = UNIT_POS as usize;
         let lane = lane_of(width);
         shared[unit] = value;
@@ -122,17 +122,18 @@ pub(crate) fn sum_units(value: f32, #[comptime] width: u32, #[comptime] units: u
 
 /// `totals[row] += sum of partials[row, ..]`.
 #[cube(launch)]
-pub(crate) fn add_row_sums(
-    partials: &[f32],
-    totals: &mut [f32],
+pub(crate) fn add_row_sums<E: Float>(
+    partials: &[E],
+    totals: &mut [E],
     rows: u32,
     columns: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
+    let mut sum = E::new(0.0);
     if row < rows as usize {
         let start = row * columns as usize;
         let mut column = lane;
@@ -141,7 +142,7 @@ pub(crate) fn add_row_sums(
             column += comptime!(width as usize);
         }
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if row < rows as usize && lane == 0 {
         totals[row] += total;
     }
@@ -149,13 +150,13 @@ pub(crate) fn add_row_sums(
 
 /// Launches [`add_row_sums`] of `partials [rows, columns]` into `totals [rows]`.
 pub(crate) fn launch_add_row_sums(
-    client: &Client,
+    launch: &Launch<'_>,
     partials: &Arg<'_>,
     totals: &Arg<'_>,
     rows: usize,
     columns: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let width = tuning.width(columns.div_ceil(4));
     let (count, dim) = tuning.grid(rows, width);
     add_row_sums::launch(
@@ -168,5 +169,6 @@ pub(crate) fn launch_add_row_sums(
         columns as u32,
         width,
         dim.num_elems(),
+        totals.dtype(),
     );
 }

@@ -44,7 +44,7 @@ pub(crate) fn origin() -> (usize, usize) {
 /// Every unit of the cube must call it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn product<F: Float>(
+pub(crate) fn product<F: Float, E: Float>(
     x: &[F],
     y: &[F],
     x_start: usize,
@@ -59,13 +59,13 @@ pub(crate) fn product<F: Float>(
     x_depth: usize,
     y_depth: usize,
     #[comptime] depth_contiguous: bool,
-) -> Array<f32> {
-    let mut x_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut y_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+) -> Array<E> {
+    let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut y_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
     #[unroll]
     for s in 0..REGISTERS * REGISTERS {
-        sums[s] = 0.0f32;
+        sums[s] = E::new(0.0);
     }
     let mut k0 = 0usize;
     while k0 < depth {
@@ -79,23 +79,21 @@ pub(crate) fn product<F: Float>(
             } else {
                 (place % comptime!(TILE), place / comptime!(TILE))
             };
-            let mut x_value = 0.0f32;
-            let mut y_value = 0.0f32;
+            let mut x_value = E::new(0.0);
+            let mut y_value = E::new(0.0);
             if k0 + k < depth {
                 if x_first + i < x_rows {
-                    x_value =
-                        f32::cast_from(x[x_start + (x_first + i) * x_row + (k0 + k) * x_depth]);
+                    x_value = E::cast_from(x[x_start + (x_first + i) * x_row + (k0 + k) * x_depth]);
                 }
                 if y_first + i < y_rows {
-                    y_value =
-                        f32::cast_from(y[y_start + (y_first + i) * y_row + (k0 + k) * y_depth]);
+                    y_value = E::cast_from(y[y_start + (y_first + i) * y_row + (k0 + k) * y_depth]);
                 }
             }
             x_stage[k * PITCH + i] = x_value;
             y_stage[k * PITCH + i] = y_value;
         }
         sync_cube();
-        accumulate(&x_stage, &y_stage, &mut sums);
+        accumulate::<E>(&x_stage, &y_stage, &mut sums);
         k0 += comptime!(DEPTH);
     }
     sums
@@ -103,17 +101,21 @@ pub(crate) fn product<F: Float>(
 
 /// `sums += X Y^T` of what is staged.
 #[cube]
-pub(crate) fn accumulate(x_stage: &Shared<[f32]>, y_stage: &Shared<[f32]>, sums: &mut Array<f32>) {
+pub(crate) fn accumulate<E: Float>(
+    x_stage: &Shared<[E]>,
+    y_stage: &Shared<[E]>,
+    sums: &mut Array<E>,
+) {
     let (u0, v0) = origin();
     // The products staged at once are summed by themselves: a sum over a vocabulary then goes through a
     // sixteenth of its length in additions.
-    let mut part = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+    let mut part = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
     #[unroll]
     for s in 0..REGISTERS * REGISTERS {
-        part[s] = 0.0f32;
+        part[s] = E::new(0.0);
     }
     for k in 0..DEPTH {
-        let mut left = Array::<f32>::new(REGISTERS);
+        let mut left = Array::<E>::new(REGISTERS);
         #[unroll]
         for u in 0..REGISTERS {
             left[u] = x_stage[k * PITCH + u0 + u];

@@ -3,6 +3,7 @@
 use crate::Routine;
 use cubecl::{
     client::Client,
+    ir::ElemType,
     prelude::{CubeCount, CubeDim},
 };
 
@@ -77,9 +78,14 @@ impl Tuning {
         microbatch + microbatches + 1
     }
 
-    /// The most elements of one load. Sums are f32, so it is f32 that has to fit, whatever is loaded.
+    /// The most elements of one load where everything is f32.
     pub(crate) fn lanes(&self) -> usize {
         self.vector_bytes / size_of::<f32>()
+    }
+
+    /// The most elements of one load that is summed as `accumulator`: it is the sums that have to fit, whatever is loaded.
+    pub(crate) fn lanes_of(&self, accumulator: ElemType) -> usize {
+        (self.vector_bytes / accumulator.size()).max(1)
     }
 
     /// How many units share a row of `work` loads: one on a CPU, otherwise a power of two.

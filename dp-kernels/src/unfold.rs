@@ -5,13 +5,14 @@
 //! written. `x` and `g` are copied channels last (each once), so that a place of the kernel meets one row of
 //! neighbouring channels, and a table `[positions, places]`, the same for all examples and channels, says which.
 
-use crate::check::{Arg, scratch_of};
+use crate::check::Arg;
 use crate::gemm::launch_transpose;
+use crate::launch::Room;
 use crate::reduce::row_of;
 use crate::tile::{self, DEPTH, PITCH, REGISTERS, TILE, UNITS};
-use crate::{ConvShape, KernelError, Tuning};
+use crate::words::launch_words;
+use crate::{ConvShape, KernelError, Launch};
 use cubecl::{
-    CubeElement,
     client::Client,
     ir::{ElemType, UIntKind},
     prelude::*,
@@ -22,7 +23,7 @@ use dp_core::reference::ConvLayout;
 /// A convolution's checked input.
 pub(crate) struct Convolution<'a> {
     op: &'static str,
-    x: Arg<'a>,
+    pub x: Arg<'a>,
     g: Arg<'a>,
     layout: ConvLayout,
     pub examples: usize,
@@ -105,26 +106,36 @@ impl<'a> Convolution<'a> {
         self.x.dtype()
     }
 
-    /// Copies `x` and `g` channels last and makes the table of positions.
-    pub(crate) fn unfold(&self, client: &Client, tuning: &Tuning) -> Result<Unfolded, KernelError> {
+    /// Room for the copies of `x` and `g`, the table of positions, and what the table is made of.
+    pub(crate) fn workspace(&self) -> [Room; 4] {
         let z = self.examples * self.groups;
-        let last = |from: &Arg<'_>, channels, positions| -> Result<TensorHandle, KernelError> {
-            let to = scratch_of(client, self.op, &[z, positions, channels], from.dtype())?;
-            let arg = Arg::new(self.op, "workspace", &to)?;
-            launch_transpose(client, from, &arg, z, channels, positions, tuning);
-            Ok(to)
-        };
         let index = ElemType::UInt(UIntKind::U32);
-        let positions = scratch_of(client, self.op, &[self.tokens, self.places], index)?;
-        let x = last(&self.x, self.group_in, self.inputs)?;
-        let g = last(&self.g, self.group_out, self.tokens)?;
-        self.launch_positions(client, &Arg::new(self.op, "workspace", &positions)?, tuning);
+        [
+            Room::of(&[z, self.inputs, self.group_in], self.dtype()),
+            Room::of(&[z, self.tokens, self.group_out], self.dtype()),
+            Room::of(&[self.tokens, self.places], index),
+            Room::of(&[GEOMETRY], index),
+        ]
+    }
+
+    /// Copies `x` and `g` channels last and makes the table of positions, in the buffers of [`workspace`](Self::workspace).
+    pub(crate) fn unfold(
+        &self,
+        launch: &Launch<'_>,
+        [x, g, positions, geometry]: [TensorHandle; 4],
+    ) -> Result<Unfolded, KernelError> {
+        let z = self.examples * self.groups;
+        let to = |tensor| Arg::new(self.op, "workspace", tensor);
+        launch_transpose(launch, &self.x, &to(&x)?, z, self.group_in, self.inputs);
+        launch_transpose(launch, &self.g, &to(&g)?, z, self.group_out, self.tokens);
+        self.launch_positions(launch, &to(&geometry)?, &to(&positions)?);
         Ok(Unfolded { x, g, positions })
     }
 
-    fn launch_positions(&self, client: &Client, positions: &Arg<'_>, tuning: &Tuning) {
+    fn launch_positions(&self, launch: &Launch<'_>, geometry: &Arg<'_>, positions: &Arg<'_>) {
+        let Launch { client, tuning, .. } = *launch;
         let layout = &self.layout;
-        let sizes = [
+        let sizes: [_; GEOMETRY / 3] = [
             layout.input(),
             layout.output(),
             layout.kernel(),
@@ -134,22 +145,22 @@ impl<'a> Convolution<'a> {
         ];
         // Sizes of a buffer that was indexed with 32 bits, but for a stride or padding that meets nothing.
         let words = sizes.map(|axes| axes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)));
-        let words = words.as_flattened();
-        let geometry = client.create_from_slice(u32::as_bytes(words));
-        // SAFETY: the buffer was made of exactly these words.
-        let geometry = unsafe { BufferArg::from_raw_parts(geometry, words.len()) };
+        launch_words(launch, words.as_flattened(), geometry);
         let (count, dim) = tuning.grid(positions.len(), 1);
         unfold_positions::launch(
             client,
             count,
             dim,
-            geometry,
+            geometry.buffer(1),
             positions.buffer(1),
             self.tokens as u32,
             self.places as u32,
         );
     }
 }
+
+/// Words of a convolution's geometry: six sizes of three axes.
+const GEOMETRY: usize = 18;
 
 /// What the kernels read.
 pub(crate) struct Unfolded {
@@ -199,11 +210,11 @@ pub(crate) fn unfold_positions(geometry: &[u32], positions: &mut [u32], tokens: 
 /// kernel from channel `channel` on: [`outer_tile`](crate::outer::outer_tile) of an `A` that isn't there.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
+pub(crate) fn unfolded_outer_tile<F: Float, E: Float, N: Size>(
     x: &[F],
     g: &[Vector<F, N>],
     positions: &[u32],
-    sums: &mut Array<Vector<f32, N>>,
+    sums: &mut Array<Vector<E, N>>,
     x_first: usize,
     g_first: usize,
     tokens: usize,
@@ -221,14 +232,14 @@ pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
         if at != OUTSIDE {
             let x_at = (x_first + at as usize) * x_columns + channel;
             let g_at = (g_first + t) * g_columns + column;
-            let mut right = Array::<Vector<f32, N>>::new(tile_columns);
+            let mut right = Array::<Vector<E, N>>::new(tile_columns);
             #[unroll]
             for v in 0..tile_columns {
-                right[v] = Vector::<f32, N>::cast_from(g[g_at + v]);
+                right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
             }
             #[unroll]
             for u in 0..tile_rows {
-                let left = Vector::<f32, N>::new(f32::cast_from(x[x_at + u]));
+                let left = Vector::<E, N>::new(E::cast_from(x[x_at + u]));
                 #[unroll]
                 for v in 0..tile_columns {
                     sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
@@ -240,7 +251,7 @@ pub(crate) fn unfolded_outer_tile<F: Float, N: Size>(
 
 /// `A[t, i]` of the example and group whose input starts at row `x_first`.
 #[cube]
-fn unfolded_at<F: Float>(
+fn unfolded_at<F: Float, E: Float>(
     x: &[F],
     positions: &[u32],
     x_first: usize,
@@ -248,11 +259,11 @@ fn unfolded_at<F: Float>(
     i: usize,
     places: usize,
     columns: usize,
-) -> f32 {
+) -> E {
     let at = positions[t * places + i / columns];
-    let mut value = 0.0f32;
+    let mut value = E::new(0.0);
     if at != OUTSIDE {
-        value = f32::cast_from(x[(x_first + at as usize) * columns + i % columns]);
+        value = E::cast_from(x[(x_first + at as usize) * columns + i % columns]);
     }
     value
 }
@@ -262,7 +273,7 @@ fn unfolded_at<F: Float>(
 /// Every unit of the cube must call it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_gram<F: Float>(
+pub(crate) fn unfolded_gram<F: Float, E: Float>(
     x: &[F],
     positions: &[u32],
     x_first: usize,
@@ -271,10 +282,10 @@ pub(crate) fn unfolded_gram<F: Float>(
     tokens: usize,
     places: usize,
     columns: usize,
-) -> Array<f32> {
-    let mut i_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut j_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums();
+) -> Array<E> {
+    let mut i_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut j_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
     let depth = places * columns;
     let mut k0 = 0usize;
     while k0 < depth {
@@ -283,11 +294,11 @@ pub(crate) fn unfolded_gram<F: Float>(
         for load in 0..DEPTH * TILE / (UNITS * UNITS) {
             let at = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
             let (row, k) = (at / comptime!(DEPTH), at % comptime!(DEPTH));
-            let mut i_value = 0.0f32;
-            let mut j_value = 0.0f32;
+            let mut i_value = E::new(0.0);
+            let mut j_value = E::new(0.0);
             if k0 + k < depth {
                 if i_first + row < tokens {
-                    i_value = unfolded_at::<F>(
+                    i_value = unfolded_at::<F, E>(
                         x,
                         positions,
                         x_first,
@@ -298,7 +309,7 @@ pub(crate) fn unfolded_gram<F: Float>(
                     );
                 }
                 if j_first + row < tokens {
-                    j_value = unfolded_at::<F>(
+                    j_value = unfolded_at::<F, E>(
                         x,
                         positions,
                         x_first,
@@ -313,7 +324,7 @@ pub(crate) fn unfolded_gram<F: Float>(
             j_stage[k * PITCH + row] = j_value;
         }
         sync_cube();
-        tile::accumulate(&i_stage, &j_stage, &mut sums);
+        tile::accumulate::<E>(&i_stage, &j_stage, &mut sums);
         k0 += comptime!(DEPTH);
     }
     sums
@@ -324,7 +335,7 @@ pub(crate) fn unfolded_gram<F: Float>(
 /// Every unit of the cube must call it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_product<F: Float>(
+pub(crate) fn unfolded_product<F: Float, E: Float>(
     x: &[F],
     g: &[F],
     positions: &[u32],
@@ -336,10 +347,10 @@ pub(crate) fn unfolded_product<F: Float>(
     places: usize,
     x_columns: usize,
     g_columns: usize,
-) -> Array<f32> {
-    let mut x_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut g_stage = Shared::<[f32]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums();
+) -> Array<E> {
+    let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut g_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
     let rows = places * x_columns;
     let mut t0 = 0usize;
     while t0 < tokens {
@@ -350,33 +361,33 @@ pub(crate) fn unfolded_product<F: Float>(
             // Neighbouring units read neighbouring channels.
             let (i, k) = (at % comptime!(TILE), at / comptime!(TILE));
             let t = t0 + k;
-            let mut x_value = 0.0f32;
-            let mut g_value = 0.0f32;
+            let mut x_value = E::new(0.0);
+            let mut g_value = E::new(0.0);
             if t < tokens {
                 if row + i < rows {
                     x_value =
-                        unfolded_at::<F>(x, positions, x_first, t, row + i, places, x_columns);
+                        unfolded_at::<F, E>(x, positions, x_first, t, row + i, places, x_columns);
                 }
                 if column + i < g_columns {
-                    g_value = f32::cast_from(g[(g_first + t) * g_columns + column + i]);
+                    g_value = E::cast_from(g[(g_first + t) * g_columns + column + i]);
                 }
             }
             x_stage[k * PITCH + i] = x_value;
             g_stage[k * PITCH + i] = g_value;
         }
         sync_cube();
-        tile::accumulate(&x_stage, &g_stage, &mut sums);
+        tile::accumulate::<E>(&x_stage, &g_stage, &mut sums);
         t0 += comptime!(DEPTH);
     }
     sums
 }
 
 #[cube]
-fn no_sums() -> Array<f32> {
-    let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+fn no_sums<E: Float>() -> Array<E> {
+    let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
     #[unroll]
     for s in 0..REGISTERS * REGISTERS {
-        sums[s] = 0.0f32;
+        sums[s] = E::new(0.0);
     }
     sums
 }

@@ -9,12 +9,14 @@
 
 mod error;
 mod factor;
+mod factor_f64;
 mod group;
 mod policy;
 mod quantile;
 
 pub use error::ClippingError;
 pub use factor::{automatic_factor, centred_indicator, flat_factor};
+pub use factor_f64::{automatic_factor_f64, centred_indicator_f64, flat_factor_f64};
 pub use group::{GroupClipping, MAX_GROUPS, split_clip};
 pub use policy::{Clipping, MAX_CLIP, MIN_CLIP};
 pub use quantile::{AdaptiveQuantile, MAX_COUNTED, QuantileError};

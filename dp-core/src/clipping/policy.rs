@@ -1,6 +1,7 @@
 //! Which factor, with which clipping norm.
 
-use super::{ClippingError, automatic_factor, flat_factor};
+use super::ClippingError;
+use crate::real::Real;
 
 /// The smallest clipping norm a policy may have: 2^-20.
 ///
@@ -38,13 +39,10 @@ impl Clipping {
         }
     }
 
-    /// The factor of an example with this squared norm; 0 where the norm is unusable or the policy
+    /// The factor of an example with this squared norm, f32 or f64; 0 where the norm is unusable or the policy
     /// is not [valid](Self::validate).
-    pub fn factor(self, norm_sq: f32) -> f32 {
-        match self {
-            Self::Flat { clip } => flat_factor(norm_sq, clip),
-            Self::Automatic { clip, gamma } => automatic_factor(norm_sq, clip, gamma),
-        }
+    pub fn factor<R: Real>(self, norm_sq: R) -> R {
+        norm_sq.clip_factor(self)
     }
 
     /// Checks the policy's numbers. Call it once, before the first step.

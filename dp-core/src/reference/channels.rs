@@ -2,13 +2,16 @@
 
 use super::tensor::add_into;
 use super::weighted_sum::over_live;
-use super::{Operand, ReferenceError, Tensor3};
+use super::{Operand, Real, ReferenceError, Tensor3};
 
 /// Adds `sum_c (sum_s g_cs)^2` of each example into `norms_sq` `[B]`; `g` is `[B, C, S]`.
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn channel_bias_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), ReferenceError> {
+pub fn channel_bias_norm_sq<R: Real>(
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
+) -> Result<(), ReferenceError> {
     norms(g, norms_sq, |b, c, s| g.at(b, c, s))
 }
 
@@ -16,10 +19,10 @@ pub fn channel_bias_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), 
 ///
 /// # Errors
 /// [`ReferenceError::Axis`] and [`ReferenceError::Length`] when the shapes disagree.
-pub fn channel_scale_norm_sq(
-    xhat: Tensor3<'_>,
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+pub fn channel_scale_norm_sq<R: Real>(
+    xhat: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
 ) -> Result<(), ReferenceError> {
     xhat.check_same(&g, 3, Operand::Gradients)?;
     norms(g, norms_sq, |b, c, s| g.at(b, c, s) * xhat.at(b, c, s))
@@ -29,10 +32,10 @@ pub fn channel_scale_norm_sq(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn weighted_sum_channel_bias(
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_channel_bias<R: Real>(
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     sums(g, factors, out, |b, c, s| g.at(b, c, s))
 }
@@ -41,19 +44,19 @@ pub fn weighted_sum_channel_bias(
 ///
 /// # Errors
 /// [`ReferenceError::Axis`] and [`ReferenceError::Length`] when the shapes disagree.
-pub fn weighted_sum_channel_scale(
-    xhat: Tensor3<'_>,
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_channel_scale<R: Real>(
+    xhat: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     xhat.check_same(&g, 3, Operand::Gradients)?;
     sums(g, factors, out, |b, c, s| g.at(b, c, s) * xhat.at(b, c, s))
 }
 
-fn norms(
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+fn norms<R: Real>(
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
     element: impl Fn(usize, usize, usize) -> f64,
 ) -> Result<(), ReferenceError> {
     let [batch, channels, positions] = g.shape();
@@ -66,10 +69,10 @@ fn norms(
     Ok(())
 }
 
-fn sums(
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+fn sums<R: Real>(
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
     element: impl Fn(usize, usize, usize) -> f64,
 ) -> Result<(), ReferenceError> {
     let [batch, channels, positions] = g.shape();

@@ -1,6 +1,6 @@
 //! From norms to factors, dead rows, and noise.
 
-use super::{Operand, ReferenceError};
+use super::{Operand, Real, ReferenceError};
 use crate::clipping::Clipping;
 use crate::noise::{Generator, Key, check_request, fill_gaussian};
 
@@ -10,10 +10,10 @@ use crate::noise::{Generator, Key, check_request, fill_gaussian};
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn clip_factors(
-    norms_sq: &[f32],
+pub fn clip_factors<R: Real>(
+    norms_sq: &[R],
     mask: &[f32],
-    factors: &mut [f32],
+    factors: &mut [R],
     clipping: Clipping,
 ) -> Result<(), ReferenceError> {
     ReferenceError::check_length(Operand::Mask, mask.len(), norms_sq.len())?;
@@ -22,7 +22,7 @@ pub fn clip_factors(
         *factor = if *mask == 1.0 {
             clipping.factor(*norm_sq)
         } else {
-            0.0
+            R::round(0.0)
         };
     }
     Ok(())
@@ -32,26 +32,26 @@ pub fn clip_factors(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when `x` does not divide into as many rows as there are factors.
-pub fn zero_dead_rows(x: &mut [f32], factors: &[f32]) -> Result<(), ReferenceError> {
+pub fn zero_dead_rows<R: Real>(x: &mut [R], factors: &[R]) -> Result<(), ReferenceError> {
     let row = x.len().checked_div(factors.len()).unwrap_or(0);
     ReferenceError::check_length(Operand::Data, x.len(), row * factors.len())?;
     if row == 0 {
         return Ok(());
     }
     for (row, factor) in x.chunks_exact_mut(row).zip(factors) {
-        if *factor == 0.0 {
-            row.fill(0.0);
+        if factor.widen() == 0.0 {
+            row.fill(R::round(0.0));
         }
     }
     Ok(())
 }
 
-/// Adds the Gaussian noise of [`fill_gaussian`] to `target`.
+/// Adds the Gaussian noise of [`fill_gaussian`] to `target`: in f32, to which an f64 target is rounded first.
 ///
 /// # Errors
 /// [`ReferenceError::Noise`] as [`fill_gaussian`]; `target` is then as it was.
-pub fn add_gaussian_noise(
-    target: &mut [f32],
+pub fn add_gaussian_noise<R: Real>(
+    target: &mut [R],
     first_element: u64,
     std: f32,
     key: &Key,
@@ -68,7 +68,7 @@ pub fn add_gaussian_noise(
         let noise = &mut noise[..chunk.len()];
         fill_gaussian(noise, first, std, key, generator, step, tensor)?;
         for (target, noise) in chunk.iter_mut().zip(noise.iter()) {
-            *target += noise;
+            *target = R::from(target.widen() as f32 + noise);
         }
         first += chunk.len() as u64;
     }

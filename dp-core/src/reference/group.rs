@@ -1,7 +1,7 @@
 //! Clip factors by groups, and the counts that adaptive clipping learns from.
 
-use super::{Operand, ReferenceError};
-use crate::clipping::{GroupClipping, centred_indicator};
+use super::{Operand, Real, ReferenceError};
+use crate::clipping::GroupClipping;
 
 /// Writes each example's clip factors, one for each group: `factors [G, P]` from `norms_sq [G, P]`, columns `..B` of it.
 ///
@@ -10,10 +10,10 @@ use crate::clipping::{GroupClipping, centred_indicator};
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn group_clip_factors(
-    norms_sq: &[f32],
+pub fn group_clip_factors<R: Real>(
+    norms_sq: &[R],
     mask: &[f32],
-    factors: &mut [f32],
+    factors: &mut [R],
     clipping: GroupClipping<'_>,
 ) -> Result<(), ReferenceError> {
     let groups = clipping.clips().len();
@@ -21,9 +21,9 @@ pub fn group_clip_factors(
     ReferenceError::check_length(Operand::Factors, factors.len(), norms_sq.len())?;
     for (b, mask) in mask.iter().enumerate() {
         let factor = |group: usize| clipping.group(group).factor(norms_sq[group * pitch + b]);
-        let live = *mask == 1.0 && (0..groups).all(|group| factor(group) > 0.0);
+        let live = *mask == 1.0 && (0..groups).all(|group| factor(group).widen() > 0.0);
         for group in 0..groups {
-            factors[group * pitch + b] = if live { factor(group) } else { 0.0 };
+            factors[group * pitch + b] = if live { factor(group) } else { R::round(0.0) };
         }
     }
     Ok(())
@@ -36,10 +36,10 @@ pub fn group_clip_factors(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn add_quantile_counts(
-    norms_sq: &[f32],
+pub fn add_quantile_counts<R: Real>(
+    norms_sq: &[R],
     mask: &[f32],
-    factors: &[f32],
+    factors: &[R],
     clips: &[f32],
     counts: &mut [f32],
 ) -> Result<(), ReferenceError> {
@@ -51,9 +51,9 @@ pub fn add_quantile_counts(
         if *mask != 1.0 {
             continue;
         }
-        let live = factors[b] > 0.0;
+        let live = factors[b].widen() > 0.0;
         for (group, clip) in clips.iter().enumerate() {
-            counts[group] += centred_indicator(norms_sq[group * pitch + b], *clip, live);
+            counts[group] += norms_sq[group * pitch + b].centred_indicator(*clip, live);
         }
         if !live {
             counts[groups] += 0.5;
@@ -63,7 +63,7 @@ pub fn add_quantile_counts(
 }
 
 /// Columns of `norms_sq`, at least as many as there are examples.
-fn pitch(norms_sq: &[f32], mask: &[f32], groups: usize) -> Result<usize, ReferenceError> {
+fn pitch<R: Real>(norms_sq: &[R], mask: &[f32], groups: usize) -> Result<usize, ReferenceError> {
     let pitch = norms_sq.len().checked_div(groups).unwrap_or(0);
     ReferenceError::check_length(Operand::Norms, norms_sq.len(), pitch * groups)?;
     if mask.len() > pitch {

@@ -1,7 +1,7 @@
 //! Plain-Rust twins of the kernels: the oracle that every backend is tested against.
 //!
-//! Same names as the kernels, same meaning, f32 in and out, sums in f64, no allocation. Written
-//! to be read, not to be fast. Shapes: `B` examples, `T` positions (tokens), `d` inputs, `p`
+//! Same names as the kernels, same meaning, f32 in and out (or f64, see [`Real`]), sums in f64, no allocation.
+//! Written to be read, not to be fast. Shapes: `B` examples, `T` positions (tokens), `d` inputs, `p`
 //! outputs; `a` is a layer's input `[B, T, d]` and `g` the gradient of the sum of the per-example
 //! losses by its output `[B, T, p]`, row-major.
 
@@ -19,6 +19,7 @@ mod tied;
 mod update;
 mod weighted_sum;
 
+pub use crate::real::Real;
 pub use channels::{
     channel_bias_norm_sq, channel_scale_norm_sq, weighted_sum_channel_bias,
     weighted_sum_channel_scale,

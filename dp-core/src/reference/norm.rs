@@ -1,7 +1,7 @@
 //! Squared per-example gradient norms, added into one buffer for all layers.
 
 use super::tensor::{add_into, dot};
-use super::{Operand, ReferenceError, Tensor3};
+use super::{Operand, Real, ReferenceError, Tensor3};
 
 /// How the norm of a Linear layer's weight gradient is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,10 +25,10 @@ pub enum LinearNorm {
 ///
 /// # References
 /// Goodfellow 1510.01799 (`T = 1`); Li et al. 2110.05679 (sequences).
-pub fn linear_norm_sq(
-    a: Tensor3<'_>,
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+pub fn linear_norm_sq<R: Real>(
+    a: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
     how: LinearNorm,
 ) -> Result<(), ReferenceError> {
     a.check_same(&g, 2, Operand::Gradients)?;
@@ -64,7 +64,7 @@ pub fn linear_norm_sq(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn bias_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), ReferenceError> {
+pub fn bias_norm_sq<R: Real>(g: Tensor3<'_, R>, norms_sq: &mut [R]) -> Result<(), ReferenceError> {
     column_sums_norm_sq(g, norms_sq, |b, t, j| g.at(b, t, j))
 }
 
@@ -73,10 +73,10 @@ pub fn bias_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), Referenc
 ///
 /// # Errors
 /// [`ReferenceError::Axis`] and [`ReferenceError::Length`] when the shapes disagree.
-pub fn scale_norm_sq(
-    xhat: Tensor3<'_>,
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+pub fn scale_norm_sq<R: Real>(
+    xhat: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
 ) -> Result<(), ReferenceError> {
     xhat.check_same(&g, 3, Operand::Gradients)?;
     column_sums_norm_sq(g, norms_sq, |b, t, j| g.at(b, t, j) * xhat.at(b, t, j))
@@ -88,10 +88,10 @@ pub fn scale_norm_sq(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn embedding_norm_sq(
+pub fn embedding_norm_sq<R: Real>(
     ids: &[u32],
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, _] = g.shape();
     ReferenceError::check_length(Operand::Ids, ids.len(), batch * tokens)?;
@@ -117,7 +117,10 @@ pub fn embedding_norm_sq(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn position_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), ReferenceError> {
+pub fn position_norm_sq<R: Real>(
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
+) -> Result<(), ReferenceError> {
     let [batch, tokens, _] = g.shape();
     ReferenceError::check_length(Operand::Norms, norms_sq.len(), batch)?;
     for (b, norm_sq) in norms_sq.iter_mut().enumerate() {
@@ -130,9 +133,9 @@ pub fn position_norm_sq(g: Tensor3<'_>, norms_sq: &mut [f32]) -> Result<(), Refe
 }
 
 /// Adds `sum_j (sum_t element(b, t, j))^2`.
-fn column_sums_norm_sq(
-    g: Tensor3<'_>,
-    norms_sq: &mut [f32],
+fn column_sums_norm_sq<R: Real>(
+    g: Tensor3<'_, R>,
+    norms_sq: &mut [R],
     element: impl Fn(usize, usize, usize) -> f64,
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, columns] = g.shape();

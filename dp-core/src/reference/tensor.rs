@@ -1,20 +1,20 @@
 //! A view of a row-major tensor with three axes.
 
-use super::{Operand, ReferenceError};
+use super::{Operand, Real, ReferenceError};
 
-/// A borrowed row-major tensor `[batch, rows, columns]`.
+/// A borrowed row-major tensor `[batch, rows, columns]` of f32 or f64.
 #[derive(Clone, Copy, Debug)]
-pub struct Tensor3<'a> {
-    data: &'a [f32],
+pub struct Tensor3<'a, R = f32> {
+    data: &'a [R],
     shape: [usize; 3],
 }
 
-impl<'a> Tensor3<'a> {
+impl<'a, R: Real> Tensor3<'a, R> {
     /// A view of `data` with the given shape.
     ///
     /// # Errors
     /// [`ReferenceError::TooLarge`] and [`ReferenceError::Length`] when they don't fit.
-    pub fn new(data: &'a [f32], shape: [usize; 3]) -> Result<Self, ReferenceError> {
+    pub fn new(data: &'a [R], shape: [usize; 3]) -> Result<Self, ReferenceError> {
         let elements = shape[0]
             .checked_mul(shape[1])
             .and_then(|n| n.checked_mul(shape[2]))
@@ -29,12 +29,12 @@ impl<'a> Tensor3<'a> {
     }
 
     /// The elements, row-major.
-    pub const fn data(&self) -> &'a [f32] {
+    pub const fn data(&self) -> &'a [R] {
         self.data
     }
 
     /// The vector at `[batch, row, ..]`.
-    pub(super) fn row(&self, batch: usize, row: usize) -> &'a [f32] {
+    pub(super) fn row(&self, batch: usize, row: usize) -> &'a [R] {
         let [_, rows, columns] = self.shape;
         let start = (batch * rows + row) * columns;
         &self.data[start..start + columns]
@@ -43,7 +43,7 @@ impl<'a> Tensor3<'a> {
     /// The element at `[batch, row, column]`, in f64.
     pub(super) fn at(&self, batch: usize, row: usize, column: usize) -> f64 {
         let [_, rows, columns] = self.shape;
-        f64::from(self.data[(batch * rows + row) * columns + column])
+        self.data[(batch * rows + row) * columns + column].widen()
     }
 
     /// Checks that the first axes agree with `other`'s, as many as `axes`.
@@ -60,13 +60,10 @@ impl<'a> Tensor3<'a> {
     }
 }
 
-pub(super) fn dot(x: &[f32], y: &[f32]) -> f64 {
-    x.iter()
-        .zip(y)
-        .map(|(x, y)| f64::from(*x) * f64::from(*y))
-        .sum()
+pub(super) fn dot<R: Real>(x: &[R], y: &[R]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| x.widen() * y.widen()).sum()
 }
 
-pub(super) fn add_into(target: &mut f32, value: f64) {
-    *target = (f64::from(*target) + value) as f32;
+pub(super) fn add_into<R: Real>(target: &mut R, value: f64) {
+    *target = R::round(target.widen() + value);
 }

@@ -1,7 +1,7 @@
 //! An embedding whose table is the head's weight too.
 
 use super::tensor::add_into;
-use super::{Operand, ReferenceError, Tensor3, weighted_sum_embedding, weighted_sum_linear};
+use super::{Operand, Real, ReferenceError, Tensor3, weighted_sum_embedding, weighted_sum_linear};
 
 /// Adds the squared norm of each example's gradient of a tied table `[V, p]` into `norms_sq` `[B]`:
 /// `|E|^2 + |H|^2 + 2 sum_{t,t'} delta_{t'}[id_t] <g_t, h_t'>`.
@@ -14,12 +14,12 @@ use super::{Operand, ReferenceError, Tensor3, weighted_sum_embedding, weighted_s
 ///
 /// # Precision
 /// The gradient is formed element by element, in f64: nothing cancels between squares.
-pub fn tied_norm_sq(
+pub fn tied_norm_sq<R: Real>(
     ids: &[u32],
-    g: Tensor3<'_>,
-    h: Tensor3<'_>,
-    delta: Tensor3<'_>,
-    norms_sq: &mut [f32],
+    g: Tensor3<'_, R>,
+    h: Tensor3<'_, R>,
+    delta: Tensor3<'_, R>,
+    norms_sq: &mut [R],
 ) -> Result<(), ReferenceError> {
     check(ids, g, h, delta)?;
     let [batch, tokens, columns] = g.shape();
@@ -52,13 +52,13 @@ pub fn tied_norm_sq(
 ///
 /// # Errors
 /// As [`tied_norm_sq`]; `out` is then as it was.
-pub fn weighted_sum_tied(
+pub fn weighted_sum_tied<R: Real>(
     ids: &[u32],
-    g: Tensor3<'_>,
-    h: Tensor3<'_>,
-    delta: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+    g: Tensor3<'_, R>,
+    h: Tensor3<'_, R>,
+    delta: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     check(ids, g, h, delta)?;
     let vocabulary = delta.shape()[2];
@@ -67,11 +67,11 @@ pub fn weighted_sum_tied(
     weighted_sum_linear(delta, h, factors, out)
 }
 
-fn check(
+fn check<R: Real>(
     ids: &[u32],
-    g: Tensor3<'_>,
-    h: Tensor3<'_>,
-    delta: Tensor3<'_>,
+    g: Tensor3<'_, R>,
+    h: Tensor3<'_, R>,
+    delta: Tensor3<'_, R>,
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, _] = g.shape();
     let vocabulary = delta.shape()[2];

@@ -3,7 +3,7 @@
 //! An example whose factor is 0 is left out, not multiplied: its rows may hold NaN.
 
 use super::tensor::add_into;
-use super::{Operand, ReferenceError, Tensor3};
+use super::{Operand, Real, ReferenceError, Tensor3};
 
 /// Adds `sum_b c_b sum_t a_t g_t^T` into `out` `[d, p]`.
 ///
@@ -11,11 +11,11 @@ use super::{Operand, ReferenceError, Tensor3};
 ///
 /// # Errors
 /// [`ReferenceError::Axis`] and [`ReferenceError::Length`] when the shapes disagree.
-pub fn weighted_sum_linear(
-    a: Tensor3<'_>,
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_linear<R: Real>(
+    a: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     a.check_same(&g, 2, Operand::Gradients)?;
     let [batch, tokens, inputs] = a.shape();
@@ -38,10 +38,10 @@ pub fn weighted_sum_linear(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn weighted_sum_bias(
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_bias<R: Real>(
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     column_sums(g, factors, out, |b, t, j| g.at(b, t, j))
 }
@@ -51,11 +51,11 @@ pub fn weighted_sum_bias(
 ///
 /// # Errors
 /// [`ReferenceError::Axis`] and [`ReferenceError::Length`] when the shapes disagree.
-pub fn weighted_sum_scale(
-    xhat: Tensor3<'_>,
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_scale<R: Real>(
+    xhat: Tensor3<'_, R>,
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     xhat.check_same(&g, 3, Operand::Gradients)?;
     column_sums(g, factors, out, |b, t, j| g.at(b, t, j) * xhat.at(b, t, j))
@@ -66,11 +66,11 @@ pub fn weighted_sum_scale(
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree, [`ReferenceError::Token`] for an id that
 /// is not below `V`. `out` is then as it was.
-pub fn weighted_sum_embedding(
+pub fn weighted_sum_embedding<R: Real>(
     ids: &[u32],
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, columns] = g.shape();
     ReferenceError::check_length(Operand::Ids, ids.len(), batch * tokens)?;
@@ -107,10 +107,10 @@ pub fn weighted_sum_embedding(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn weighted_sum_position(
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+pub fn weighted_sum_position<R: Real>(
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, columns] = g.shape();
     ReferenceError::check_length(Operand::Factors, factors.len(), batch)?;
@@ -125,10 +125,10 @@ pub fn weighted_sum_position(
 }
 
 /// `sum_j c_b sum_t element(b, t, j)` into `out[j]`.
-fn column_sums(
-    g: Tensor3<'_>,
-    factors: &[f32],
-    out: &mut [f32],
+fn column_sums<R: Real>(
+    g: Tensor3<'_, R>,
+    factors: &[R],
+    out: &mut [R],
     element: impl Fn(usize, usize, usize) -> f64,
 ) -> Result<(), ReferenceError> {
     let [batch, tokens, columns] = g.shape();
@@ -142,11 +142,11 @@ fn column_sums(
 }
 
 /// `sum_b c_b value(b)` over the examples whose factor is not 0.
-pub(super) fn over_live(factors: &[f32], value: impl Fn(usize) -> f64) -> f64 {
+pub(super) fn over_live<R: Real>(factors: &[R], value: impl Fn(usize) -> f64) -> f64 {
     factors
         .iter()
         .enumerate()
-        .filter(|(_, factor)| **factor != 0.0)
-        .map(|(b, factor)| f64::from(*factor) * value(b))
+        .filter(|(_, factor)| factor.widen() != 0.0)
+        .map(|(b, factor)| factor.widen() * value(b))
         .sum()
 }

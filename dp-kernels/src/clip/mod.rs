@@ -9,13 +9,15 @@ pub use quantile::QuantileCounts;
 use crate::check::Arg;
 use crate::live::is_live;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
-use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
+use dp_core::clipping::{
+    Clipping, automatic_factor, automatic_factor_f64, flat_factor, flat_factor_f64,
+};
 
 /// Writes each example's clip factor: `factors[b]` from `norms_sq[b]`, exactly 0 where `mask[b]` is not 1.
 ///
-/// `norms_sq [B]`, `mask [B]` (1 for a real example, 0 for padding), `factors [B]`: f32.
+/// `norms_sq [B]` and `factors [B]` (both f32, or both f64), `mask [B]` f32 (1 for a real example, 0 for padding).
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree, or `clipping` is not valid; nothing
@@ -29,23 +31,23 @@ use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
 /// # Precision
 /// The very functions of [`dp_core::clipping`], compiled for the device.
 pub fn clip_factors(
-    client: &Client,
+    launch: &Launch<'_>,
     norms_sq: &TensorHandle,
     mask: &TensorHandle,
     factors: &TensorHandle,
     clipping: Clipping,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "clip_factors";
     clipping
         .validate()
         .map_err(|source| KernelError::Clipping { op, source })?;
-    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?.is_f32()?;
+    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?.is_sum(client)?;
     let [b] = norms_sq.dims()?;
     let mask = Arg::new(op, "mask", mask)?.has_shape(&[b])?.is_f32()?;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .same_type(&norms_sq)?;
     if b == 0 {
         return Ok(());
     }
@@ -65,45 +67,66 @@ pub fn clip_factors(
         clip,
         gamma,
         automatic,
+        norms_sq.dtype(),
     );
     Ok(())
 }
 
 /// `factors[b] = mask[b] == 1 ? factor(norms_sq[b]) : 0`.
 #[cube(launch)]
-pub(crate) fn factors_of_norms(
-    norms_sq: &[f32],
+pub(crate) fn factors_of_norms<E: Float>(
+    norms_sq: &[E],
     mask: &[f32],
-    factors: &mut [f32],
+    factors: &mut [E],
     examples: u32,
     clip: f32,
     gamma: f32,
     #[comptime] automatic: bool,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let b = row_of(1u32);
     if b < examples as usize {
+        let factor = factor_of::<E>(norms_sq[b], clip, gamma, automatic);
+        factors[b] = select(mask[b] == 1.0f32, factor, E::new(0.0));
+    }
+}
+
+/// The clip factor of a squared norm, by the function for its type.
+#[cube]
+fn factor_of<E: Float>(norm_sq: E, clip: f32, gamma: f32, #[comptime] automatic: bool) -> E {
+    let bytes = E::size().comptime();
+    if comptime!(bytes == 8) {
+        let (norm_sq, clip) = (f64::cast_from(norm_sq), f64::cast_from(clip));
         let factor = if comptime!(automatic) {
-            automatic_factor(norms_sq[b], clip, gamma)
+            automatic_factor_f64(norm_sq, clip, f64::cast_from(gamma))
         } else {
-            flat_factor(norms_sq[b], clip)
+            flat_factor_f64(norm_sq, clip)
         };
-        factors[b] = select(mask[b] == 1.0f32, factor, 0.0f32);
+        E::cast_from(factor)
+    } else {
+        let norm_sq = f32::cast_from(norm_sq);
+        let factor = if comptime!(automatic) {
+            automatic_factor(norm_sq, clip, gamma)
+        } else {
+            flat_factor(norm_sq, clip)
+        };
+        E::cast_from(factor)
     }
 }
 
 /// Overwrites the rows of dead examples with zeros, in place: those whose factor is 0 (or not a
 /// positive finite number), so that `0 * NaN` never reaches the sum. No other row is touched.
 ///
-/// `x [B, ..]` (f32, f16 or bf16, one axis or more), `factors [B]` f32.
+/// `x [B, ..]` (f32, f16, bf16 or f64, one axis or more), `factors [B]` f32, f64 where `x` is.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 pub fn zero_dead_rows(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     factors: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "zero_dead_rows";
     let x_shape = x.shape().to_vec();
     let x = Arg::new(op, "x", x)?.is_float(client)?;
@@ -117,12 +140,12 @@ pub fn zero_dead_rows(
     };
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .sums_of(&x)?;
     let row: usize = rest.iter().product();
     if b * row == 0 {
         return Ok(());
     }
-    let vector = x.vector(row, tuning.lanes());
+    let vector = x.vector(row, tuning.lanes_of(x.accumulator()));
     let columns = row / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b, width);
@@ -137,23 +160,25 @@ pub fn zero_dead_rows(
         columns as u32,
         width,
         x.dtype(),
+        factors.dtype(),
     );
     Ok(())
 }
 
 /// `x[b] = 0` where `factors[b]` is dead.
 #[cube(launch)]
-pub(crate) fn zero_rows<F: Float, N: Size>(
+pub(crate) fn zero_rows<F: Float, E: Float, N: Size>(
     x: &mut [Vector<F, N>],
-    factors: &[f32],
+    factors: &[E],
     rows: u32,
     columns: u32,
     #[comptime] width: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     if row < rows as usize {
-        if !is_live(factors[row]) {
+        if !is_live::<E>(factors[row]) {
             let start = row * columns as usize;
             let mut column = crate::reduce::lane_of(width);
             while column < columns as usize {

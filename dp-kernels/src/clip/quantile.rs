@@ -1,12 +1,19 @@
 //! The counts that adaptive clipping learns from: made on the device, and gone from there only with noise.
 
-use super::group::{matrix, upload};
-use crate::check::{Arg, scratch};
+use super::group::{launch_clips, matrix};
+use crate::check::{Arg, check_elements};
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::reduce::{lane_of, row_of, sum_units};
-use crate::{KernelError, Tuning, add_gaussian_noise};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
-use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator};
+use crate::{KernelError, Launch, add_gaussian_noise};
+use cubecl::{
+    ir::{ElemType, FloatKind},
+    prelude::*,
+    std::tensor::TensorHandle,
+};
+use dp_core::clipping::{
+    AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator, centred_indicator_f64,
+};
 use dp_core::noise::{Generator, Key};
 
 /// How many examples of one logical batch lie within their clipping norms, centred, for each group, and how many were
@@ -29,15 +36,37 @@ impl QuantileCounts {
     ///
     /// # Errors
     /// A [`KernelError`] when the policy has more groups than a buffer can hold.
-    pub fn new(
-        client: &Client,
+    pub fn new(launch: &Launch<'_>, policy: AdaptiveQuantile) -> Result<Self, KernelError> {
+        let shape = [policy.groups() + 1];
+        let elements = check_elements("quantile_counts", "counts", &shape)?;
+        let handle = launch.client.empty(elements * size_of::<f32>());
+        let dtype = ElemType::Float(FloatKind::F32);
+        Self::in_buffer(
+            launch,
+            policy,
+            TensorHandle::new_contiguous(shape, handle, dtype),
+        )
+    }
+
+    /// Zero counts of a new logical batch in a buffer of the caller's, `counts [G + 1]` f32, which is overwritten: with the
+    /// buffer that [`release`](Self::release) gave away no step allocates one. Whoever keeps a copy of the handle can read the
+    /// counts without noise: that is not private.
+    ///
+    /// # Errors
+    /// A [`KernelError`] when shape, type or layout is another; nothing is launched then.
+    pub fn in_buffer(
+        launch: &Launch<'_>,
         policy: AdaptiveQuantile,
-        tuning: &Tuning,
+        counts: TensorHandle,
     ) -> Result<Self, KernelError> {
-        let counts = scratch(client, "quantile_counts", &[policy.groups() + 1])?;
-        let (count, dim) = tuning.grid(policy.groups() + 1, 1);
-        let buffer = Arg::new("quantile_counts", "counts", &counts)?.buffer(1);
-        zero_counts::launch(client, count, dim, buffer, policy.groups() as u32 + 1);
+        let Launch { client, tuning, .. } = *launch;
+        let len = policy.groups() + 1;
+        let buffer = Arg::new("quantile_counts", "counts", &counts)?
+            .has_shape(&[len])?
+            .is_f32()?
+            .buffer(1);
+        let (count, dim) = tuning.grid(len, 1);
+        zero_counts::launch(client, count, dim, buffer, len as u32);
         Ok(Self {
             counts,
             policy,
@@ -55,13 +84,13 @@ impl QuantileCounts {
     /// shapes, types or layouts don't agree. Nothing is launched then.
     pub fn add(
         &mut self,
-        client: &Client,
+        launch: &Launch<'_>,
         norms_sq: &TensorHandle,
         mask: &TensorHandle,
         factors: &TensorHandle,
         clips: &[f32],
-        tuning: &Tuning,
     ) -> Result<(), KernelError> {
+        let Launch { client, tuning, .. } = *launch;
         let op = "quantile_counts";
         let groups = self.policy.groups();
         if clips.len() != groups {
@@ -74,19 +103,22 @@ impl QuantileCounts {
         }
         let mask = Arg::new(op, "mask", mask)?.is_f32()?;
         let [b] = mask.dims()?;
-        let (norms_sq, pitch) = matrix(op, "norms_sq", norms_sq, groups, b)?;
+        let (norms_sq, pitch) = matrix(client, op, "norms_sq", norms_sq, groups, b)?;
         let factors = Arg::new(op, "factors", factors)?
             .has_shape(&[groups, pitch])?
-            .is_f32()?;
+            .same_type(&norms_sq)?;
         let examples = self.counted + b as u64;
         if examples > MAX_COUNTED {
             let source = QuantileError::Counted { examples };
             return Err(KernelError::Quantile { op, source });
         }
-        self.counted = examples;
         if b == 0 {
             return Ok(());
         }
+        let [uploaded] = launch.scratch(op, [Room::f32(&[groups])])?;
+        let uploaded = Arg::new(op, "workspace", &uploaded)?;
+        self.counted = examples;
+        launch_clips(launch, clips, &uploaded);
         let width = tuning.width(b.div_ceil(4));
         let (count, dim) = tuning.grid(groups + 1, width);
         count_within::launch(
@@ -96,13 +128,14 @@ impl QuantileCounts {
             norms_sq.buffer(1),
             mask.buffer(1),
             factors.buffer(1),
-            upload(client, clips),
+            uploaded.buffer(1),
             Arg::new(op, "counts", &self.counts)?.buffer(1),
             groups as u32,
             b as u32,
             pitch as u32,
             width,
             dim.num_elems(),
+            norms_sq.dtype(),
         );
         Ok(())
     }
@@ -120,15 +153,14 @@ impl QuantileCounts {
     /// [`AdaptiveQuantile::event`], under the conditions of [`add_gaussian_noise`].
     pub fn release(
         self,
-        client: &Client,
+        launch: &Launch<'_>,
         key: &Key,
         generator: Generator,
         step: u64,
         tensor: u32,
-        tuning: &Tuning,
     ) -> Result<TensorHandle, KernelError> {
         add_gaussian_noise(
-            client,
+            launch,
             &self.counts,
             0,
             self.policy.count_std(),
@@ -136,7 +168,6 @@ impl QuantileCounts {
             generator,
             step,
             tensor,
-            tuning,
         )?;
         Ok(self.counts)
     }
@@ -162,10 +193,10 @@ pub(crate) fn zero_counts(counts: &mut [f32], len: u32) {
 /// Row `g` counts group `g`, row `groups` the refused. Sums of halves are exact, so their order does not matter.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn count_within(
-    norms_sq: &[f32],
+pub(crate) fn count_within<E: Float>(
+    norms_sq: &[E],
     mask: &[f32],
-    factors: &[f32],
+    factors: &[E],
     clips: &[f32],
     counts: &mut [f32],
     groups: u32,
@@ -173,6 +204,7 @@ pub(crate) fn count_within(
     pitch: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
@@ -181,18 +213,29 @@ pub(crate) fn count_within(
         let mut b = lane;
         while b < examples as usize {
             let there = mask[b] == 1.0f32;
-            let live = there && is_live(factors[b]);
+            let live = there && is_live::<E>(factors[b]);
             if row < groups as usize {
                 let norm_sq = norms_sq[row * pitch as usize + b];
-                sum += centred_indicator(norm_sq, clips[row], live);
+                sum += indicator_of::<E>(norm_sq, clips[row], live);
             } else {
                 sum += select(there && !live, 0.5f32, 0.0f32);
             }
             b += comptime!(width as usize);
         }
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<f32>(sum, width, units);
     if row <= groups as usize && lane == 0 {
         counts[row] += total;
+    }
+}
+
+/// What an example adds to its group's count, by the function for its norm's type.
+#[cube]
+fn indicator_of<E: Float>(norm_sq: E, clip: f32, live: bool) -> f32 {
+    let bytes = E::size().comptime();
+    if comptime!(bytes == 8) {
+        centred_indicator_f64(f64::cast_from(norm_sq), f64::cast_from(clip), live)
+    } else {
+        centred_indicator(f32::cast_from(norm_sq), clip, live)
     }
 }

@@ -2,24 +2,33 @@
 
 use super::CheckError;
 use super::data::{Case, Host, Stream};
-use crate::{Backend, Tuning};
+use crate::{Backend, Launch, Tuning, Workspace};
 use cubecl::{
-    CubeElement,
+    CubeElement, MemoryPoolsReport, MemoryScope,
     client::Client,
     ir::{ElemType, FloatKind, IntKind, UIntKind},
     std::tensor::TensorHandle,
 };
+use cubecl_environment::stream::StreamId;
+use dp_core::reference::Real;
 use half::{bf16, f16};
 
 /// A device under test, and the element type of the inputs.
 pub struct Bench {
     /// The device.
     pub backend: Backend,
-    /// What A, G and xhat are stored as: f32, f16 or bf16. Sums and norms are f32 always.
+    /// What A, G and xhat are stored as: f32, f16, bf16 or f64. Norms, factors and sums are f64 where they are, else f32.
     pub input: FloatKind,
     /// Chooses the numbers of the inputs; 0 unless [`with_seed`](Self::with_seed) says otherwise.
     pub seed: u64,
+    /// Where the launchers' intermediate results are; the runtime's pool where it is missing.
+    workspace: Option<Workspace>,
+    /// The stream that inputs are uploaded on; the current one where it is missing.
+    data: Option<StreamId>,
 }
+
+/// Of f64 sums over the shapes here, relative: a few hundred units in the last place, where f32 has 5e8.
+const WIDE_BUDGET: f64 = 1e-12;
 
 pub(super) const F32: ElemType = ElemType::Float(FloatKind::F32);
 
@@ -37,6 +46,8 @@ impl Bench {
             backend,
             input,
             seed: 0,
+            workspace: None,
+            data: None,
         }
     }
 
@@ -73,16 +84,43 @@ impl Bench {
         match self.input {
             FloatKind::F16 => "f16",
             FloatKind::BF16 => "bf16",
+            FloatKind::F64 => "f64",
             _ => "f32",
         }
     }
 
+    /// Whether norms, factors and sums are f64.
+    pub(super) fn is_wide(&self) -> bool {
+        self.input == FloatKind::F64
+    }
+
+    /// The name of the type that inputs are summed in.
+    pub(super) fn sum_name(&self) -> &'static str {
+        if self.is_wide() { "f64" } else { "f32" }
+    }
+
+    /// The budget of a comparison whose numbers are summed in f32, or [`WIDE_BUDGET`] where they are summed in f64.
+    pub(super) fn budget(&self, of_f32: f64) -> f64 {
+        if self.is_wide() { WIDE_BUDGET } else { of_f32 }
+    }
+
     /// `value` as the inputs' type holds it.
-    pub(super) fn round(&self, value: f32) -> f32 {
+    pub(super) fn round(&self, value: f64) -> f64 {
+        let narrow = value as f32;
         match self.input {
-            FloatKind::F16 => f16::from_f32(value).to_f32(),
-            FloatKind::BF16 => bf16::from_f32(value).to_f32(),
-            _ => value,
+            FloatKind::F16 => f16::from_f32(narrow).to_f64(),
+            FloatKind::BF16 => bf16::from_f32(narrow).to_f64(),
+            FloatKind::F64 => value,
+            _ => f64::from(narrow),
+        }
+    }
+
+    /// `value` as the type of the sums holds it.
+    pub(super) fn round_sum(&self, value: f64) -> f64 {
+        if self.is_wide() {
+            value
+        } else {
+            f64::from(value as f32)
         }
     }
 
@@ -101,25 +139,83 @@ impl Bench {
                 *value = self.round(*value);
             }
         }
+        for factor in &mut host.factors {
+            *factor = self.round_sum(*factor);
+        }
         host
     }
 
     /// `values` on the device, as the inputs' type.
-    pub(super) fn upload_input(&self, shape: &[usize], values: &[f32]) -> TensorHandle {
-        let dtype = ElemType::Float(self.input);
-        match self.input {
+    pub(super) fn upload_input(&self, shape: &[usize], values: &[f64]) -> TensorHandle {
+        self.upload_as(self.input, shape, values)
+    }
+
+    /// `values` on the device, as the type that inputs are summed in.
+    pub(super) fn upload_sums(&self, shape: &[usize], values: &[f64]) -> TensorHandle {
+        let kind = if self.is_wide() {
+            FloatKind::F64
+        } else {
+            FloatKind::F32
+        };
+        self.upload_as(kind, shape, values)
+    }
+
+    fn upload_as(&self, kind: FloatKind, shape: &[usize], values: &[f64]) -> TensorHandle {
+        let dtype = ElemType::Float(kind);
+        let narrow = values.iter().map(|v| *v as f32);
+        match kind {
             FloatKind::F16 => {
-                let values: Vec<f16> = values.iter().map(|v| f16::from_f32(*v)).collect();
+                let values: Vec<f16> = narrow.map(f16::from_f32).collect();
                 self.place(shape, f16::as_bytes(&values), dtype)
             }
             FloatKind::BF16 => {
-                let values: Vec<bf16> = values.iter().map(|v| bf16::from_f32(*v)).collect();
+                let values: Vec<bf16> = narrow.map(bf16::from_f32).collect();
                 self.place(shape, bf16::as_bytes(&values), dtype)
             }
-            FloatKind::F32 => self.upload(shape, values),
+            FloatKind::F32 => self.upload(shape, &narrow.collect::<Vec<f32>>()),
+            FloatKind::F64 => self.place(shape, f64::as_bytes(values), dtype),
             // No launcher takes it, so that its bytes don't matter.
             _ => self.place(shape, &vec![0; values.len() * size_of::<f64>()], dtype),
         }
+    }
+
+    /// The same bench, launching in `workspace`.
+    pub(super) fn with_workspace(&self, workspace: Workspace) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            input: self.input,
+            seed: self.seed,
+            workspace: Some(workspace),
+            data: self.data,
+        }
+    }
+
+    /// The same bench, uploading on the stream `data` whatever stream launches.
+    pub(super) fn with_data_on(self, data: StreamId) -> Self {
+        Self {
+            data: Some(data),
+            ..self
+        }
+    }
+
+    /// What every launcher is handed.
+    pub(super) fn launch(&self) -> Launch<'_> {
+        let launch = self.backend.launch();
+        match &self.workspace {
+            Some(workspace) => launch.with_workspace(workspace),
+            None => launch,
+        }
+    }
+
+    /// The workspace that it launches in.
+    pub(super) fn workspace(&self) -> Option<&Workspace> {
+        self.workspace.as_ref()
+    }
+
+    /// What the current stream has of the device's memory for buffers, beside what the runtime keeps for itself.
+    pub(super) fn pools(&self) -> Vec<MemoryPoolsReport> {
+        let report = self.client().memory_report(MemoryScope::CurrentStream);
+        report.streams.into_iter().map(|s| s.pools).collect()
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -147,29 +243,54 @@ impl Bench {
     }
 
     fn place(&self, shape: &[usize], bytes: &[u8], dtype: ElemType) -> TensorHandle {
-        let handle = if bytes.is_empty() {
-            self.client().empty(4)
-        } else {
-            self.client().create_from_slice(bytes)
+        let upload = || {
+            if bytes.is_empty() {
+                self.client().empty(4)
+            } else {
+                self.client().create_from_slice(bytes)
+            }
+        };
+        let handle = match self.data {
+            Some(data) => data.executes(upload),
+            None => upload(),
         };
         TensorHandle::new_contiguous(shape.to_vec(), handle, dtype)
     }
 
     /// The values of a tensor of the inputs' type.
-    pub(super) fn download_input(&self, tensor: &TensorHandle) -> Result<Vec<f32>, CheckError> {
+    pub(super) fn download_input(&self, tensor: &TensorHandle) -> Result<Vec<f64>, CheckError> {
+        self.download_as(self.input, tensor)
+    }
+
+    /// The values of a tensor of the type that inputs are summed in.
+    pub(super) fn download_sums(&self, tensor: &TensorHandle) -> Result<Vec<f64>, CheckError> {
+        let kind = if self.is_wide() {
+            FloatKind::F64
+        } else {
+            FloatKind::F32
+        };
+        self.download_as(kind, tensor)
+    }
+
+    fn download_as(&self, kind: FloatKind, tensor: &TensorHandle) -> Result<Vec<f64>, CheckError> {
         let len: usize = tensor.shape().iter().product();
-        if len == 0 || self.input == FloatKind::F32 {
-            return self.download(tensor);
+        if len == 0 {
+            return Ok(Vec::new());
         }
         let bytes = self
             .client()
             .read_one(tensor.handle.clone())
             .map_err(|error| CheckError::Device(format!("{error:?}")))?;
-        let mut values: Vec<f32> = match self.input {
-            FloatKind::F16 => f16::from_bytes(&bytes).iter().map(|v| v.to_f32()).collect(),
-            _ => bf16::from_bytes(&bytes)
+        let mut values: Vec<f64> = match kind {
+            FloatKind::F16 => f16::from_bytes(&bytes).iter().map(|v| v.to_f64()).collect(),
+            FloatKind::BF16 => bf16::from_bytes(&bytes)
                 .iter()
-                .map(|v| v.to_f32())
+                .map(|v| v.to_f64())
+                .collect(),
+            FloatKind::F64 => f64::from_bytes(&bytes).to_vec(),
+            _ => f32::from_bytes(&bytes)
+                .iter()
+                .map(|v| f64::from(*v))
                 .collect(),
         };
         values.truncate(len);
@@ -208,8 +329,8 @@ impl Bench {
 
 /// The largest `|got - want|`, relative to the largest `|want|`; infinite where one is NaN and the other
 /// isn't, or the lengths differ.
-pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f64 {
-    let scale = want.iter().map(|w| f64::from(w.abs())).fold(0.0, f64::max);
+pub(super) fn relative_error<R: Real>(got: &[R], want: &[R]) -> f64 {
+    let scale = want.iter().map(|w| w.widen().abs()).fold(0.0, f64::max);
     if got.len() != want.len() {
         return f64::INFINITY;
     }
@@ -226,7 +347,7 @@ pub(super) fn relative_error(got: &[f32], want: &[f32]) -> f64 {
 }
 
 /// The largest relative error of each value against its own reference.
-pub(super) fn elementwise_error(got: &[f32], want: &[f32]) -> f64 {
+pub(super) fn elementwise_error<R: Real>(got: &[R], want: &[R]) -> f64 {
     if got.len() != want.len() {
         return f64::INFINITY;
     }
@@ -237,31 +358,33 @@ pub(super) fn elementwise_error(got: &[f32], want: &[f32]) -> f64 {
             if d == 0.0 {
                 0.0
             } else {
-                d / f64::from(w.abs()).max(f64::from(f32::MIN_POSITIVE))
+                d / w.widen().abs().max(f64::from(f32::MIN_POSITIVE))
             }
         })
         .fold(0.0, f64::max)
 }
 
-fn difference(got: f32, want: f32) -> f64 {
+fn difference<R: Real>(got: R, want: R) -> f64 {
+    let (got, want) = (got.widen(), want.widen());
     if got.to_bits() == want.to_bits() || (got.is_nan() && want.is_nan()) {
         return 0.0;
     }
-    let d = (f64::from(got) - f64::from(want)).abs();
+    let d = (got - want).abs();
     if d.is_nan() { f64::INFINITY } else { d }
 }
 
 /// The first place where the bits differ.
-pub(super) fn first_difference(got: &[f32], want: &[f32]) -> Option<String> {
+pub(super) fn first_difference<R: Real>(got: &[R], want: &[R]) -> Option<String> {
     if got.len() != want.len() {
         return Some(format!("{} values, not {}", got.len(), want.len()));
     }
     let place = got
         .iter()
         .zip(want)
-        .position(|(g, w)| g.to_bits() != w.to_bits())?;
+        .position(|(g, w)| g.widen().to_bits() != w.widen().to_bits())?;
     Some(format!(
         "value {place} is {:e}, not {:e}",
-        got[place], want[place]
+        got[place].widen(),
+        want[place].widen()
     ))
 }

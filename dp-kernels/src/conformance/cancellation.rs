@@ -27,13 +27,13 @@ fn compare(
     bench: &Bench,
     gradient: Gradient,
     what: &str,
-    inputs: fn(&Bench, Case, f32) -> Host,
+    inputs: fn(&Bench, Case, f64) -> Host,
 ) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in NORMS.iter().filter(|op| op.gradient == gradient) {
         for case in CASES {
-            for exponent in [0, 4, 8, 12, 16, 20] {
-                let host = inputs(bench, case, f32::powi(2.0, -exponent));
+            for &exponent in exponents(bench) {
+                let host = inputs(bench, case, f64::powi(2.0, -exponent));
                 let mut want = vec![0.0; case.b];
                 gradient.norms_sq(&host, &mut want)?;
                 let got = op.run(bench, &host, &vec![0.0; case.b])?;
@@ -43,7 +43,7 @@ fn compare(
                     .zip(&want)
                     // A narrow type may hold no hair: then there is nothing to fall short of.
                     .filter(|(_, w)| **w > 0.0)
-                    .map(|(g, w)| 1.0 - f64::from(*g) / f64::from(*w))
+                    .map(|(g, w)| 1.0 - g / w)
                     .fold(0.0, f64::max);
                 let shape = format!("{} {what} off by 2^-{exponent}", case.words());
                 rows.push(Row::measured(
@@ -59,10 +59,19 @@ fn compare(
     Ok(rows)
 }
 
+/// How far off the tokens are, in powers of two: until rounding hides all of it.
+fn exponents(bench: &Bench) -> &'static [i32] {
+    if bench.is_wide() {
+        &[0, 16, 20, 22, 24, 26, 28, 32]
+    } else {
+        &[0, 4, 8, 12, 16, 20]
+    }
+}
+
 /// How far below the true squared norm a reported one may lie, relatively.
 const SHORT_BUDGET: f64 = 0.1;
 
-fn pairs(bench: &Bench, case: Case, hair: f32) -> Host {
+fn pairs(bench: &Bench, case: Case, hair: f64) -> Host {
     let mut host = bench.host(case, 5);
     let Case { b, t, d, p, .. } = case;
     for pair in 0..b * t / 2 {
@@ -82,7 +91,7 @@ fn pairs(bench: &Bench, case: Case, hair: f32) -> Host {
 }
 
 /// `delta_t` picks the token's own row, and `h_t` is `-g_t` and a hair.
-fn take_back(bench: &Bench, case: Case, hair: f32) -> Host {
+fn take_back(bench: &Bench, case: Case, hair: f64) -> Host {
     let mut host = bench.host(case, 6);
     let Case { p, v, .. } = case;
     host.delta.fill(0.0);

@@ -19,8 +19,26 @@ const POLICIES: [Clipping; 5] = [
     },
 ];
 
-/// Relative to the host's factor: the device may contract multiply and add.
+/// Relative to the host's factor, in f32: the device may contract multiply and add.
 pub(super) const FACTOR_BUDGET: f64 = 1e-6;
+
+/// By how much a clipped norm may exceed the clipping norm, relatively: f64 keeps what its functions promise, 2^-49.
+pub(super) fn slack(bench: &Bench) -> f64 {
+    if bench.is_wide() {
+        1.0 / (1u64 << 49) as f64
+    } else {
+        CLIP_SLACK
+    }
+}
+
+/// The host's factor of a squared norm that the type of the sums holds.
+fn factor_on_host(bench: &Bench, clipping: Clipping, norm_sq: f64) -> f64 {
+    if bench.is_wide() {
+        clipping.factor(norm_sq)
+    } else {
+        f64::from(clipping.factor(norm_sq as f32))
+    }
+}
 
 /// Every factor near the host's, bounded in f64, exactly 0 for masked and unusable norms.
 pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -29,33 +47,35 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mask: Vec<f32> = (0..b).map(|i| if i % 7 == 3 { 0.0 } else { 1.0 }).collect();
     let mut rows = Vec::new();
     for clipping in POLICIES {
-        let out = bench.upload(&[b], &vec![f32::NAN; b]);
+        let out = bench.upload_sums(&[b], &vec![f64::NAN; b]);
         clip_factors(
-            bench.client(),
-            &bench.upload(&[b], &norms),
+            &bench.launch(),
+            &bench.upload_sums(&[b], &norms),
             &bench.upload(&[b], &mask),
             &out,
             clipping,
-            bench.tuning(),
         )?;
-        let got = bench.download(&out)?;
-        let want: Vec<f32> = norms
+        let got = bench.download_sums(&out)?;
+        let want: Vec<f64> = norms
             .iter()
             .zip(&mask)
-            .map(|(n, m)| if *m == 1.0 { clipping.factor(*n) } else { 0.0 })
+            .map(|(n, m)| match *m == 1.0 {
+                true => factor_on_host(bench, clipping, *n),
+                false => 0.0,
+            })
             .collect();
         let error = elementwise_error(&got, &want);
         let shape = format!("{clipping:?}");
         rows.push(Row::measured(
             "clip_factors",
-            "f32",
+            bench.sum_name(),
             &shape,
             error,
-            FACTOR_BUDGET,
+            bench.budget(FACTOR_BUDGET),
         ));
         rows.push(Row::holds(
             "clip_factors zeros",
-            "f32",
+            bench.sum_name(),
             &shape,
             wrong_zero(&got, &want, &norms),
         ));
@@ -63,20 +83,20 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             .iter()
             .zip(&got)
             .filter(|(n, _)| n.is_finite() && **n >= 0.0)
-            .map(|(n, c)| f64::from(*n).sqrt() * f64::from(*c) / f64::from(clipping.clip()) - 1.0)
+            .map(|(n, c)| n.sqrt() * c / f64::from(clipping.clip()) - 1.0)
             .fold(0.0, f64::max);
         rows.push(Row::measured(
             "clip_factors bound",
-            "f32",
+            bench.sum_name(),
             shape,
             excess,
-            CLIP_SLACK,
+            slack(bench),
         ));
     }
     Ok(rows)
 }
 
-fn wrong_zero(got: &[f32], want: &[f32], norms: &[f32]) -> Option<String> {
+fn wrong_zero(got: &[f64], want: &[f64], norms: &[f64]) -> Option<String> {
     let place = (0..got.len()).find(|&i| (got[i] == 0.0) != (want[i] == 0.0))?;
     Some(format!(
         "factor of {:e} is {:e}, not {:e}",
@@ -85,14 +105,9 @@ fn wrong_zero(got: &[f32], want: &[f32], norms: &[f32]) -> Option<String> {
 }
 
 /// Zero, tiny, huge, unusable, and a spread over all magnitudes that squared gradients have.
-pub(super) fn norms(bench: &Bench) -> Vec<f32> {
-    let mut norms = vec![
-        0.0,
-        -0.0,
-        -1.0,
-        f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
+pub(super) fn norms(bench: &Bench) -> Vec<f64> {
+    let mut norms = vec![0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+    let narrow = [
         f32::MAX,
         f32::MIN_POSITIVE,
         f32::from_bits(1),
@@ -102,8 +117,23 @@ pub(super) fn norms(bench: &Bench) -> Vec<f32> {
         1.0000001,
         0.9999999,
     ];
+    norms.extend(narrow.map(f64::from));
+    let mut decades = 60.0;
+    if bench.is_wide() {
+        decades = 600.0;
+        norms.extend([
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            f64::from_bits(1),
+            f64::from_bits(0x000f_ffff_ffff_ffff),
+            1.0 + f64::EPSILON,
+        ]);
+    }
     let mut stream = bench.stream(6);
-    norms.extend((0..300).map(|_| 10f64.powf(60.0 * stream.unit() - 30.0) as f32));
+    norms.extend((0..300).map(|_| {
+        let norm_sq = 10f64.powf(decades * (stream.unit() - 0.5));
+        bench.round_sum(norm_sq)
+    }));
     norms
 }
 
@@ -120,30 +150,25 @@ pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     ] {
         let b = shape[0];
         let len: usize = shape.iter().product();
-        let mut x = bench.stream(7).bell(len);
+        let mut x = bench.stream(7).numbers(len);
         // Negative zero and NaN of unusual bits in live rows must survive too.
         for (i, value) in x.iter_mut().enumerate() {
             match i % 11 {
                 3 => *value = -0.0,
-                5 => *value = f32::INFINITY,
-                8 => *value = f32::NAN,
+                5 => *value = f64::INFINITY,
+                8 => *value = f64::NAN,
                 _ => *value = bench.round(*value),
             }
         }
-        let dead = [0.0, -0.0, f32::NAN, -1.0, f32::INFINITY];
-        let factors: Vec<f32> = (0..b)
+        let dead = [0.0, -0.0, f64::NAN, -1.0, f64::INFINITY];
+        let factors: Vec<f64> = (0..b)
             .map(|i| if i % 2 == 0 { 0.5 } else { dead[i / 2 % 5] })
             .collect();
         let tensor = bench.upload_input(&shape, &x);
-        launch_zero_dead_rows(
-            bench.client(),
-            &tensor,
-            &bench.upload(&[b], &factors),
-            bench.tuning(),
-        )?;
+        launch_zero_dead_rows(&bench.launch(), &tensor, &bench.upload_sums(&[b], &factors))?;
         let got = bench.download_input(&tensor)?;
         let row = len.checked_div(b).unwrap_or(0);
-        let want: Vec<f32> = x
+        let want: Vec<f64> = x
             .iter()
             .enumerate()
             .map(|(i, value)| if i / row % 2 == 0 { *value } else { 0.0 })

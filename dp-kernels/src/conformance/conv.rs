@@ -8,9 +8,9 @@ use super::oracle::Gradient;
 use super::sums::{self, SUM_BUDGET};
 use super::{CheckError, Row};
 use crate::{
-    ConvLayout, ConvShape, KernelError, LinearNorm, Tuning, conv_norm_sq, weighted_sum_conv,
+    ConvLayout, ConvShape, KernelError, Launch, LinearNorm, conv_norm_sq, weighted_sum_conv,
 };
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use cubecl::std::tensor::TensorHandle;
 use dp_core::reference;
 
 /// One geometry, in three dimensions; it is launched in its last `axes`.
@@ -121,9 +121,9 @@ impl ConvCase {
     }
 
     /// Input and output gradient cut out of the strips of all examples.
-    pub(super) fn cut(&self, host: &Host) -> Result<[Vec<f32>; 2], KernelError> {
+    pub(super) fn cut(&self, host: &Host) -> Result<[Vec<f64>; 2], KernelError> {
         let [x_len, g_len] = self.lens()?;
-        let cut = |strips: &[f32], strip: usize, len: usize| -> Vec<f32> {
+        let cut = |strips: &[f64], strip: usize, len: usize| -> Vec<f64> {
             strips
                 .chunks_exact(strip)
                 .flat_map(|strip| strip[..len].to_vec())
@@ -170,7 +170,7 @@ impl<'a> Images<'a> {
         bench: &'a Bench,
         case: ConvCase,
         b: usize,
-        [x, g]: [&[f32]; 2],
+        [x, g]: [&[f64]; 2],
     ) -> Result<Self, KernelError> {
         let from = 3 - case.axes;
         let x_shape = [&[b, case.channels[0]], &case.input[from..]].concat();
@@ -183,25 +183,25 @@ impl<'a> Images<'a> {
         })
     }
 
-    fn client(&self) -> (&Client, &Tuning) {
-        (self.bench.client(), self.bench.tuning())
+    fn launch(&self) -> Launch<'_> {
+        self.bench.launch()
     }
 
     pub(super) fn norm(&self, out: &TensorHandle, how: LinearNorm) -> Result<(), KernelError> {
-        let ((client, tuning), (x, g)) = (self.client(), (&self.x, &self.g));
+        let (launch, (x, g)) = (&self.launch(), (&self.x, &self.g));
         match self.case.axes {
-            1 => conv_norm_sq(client, x, g, out, &last::<1>(&self.case.shape), how, tuning),
-            2 => conv_norm_sq(client, x, g, out, &last::<2>(&self.case.shape), how, tuning),
-            _ => conv_norm_sq(client, x, g, out, &self.case.shape, how, tuning),
+            1 => conv_norm_sq(launch, x, g, out, &last::<1>(&self.case.shape), how),
+            2 => conv_norm_sq(launch, x, g, out, &last::<2>(&self.case.shape), how),
+            _ => conv_norm_sq(launch, x, g, out, &self.case.shape, how),
         }
     }
 
     pub(super) fn sum(&self, c: &TensorHandle, out: &TensorHandle) -> Result<(), KernelError> {
-        let ((client, tuning), (x, g)) = (self.client(), (&self.x, &self.g));
+        let (launch, (x, g)) = (&self.launch(), (&self.x, &self.g));
         match self.case.axes {
-            1 => weighted_sum_conv(client, x, g, c, out, &last::<1>(&self.case.shape), tuning),
-            2 => weighted_sum_conv(client, x, g, c, out, &last::<2>(&self.case.shape), tuning),
-            _ => weighted_sum_conv(client, x, g, c, out, &self.case.shape, tuning),
+            1 => weighted_sum_conv(launch, x, g, c, out, &last::<1>(&self.case.shape)),
+            2 => weighted_sum_conv(launch, x, g, c, out, &last::<2>(&self.case.shape)),
+            _ => weighted_sum_conv(launch, x, g, c, out, &self.case.shape),
         }
     }
 }
@@ -285,14 +285,15 @@ pub(super) fn random_rows(bench: &Bench, b: usize, seed: u64) -> Result<Vec<Row>
     let conv = random(&mut stream);
     let layout = conv.layout()?;
     let [x_len, g_len] = conv.lens()?;
-    let mut numbers = |n: usize| -> Vec<f32> {
-        let numbers = stream.bell(b * n);
+    let mut numbers = |n: usize| -> Vec<f64> {
+        let numbers = stream.numbers(b * n);
         numbers.into_iter().map(|x| bench.round(x)).collect()
     };
     let (x, g) = (numbers(x_len), numbers(g_len));
     let images = Images::new(bench, conv, b, [&x, &g])?;
     let refused = |error| CheckError::Reference(format!("{error:?}"));
     let measured = |op: &str, error, budget| {
+        let budget = bench.budget(budget);
         Row::measured(op, bench.input_name(), conv.words(b), error, budget)
     };
     let mut rows = Vec::new();
@@ -300,18 +301,18 @@ pub(super) fn random_rows(bench: &Bench, b: usize, seed: u64) -> Result<Vec<Row>
     let mut want = vec![0.0; b];
     reference::conv_norm_sq(&layout, &x, &g, &mut want).map_err(refused)?;
     for how in [LinearNorm::Gram, LinearNorm::Materialised] {
-        let out = bench.upload(&[b], &vec![0.0; b]);
+        let out = bench.upload_sums(&[b], &vec![0.0; b]);
         images.norm(&out, how)?;
-        let error = elementwise_error(&bench.download(&out)?, &want);
+        let error = elementwise_error(&bench.download_sums(&out)?, &want);
         rows.push(measured("conv_norm_sq", error, NORM_BUDGET));
     }
 
-    let factors: Vec<f32> = (0..b).map(|i| if i % 3 == 2 { 0.0 } else { 0.5 }).collect();
+    let factors: Vec<f64> = (0..b).map(|i| if i % 3 == 2 { 0.0 } else { 0.5 }).collect();
     let mut want = vec![0.0; conv.weight().iter().product()];
-    let out = bench.upload(&conv.weight(), &want);
+    let out = bench.upload_sums(&conv.weight(), &want);
     reference::weighted_sum_conv(&layout, &x, &g, &factors, &mut want).map_err(refused)?;
-    images.sum(&bench.upload(&[b], &factors), &out)?;
-    let error = relative_error(&bench.download(&out)?, &want);
+    images.sum(&bench.upload_sums(&[b], &factors), &out)?;
+    let error = relative_error(&bench.download_sums(&out)?, &want);
     rows.push(measured("weighted_sum_conv", error, SUM_BUDGET));
     Ok(rows)
 }

@@ -51,21 +51,21 @@ pub struct Host {
     /// Their shape.
     pub case: Case,
     /// `[B, T, d]`.
-    pub a: Vec<f32>,
+    pub a: Vec<f64>,
     /// `[B, T, p]`.
-    pub g: Vec<f32>,
+    pub g: Vec<f64>,
     /// `[B, T, p]`.
-    pub xhat: Vec<f32>,
+    pub xhat: Vec<f64>,
     /// `[B, T, V]`.
-    pub delta: Vec<f32>,
+    pub delta: Vec<f64>,
     /// A strip an example, of which a convolution's input takes the beginning.
-    pub image: Vec<f32>,
+    pub image: Vec<f64>,
     /// Likewise, for the gradient at its output.
-    pub image_g: Vec<f32>,
+    pub image_g: Vec<f64>,
     /// `[B, T]`, in `0..V`.
     pub ids: Vec<u32>,
     /// `[B]`: positive, but for every third, which is dead.
-    pub factors: Vec<f32>,
+    pub factors: Vec<f64>,
 }
 
 impl Host {
@@ -76,12 +76,12 @@ impl Host {
         let mut stream = Stream(seed);
         Self {
             case,
-            a: stream.bell(b * t * d),
-            g: stream.bell(b * t * p),
-            xhat: stream.bell(b * t * p),
-            delta: Stream(!seed).bell(b * t * v),
-            image: Stream(seed ^ 0x11).bell(b * STRIP[0]),
-            image_g: Stream(seed ^ 0x22).bell(b * STRIP[1]),
+            a: stream.numbers(b * t * d),
+            g: stream.numbers(b * t * p),
+            xhat: stream.numbers(b * t * p),
+            delta: Stream(!seed).numbers(b * t * v),
+            image: Stream(seed ^ 0x11).numbers(b * STRIP[0]),
+            image_g: Stream(seed ^ 0x22).numbers(b * STRIP[1]),
             // Squared, so that low ids repeat as words do.
             ids: (0..b * t)
                 .map(|_| {
@@ -94,7 +94,7 @@ impl Host {
                     if i % 3 == 2 {
                         0.0
                     } else {
-                        0.05 + stream.unit() as f32
+                        0.05 + f64::from(stream.unit() as f32)
                     }
                 })
                 .collect(),
@@ -123,7 +123,7 @@ impl Host {
     /// Overwrites everything that belongs to example `b` by what `other` has there.
     pub(super) fn replace_example(&mut self, b: usize, other: &Self) {
         let Case { t, d, p, v, .. } = self.case;
-        let copy = |to: &mut [f32], from: &[f32], row: usize| {
+        let copy = |to: &mut [f64], from: &[f64], row: usize| {
             to[b * row..(b + 1) * row].copy_from_slice(&from[b * row..(b + 1) * row]);
         };
         copy(&mut self.a, &other.a, t * d);
@@ -136,7 +136,7 @@ impl Host {
     }
 
     /// Puts `value` into one place of each of example `b`'s inputs.
-    pub(super) fn poison(&mut self, b: usize, value: f32) {
+    pub(super) fn poison(&mut self, b: usize, value: f64) {
         let Case { t, d, p, v, .. } = self.case;
         let place = |width: usize| (b * t + t / 2) * width + width / 2;
         self.a[place(d)] = value;
@@ -166,9 +166,9 @@ impl Stream {
     }
 
     /// Roughly normal: the sum of four uniforms, variance 1/3.
-    pub(super) fn bell(&mut self, n: usize) -> Vec<f32> {
+    pub(super) fn numbers(&mut self, n: usize) -> Vec<f64> {
         (0..n)
-            .map(|_| (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) as f32)
+            .map(|_| self.unit() + self.unit() + self.unit() + self.unit() - 2.0)
             .collect()
     }
 }

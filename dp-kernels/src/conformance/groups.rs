@@ -1,7 +1,7 @@
 //! Clip factors by groups, and the counts of adaptive clipping.
 
 use super::bench::{Bench, F32, elementwise_error, first_difference};
-use super::clipping::{FACTOR_BUDGET, norms};
+use super::clipping::{FACTOR_BUDGET, norms, slack};
 use super::data::Stream;
 use super::{CheckError, Row};
 use crate::{
@@ -9,20 +9,18 @@ use crate::{
     weighted_sum_bias,
 };
 use cubecl::std::tensor::TensorHandle;
-use dp_core::clipping::{
-    AdaptiveQuantile, CLIP_SLACK, ClippingError, GroupClipping, QuantileError,
-};
+use dp_core::clipping::{AdaptiveQuantile, ClippingError, GroupClipping, QuantileError};
 use dp_core::noise::{Generator, Key, fill_gaussian};
 use dp_core::reference;
 
 const CLIPS: [f32; 5] = [1.0, 0.37, 1e4, 2e-3, 17.0];
-const PAD: f32 = 9.0;
+const PAD: f64 = 9.0;
 
 /// Squared norms of all magnitudes and the unusable ones, shuffled in each group, with one unusable row in ten examples.
 struct Batch {
     groups: usize,
     pitch: usize,
-    norms: Vec<f32>,
+    norms: Vec<f64>,
     mask: Vec<f32>,
 }
 
@@ -31,16 +29,16 @@ impl Batch {
         let pitch = examples + spare;
         let sorts = norms(bench);
         let mut stream = Stream(bench.mixed(21));
-        let mut norms = vec![f32::NAN; groups * pitch];
+        let mut norms = vec![f64::NAN; groups * pitch];
         for b in 0..examples {
             let wild = b % 10 == 9;
             for group in 0..groups {
                 let any = sorts[stream.next() as usize % sorts.len()];
-                let tame = 10f64.powf(20.0 * stream.unit() - 10.0) as f32;
+                let tame = bench.round_sum(10f64.powf(20.0 * stream.unit() - 10.0));
                 norms[group * pitch + b] = if wild { any } else { tame };
             }
             if b % 10 == 4 {
-                norms[(b % groups) * pitch + b] = f32::NAN;
+                norms[(b % groups) * pitch + b] = f64::NAN;
             }
         }
         let mask = (0..examples)
@@ -63,16 +61,51 @@ impl Batch {
         format!("G{groups} B{} P{pitch}", self.mask.len())
     }
 
-    fn upload(&self, bench: &Bench, values: &[f32]) -> TensorHandle {
-        bench.upload(&[self.groups, self.pitch], values)
+    fn upload(&self, bench: &Bench, values: &[f64]) -> TensorHandle {
+        bench.upload_sums(&[self.groups, self.pitch], values)
     }
 
-    fn factors_on_host(&self, clipping: GroupClipping<'_>) -> Result<Vec<f32>, CheckError> {
+    fn factors_on_host(
+        &self,
+        bench: &Bench,
+        clipping: GroupClipping<'_>,
+    ) -> Result<Vec<f64>, CheckError> {
         let mut want = vec![PAD; self.norms.len()];
-        reference::group_clip_factors(&self.norms, &self.mask, &mut want, clipping)
-            .map_err(|error| CheckError::Reference(error.to_string()))?;
+        if bench.is_wide() {
+            reference::group_clip_factors(&self.norms, &self.mask, &mut want, clipping)
+        } else {
+            let mut narrow_want = narrow(&want);
+            let norms = narrow(&self.norms);
+            let done =
+                reference::group_clip_factors(&norms, &self.mask, &mut narrow_want, clipping);
+            want = narrow_want.into_iter().map(f64::from).collect();
+            done
+        }
+        .map_err(|error| CheckError::Reference(error.to_string()))?;
         Ok(want)
     }
+
+    fn count_on_host(
+        &self,
+        bench: &Bench,
+        factors: &[f64],
+        clips: &[f32],
+        counts: &mut [f32],
+    ) -> Result<(), CheckError> {
+        let Self { norms, mask, .. } = self;
+        if bench.is_wide() {
+            reference::add_quantile_counts(norms, mask, factors, clips, counts)
+        } else {
+            let (norms, factors) = (narrow(norms), narrow(factors));
+            reference::add_quantile_counts(&norms, mask, &factors, clips, counts)
+        }
+        .map_err(|error| CheckError::Reference(error.to_string()))
+    }
+}
+
+/// The same numbers, which f32 holds.
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|v| *v as f32).collect()
 }
 
 fn batches(bench: &Bench) -> [Batch; 5] {
@@ -92,29 +125,29 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         let clips = batch.clips();
         for gamma in [None, Some(0.01)] {
             let clipping = policy(&clips, gamma)?;
-            let want = batch.factors_on_host(clipping)?;
+            let want = batch.factors_on_host(bench, clipping)?;
             let out = batch.upload(bench, &vec![PAD; batch.norms.len()]);
             group_clip_factors(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &out,
                 clipping,
-                bench.tuning(),
             )?;
-            let got = bench.download(&out)?;
+            let got = bench.download_sums(&out)?;
+            let (sums, budget) = (bench.sum_name(), bench.budget(FACTOR_BUDGET));
             let shape = format!("{} gamma {gamma:?}", batch.words());
             let op = "group_clip_factors";
             let error = elementwise_error(&got, &want);
-            rows.push(Row::measured(op, "f32", &shape, error, FACTOR_BUDGET));
-            let zero = |x: f32| x.to_bits() == 0;
+            rows.push(Row::measured(op, sums, &shape, error, budget));
+            let zero = |x: f64| x.to_bits() == 0;
             let wrong = (0..got.len()).find(|&i| zero(got[i]) != zero(want[i]));
             let wrong = wrong.map(|i| format!("factor {i} is {:e}, not {:e}", got[i], want[i]));
             let op = "group_clip_factors zeros";
-            rows.push(Row::holds(op, "f32", &shape, wrong));
+            rows.push(Row::holds(op, sums, &shape, wrong));
             let op = "group_clip_factors bound";
             let excess = excess(&batch, &got, clipping);
-            rows.push(Row::measured(op, "f32", shape, excess, CLIP_SLACK));
+            rows.push(Row::measured(op, sums, shape, excess, slack(bench)));
         }
     }
     Ok(rows)
@@ -128,16 +161,16 @@ fn policy(clips: &[f32], gamma: Option<f32>) -> Result<GroupClipping<'_>, CheckE
 }
 
 /// By how much a group's norm or the whole one is above its bound, relatively.
-fn excess(batch: &Batch, factors: &[f32], clipping: GroupClipping<'_>) -> f64 {
+fn excess(batch: &Batch, factors: &[f64], clipping: GroupClipping<'_>) -> f64 {
     let mut worst = 0.0f64;
     for b in 0..batch.mask.len() {
         let mut whole = 0.0;
         for (group, clip) in clipping.clips().iter().enumerate() {
             let place = group * batch.pitch + b;
             if factors[place] != 0.0 {
-                let square = f64::from(batch.norms[place]) * f64::from(factors[place]).powi(2);
-                whole += square;
-                worst = worst.max(square.sqrt() / f64::from(*clip) - 1.0);
+                let clipped = batch.norms[place].sqrt() * factors[place];
+                whole += clipped * clipped;
+                worst = worst.max(clipped / f64::from(*clip) - 1.0);
             }
         }
         worst = worst.max(whole.sqrt() / clipping.sensitivity() - 1.0);
@@ -150,11 +183,11 @@ fn excess(batch: &Batch, factors: &[f32], clipping: GroupClipping<'_>) -> f64 {
 pub(super) fn isolation(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let (b, t, p) = (6, 3, 5);
     let clips = [0.5, 2.0];
-    let values = Stream(33).bell(2 * b * t * p);
-    let values: Vec<f32> = values.into_iter().map(|v| bench.round(v)).collect();
+    let values = Stream(33).numbers(2 * b * t * p);
+    let values: Vec<f64> = values.into_iter().map(|v| bench.round(v)).collect();
     let (first, second) = values.split_at(b * t * p);
     let mut rows = Vec::new();
-    for (what, bad) in [("NaN", f32::NAN), ("inf", f32::INFINITY)] {
+    for (what, bad) in [("NaN", f64::NAN), ("inf", f64::INFINITY)] {
         let mut poisoned = second.to_vec();
         poisoned[2 * t * p + 4] = bad;
         // Without the example: its rows are zeros, and it is masked.
@@ -174,34 +207,27 @@ pub(super) fn isolation(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 
 fn sums(
     bench: &Bench,
-    gradients: [&[f32]; 2],
+    gradients: [&[f64]; 2],
     mask: &[f32],
     clips: &[f32],
     [b, t, p]: [usize; 3],
-) -> Result<Vec<f32>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+) -> Result<Vec<f64>, CheckError> {
+    let (client, launch) = (bench.client(), &bench.launch());
     let pitch = group_pitch(client, b);
-    let norms = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
-    let factors = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
+    let norms = bench.upload_sums(&[2, pitch], &vec![0.0; 2 * pitch]);
+    let factors = bench.upload_sums(&[2, pitch], &vec![0.0; 2 * pitch]);
     let g = gradients.map(|g| bench.upload_input(&[b, t, p], g));
     for (group, g) in g.iter().enumerate() {
-        bias_norm_sq(client, g, &group_row(client, &norms, group, b)?, tuning)?;
+        bias_norm_sq(launch, g, &group_row(client, &norms, group, b)?)?;
     }
     let mask = bench.upload(&[b], mask);
-    group_clip_factors(
-        client,
-        &norms,
-        &mask,
-        &factors,
-        policy(clips, None)?,
-        tuning,
-    )?;
+    group_clip_factors(launch, &norms, &mask, &factors, policy(clips, None)?)?;
     let mut sums = Vec::new();
     for (group, g) in g.iter().enumerate() {
-        let out = bench.upload(&[p], &vec![0.0; p]);
+        let out = bench.upload_sums(&[p], &vec![0.0; p]);
         let factors = group_row(client, &factors, group, b)?;
-        weighted_sum_bias(client, g, &factors, &out, tuning)?;
-        sums.extend(bench.download(&out)?);
+        weighted_sum_bias(launch, g, &factors, &out)?;
+        sums.extend(bench.download_sums(&out)?);
     }
     Ok(sums)
 }
@@ -212,24 +238,22 @@ pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for batch in batches(bench) {
         let clips = batch.clips();
-        let factors = batch.factors_on_host(policy(&clips, None)?)?;
+        let factors = batch.factors_on_host(bench, policy(&clips, None)?)?;
         let std = 0.75;
         let policy = AdaptiveQuantile::new(0.5, 0.2, std, 32.0, batch.groups).map_err(refused)?;
-        let mut counts = QuantileCounts::new(bench.client(), policy, bench.tuning())?;
+        let mut counts = QuantileCounts::new(&bench.launch(), policy)?;
         let mut want = vec![0.0; batch.groups + 1];
         for _ in 0..3 {
-            reference::add_quantile_counts(&batch.norms, &batch.mask, &factors, &clips, &mut want)
-                .map_err(|error| CheckError::Reference(error.to_string()))?;
+            batch.count_on_host(bench, &factors, &clips, &mut want)?;
             counts.add(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &batch.upload(bench, &factors),
                 &clips,
-                bench.tuning(),
             )?;
         }
-        let released = counts.release(bench.client(), &key, chacha, 3, 8, bench.tuning())?;
+        let released = counts.release(&bench.launch(), &key, chacha, 3, 8)?;
         let got = bench.download(&released)?;
         let mut noise = vec![0.0; want.len()];
         fill_gaussian(&mut noise, 0, std, &key, chacha, 3, 8)
@@ -239,11 +263,12 @@ pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             .map(|i| (f64::from(got[i]) - f64::from(noise[i]) - f64::from(want[i])).abs())
             .fold(0.0, f64::max);
         let op = "quantile_counts";
-        rows.push(Row::measured(op, "f32", batch.words(), error, 1e-3));
+        let sums = bench.sum_name();
+        rows.push(Row::measured(op, sums, batch.words(), error, 1e-3));
         let bare = (0..want.len()).find(|&i| got[i] == want[i]);
         let bare = bare.map(|i| format!("count {i} has no noise"));
         let op = "quantile_counts are noised";
-        rows.push(Row::holds(op, "f32", batch.words(), bare));
+        rows.push(Row::holds(op, sums, batch.words(), bare));
     }
     rows.extend(refusals(bench)?);
     Ok(rows)
@@ -254,19 +279,19 @@ fn refused(error: QuantileError) -> CheckError {
 }
 
 fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+    let (client, launch) = (bench.client(), &bench.launch());
     let clips = [1.0, 1.0];
     let upload = |shape: &[usize]| bench.upload(shape, &vec![1.0; shape.iter().product()]);
     let matrix = upload(&[2, 4]);
     let groups = policy(&clips, None)?;
     let factors = |norms: &[usize], mask: &[usize], out: &[usize]| {
         let (norms, mask, out) = (upload(norms), upload(mask), upload(out));
-        group_clip_factors(client, &norms, &mask, &out, groups, tuning)
+        group_clip_factors(launch, &norms, &mask, &out, groups)
     };
     let two = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 2).map_err(refused)?;
-    let mut counts = QuantileCounts::new(client, two, tuning)?;
+    let mut counts = QuantileCounts::new(&bench.launch(), two)?;
     let mask = upload(&[4]);
-    let clips_of_one = counts.add(client, &matrix, &mask, &matrix, &[1.0], tuning);
+    let clips_of_one = counts.add(launch, &matrix, &mask, &matrix, &[1.0]);
     // Only the shape is looked at before the count is.
     let rows = 1 << 22;
     let vast = |shape: &[usize]| {
@@ -274,9 +299,9 @@ fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         TensorHandle::new_contiguous(shape.to_vec(), client.empty(bytes), F32)
     };
     let one = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 1).map_err(refused)?;
-    let mut many = QuantileCounts::new(client, one, tuning)?;
+    let mut many = QuantileCounts::new(&bench.launch(), one)?;
     let wide = vast(&[1, rows + 1]);
-    let too_many = many.add(client, &wide, &vast(&[rows + 1]), &wide, &[1.0], tuning);
+    let too_many = many.add(launch, &wide, &vast(&[rows + 1]), &wide, &[1.0]);
     let odd = client.properties().memory.alignment > 4;
     let misaligned = match group_row(client, &upload(&[2, 3]), 1, 3) {
         Err(KernelError::Misaligned { .. }) => odd,

@@ -75,7 +75,7 @@ pub(super) fn bad_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
     for op in &NORMS {
         for &case in cases(op.gradient) {
-            for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 let host = bench.host(case, 3);
                 let j = case.b - 2;
                 let mut bad = host.clone();
@@ -103,7 +103,7 @@ pub(super) fn dead_examples(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         for &case in cases(op.gradient) {
             let mut clean = bench.host(case, 4);
             let mut bad = clean.clone();
-            for (j, value) in [(0, f32::NAN), (case.b - 1, f32::INFINITY)] {
+            for (j, value) in [(0, f64::NAN), (case.b - 1, f64::INFINITY)] {
                 for host in [&mut clean, &mut bad] {
                     host.factors[j] = 0.0;
                 }

@@ -21,8 +21,10 @@ mod random;
 mod refusals;
 mod require;
 mod sums;
+mod types;
 mod update;
 mod words;
+mod workspaces;
 
 pub use bench::Bench;
 pub use data::{Case, Host};
@@ -188,6 +190,7 @@ define_checks! { $
     one_bad_row_stays_alone => isolation::bad_rows,
     generator_words => words::known,
     noise_is_the_hosts => noise::against_host,
+    noise_in_every_type => noise::as_f32,
     noise_does_not_see_shards => noise::shards,
     noise_known_values => noise::known_values,
     hardened_release => hardened::against_host,
@@ -195,7 +198,9 @@ define_checks! { $
     private_update_in_one_pass => update::fused_is_separate,
     private_update_copies => update::copies,
     matrix_products => matmul::products,
+    callers_workspace => workspaces::all,
     capabilities_are_the_launchers => capabilities::agree,
+    types_agree => types::agree,
     refusals => refusals::all,
 }
 

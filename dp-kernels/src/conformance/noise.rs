@@ -76,6 +76,37 @@ pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(rows)
 }
 
+/// A target of the type of the sums gets what an f32 target of the rounded numbers gets, to the bit.
+pub(super) fn as_f32(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    for generator in GENERATORS {
+        for (first, len, step, tensor) in DRAWS {
+            let start = bench.stream(first ^ len as u64).numbers(len);
+            let start: Vec<f64> = start.into_iter().map(|x| bench.round_sum(x)).collect();
+            let target = bench.upload_sums(&[len], &start);
+            add_gaussian_noise(
+                &bench.launch(),
+                &target,
+                first,
+                0.75,
+                &key(),
+                generator,
+                step,
+                tensor,
+            )?;
+            let got = bench.download_sums(&target)?;
+            let narrow: Vec<f32> = start.iter().map(|x| *x as f32).collect();
+            let want = draw(bench, &narrow, first, 0.75, generator, step, tensor)?;
+            let want: Vec<f64> = want.into_iter().map(f64::from).collect();
+            let shape = format!("{generator:?} {first}+{len}");
+            let failure = first_difference(&got, &want);
+            let op = "add_gaussian_noise as f32 has it";
+            rows.push(Row::holds(op, bench.sum_name(), shape, failure));
+        }
+    }
+    Ok(rows)
+}
+
 /// A tensor cut anywhere gets the bits that it gets whole; other steps, tensors and keys get others.
 pub(super) fn shards(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
@@ -192,7 +223,7 @@ fn draw(
 ) -> Result<Vec<f32>, CheckError> {
     let target = bench.upload(&[start.len()], start);
     add_gaussian_noise(
-        bench.client(),
+        &bench.launch(),
         &target,
         first,
         std,
@@ -200,7 +231,6 @@ fn draw(
         generator,
         step,
         tensor,
-        bench.tuning(),
     )?;
     bench.download(&target)
 }

@@ -6,7 +6,7 @@ use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
 
-/// Relative, of each example's squared norm.
+/// Relative, of each example's squared norm in f32.
 pub(super) const NORM_BUDGET: f64 = 1e-5;
 
 pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -58,7 +58,7 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
 /// One comparison; the norms are added into numbers that are already there.
 pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<Row, CheckError> {
     let host = bench.host(case, seed);
-    let start: Vec<f32> = (0..case.b).map(|b| 0.25 * b as f32).collect();
+    let start: Vec<f64> = (0..case.b).map(|b| 0.25 * b as f64).collect();
     let mut want = start.clone();
     op.gradient.norms_sq(&host, &mut want)?;
     let got = op.run(bench, &host, &start)?;
@@ -68,6 +68,6 @@ pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<R
         bench.input_name(),
         case.words(),
         error,
-        NORM_BUDGET,
+        bench.budget(NORM_BUDGET),
     ))
 }

@@ -41,7 +41,7 @@ impl Gradient {
 
     /// `out[b] += |gradient of b|^2`. A Linear's is taken of the gradient itself, not by Gram matrices:
     /// it must be right where tokens cancel.
-    pub(super) fn norms_sq(self, host: &Host, out: &mut [f32]) -> Result<(), CheckError> {
+    pub(super) fn norms_sq(self, host: &Host, out: &mut [f64]) -> Result<(), CheckError> {
         let Host {
             case,
             a,
@@ -80,7 +80,7 @@ impl Gradient {
     }
 
     /// `out += sum over live b of factors[b] * gradient of b`.
-    pub(super) fn weighted_sum(self, host: &Host, out: &mut [f32]) -> Result<(), CheckError> {
+    pub(super) fn weighted_sum(self, host: &Host, out: &mut [f64]) -> Result<(), CheckError> {
         let Host {
             case,
             a,
@@ -118,7 +118,7 @@ impl Gradient {
     }
 }
 
-fn tensor(data: &[f32], shape: [usize; 3]) -> Result<Tensor3<'_>, CheckError> {
+fn tensor(data: &[f64], shape: [usize; 3]) -> Result<Tensor3<'_, f64>, CheckError> {
     Tensor3::new(data, shape).map_err(refused)
 }
 

@@ -6,7 +6,7 @@ use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
 
-/// Relative to the largest element: elements may cancel.
+/// Relative to the largest element, in f32: elements may cancel.
 pub(super) const SUM_BUDGET: f64 = 1e-5;
 
 pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -59,7 +59,7 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
 pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Row, CheckError> {
     let host = bench.host(case, seed);
     let len: usize = op.gradient.shape(case).iter().product();
-    let start: Vec<f32> = (0..len).map(|i| (i % 5) as f32 * 0.5 - 1.0).collect();
+    let start: Vec<f64> = (0..len).map(|i| (i % 5) as f64 * 0.5 - 1.0).collect();
     let mut want = start.clone();
     op.gradient.weighted_sum(&host, &mut want)?;
     let got = op.run(bench, &host, &start)?;
@@ -69,6 +69,6 @@ pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Ro
         bench.input_name(),
         case.words(),
         error,
-        SUM_BUDGET,
+        bench.budget(SUM_BUDGET),
     ))
 }

@@ -7,15 +7,18 @@ pub use hardened::release_hardened;
 
 use crate::check::Arg;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32x10_normals};
 
 /// Adds Gaussian noise of standard deviation `std` to every element of `target`.
 ///
-/// `target` (f32, any shape) holds elements `first_element..` of tensor number `tensor`; its element
+/// `target` (f32 or f64, any shape) holds elements `first_element..` of tensor number `tensor`; its element
 /// `i` gets `std * normal(key, generator, step, tensor, first_element + i)`. So shards of a tensor
 /// get exactly the noise that the whole tensor would get.
+///
+/// An f64 element is rounded to f32 first, and what is written is the f32 that an f32 target of that number would get: the noise has
+/// the granularity of f32, and what an f64 sum has below it would come through bare.
 ///
 /// # Errors
 /// A [`KernelError`] when type or layout is wrong, or [`dp_core::noise::check_request`] refuses the
@@ -29,10 +32,11 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 ///
 /// # Precision
 /// The bits are those of the host, exactly; the normals within 3 units in the last place of
-/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add.
+/// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add. The rounding of an f64
+/// sum to f32 is covered by the eta of f32 (docs/proofs/sensitivity.md).
 #[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
-    client: &Client,
+    launch: &Launch<'_>,
     target: &TensorHandle,
     first_element: u64,
     std: f32,
@@ -40,10 +44,10 @@ pub fn add_gaussian_noise(
     generator: Generator,
     step: u64,
     tensor: u32,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "add_gaussian_noise";
-    let target = Arg::new(op, "target", target)?.is_f32()?;
+    let target = Arg::new(op, "target", target)?.is_sum(client)?;
     let len = target.len();
     check_request(first_element, len as u64, std, generator, tensor)
         .map_err(|source| KernelError::Noise { op, source })?;
@@ -81,6 +85,7 @@ pub fn add_gaussian_noise(
             k5,
             k6,
             k7,
+            target.dtype(),
         ),
         Generator::ChaCha20 => add_chacha20_noise::launch(
             client,
@@ -103,6 +108,7 @@ pub fn add_gaussian_noise(
             k5,
             k6,
             k7,
+            target.dtype(),
         ),
         Generator::Philox4x32x10NotSecure => add_philox_noise::launch(
             client,
@@ -120,6 +126,7 @@ pub fn add_gaussian_noise(
             std,
             k0,
             k1,
+            target.dtype(),
         ),
     }
     Ok(())
@@ -128,8 +135,8 @@ pub fn add_gaussian_noise(
 /// One unit makes one block: eight elements, of which the first `skip` of block 0 lie before the target.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn add_chacha20_noise(
-    target: &mut [f32],
+pub(crate) fn add_chacha20_noise<E: Float>(
+    target: &mut [E],
     len: u32,
     blocks: u32,
     skip: u32,
@@ -146,6 +153,7 @@ pub(crate) fn add_chacha20_noise(
     k5: u32,
     k6: u32,
     k7: u32,
+    #[define(E)] _dtype: ElemType,
 ) {
     let block = row_of(1u32);
     if block < blocks as usize {
@@ -155,22 +163,22 @@ pub(crate) fn add_chacha20_noise(
         let (n0, n1, n2, n3) = low;
         let (n4, n5, n6, n7) = high;
         let place = block as u32 * 8u32;
-        add_element(target, place, 0u32, skip, len, n0, std);
-        add_element(target, place, 1u32, skip, len, n1, std);
-        add_element(target, place, 2u32, skip, len, n2, std);
-        add_element(target, place, 3u32, skip, len, n3, std);
-        add_element(target, place, 4u32, skip, len, n4, std);
-        add_element(target, place, 5u32, skip, len, n5, std);
-        add_element(target, place, 6u32, skip, len, n6, std);
-        add_element(target, place, 7u32, skip, len, n7, std);
+        add_element::<E>(target, place, 0u32, skip, len, n0, std);
+        add_element::<E>(target, place, 1u32, skip, len, n1, std);
+        add_element::<E>(target, place, 2u32, skip, len, n2, std);
+        add_element::<E>(target, place, 3u32, skip, len, n3, std);
+        add_element::<E>(target, place, 4u32, skip, len, n4, std);
+        add_element::<E>(target, place, 5u32, skip, len, n5, std);
+        add_element::<E>(target, place, 6u32, skip, len, n6, std);
+        add_element::<E>(target, place, 7u32, skip, len, n7, std);
     }
 }
 
 /// One unit makes as many blocks as a vector has lanes.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn add_chacha20_noise_wide<N: Size>(
-    target: &mut [f32],
+pub(crate) fn add_chacha20_noise_wide<E: Float, N: Size>(
+    target: &mut [E],
     len: u32,
     blocks: u32,
     skip: u32,
@@ -187,6 +195,7 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
     k5: u32,
     k6: u32,
     k7: u32,
+    #[define(E)] _dtype: ElemType,
 ) {
     let lanes = N::value();
     let block = row_of(1u32) as u32 * comptime!(lanes as u32);
@@ -222,7 +231,7 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
                 #[unroll]
                 for i in 0..8usize {
                     let at = start + comptime!(8 * lane + i);
-                    target[at] = fma(noise[i].extract(lane), std, target[at]);
+                    add_normal::<E>(target, at, noise[i].extract(lane), std);
                 }
             }
         } else {
@@ -231,7 +240,7 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
                 #[unroll]
                 for i in 0..8usize {
                     let offset = comptime!((8 * lane + i) as u32);
-                    add_element(
+                    add_element::<E>(
                         target,
                         place,
                         offset,
@@ -249,8 +258,8 @@ pub(crate) fn add_chacha20_noise_wide<N: Size>(
 /// One unit makes as many blocks as a vector has lanes, of two elements each.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn add_philox_noise<N: Size>(
-    target: &mut [f32],
+pub(crate) fn add_philox_noise<E: Float, N: Size>(
+    target: &mut [E],
     len: u32,
     blocks: u32,
     skip: u32,
@@ -261,6 +270,7 @@ pub(crate) fn add_philox_noise<N: Size>(
     std: f32,
     k0: u32,
     k1: u32,
+    #[define(E)] _dtype: ElemType,
 ) {
     let lanes = N::value();
     let block = row_of(1u32) as u32 * comptime!(lanes as u32);
@@ -274,16 +284,16 @@ pub(crate) fn add_philox_noise<N: Size>(
             #[unroll]
             for lane in 0..lanes {
                 let at = start + comptime!(2 * lane);
-                target[at] = fma(even.extract(lane), std, target[at]);
-                target[at + 1] = fma(odd.extract(lane), std, target[at + 1]);
+                add_normal::<E>(target, at, even.extract(lane), std);
+                add_normal::<E>(target, at + 1, odd.extract(lane), std);
             }
         } else {
             #[unroll]
             for lane in 0..lanes {
                 let offset = comptime!(2 * lane as u32);
-                add_element(target, place, offset, skip, len, even.extract(lane), std);
+                add_element::<E>(target, place, offset, skip, len, even.extract(lane), std);
                 let offset = comptime!(2 * lane as u32 + 1);
-                add_element(target, place, offset, skip, len, odd.extract(lane), std);
+                add_element::<E>(target, place, offset, skip, len, odd.extract(lane), std);
             }
         }
     }
@@ -318,8 +328,8 @@ pub(crate) fn philox_normals<N: Size>(
 /// By an explicit multiply-add, so that no compiler chooses whether the product is rounded: every kernel that draws
 /// this noise adds the same bits.
 #[cube]
-fn add_element(
-    target: &mut [f32],
+fn add_element<E: Float>(
+    target: &mut [E],
     place: u32,
     lane: u32,
     skip: u32,
@@ -330,6 +340,13 @@ fn add_element(
     let element = place + lane;
     if element >= skip && element - skip < len {
         let at = (element - skip) as usize;
-        target[at] = fma(normal, std, target[at]);
+        add_normal::<E>(target, at, normal, std);
     }
+}
+
+/// `target[at] += std normal` in f32, whatever the target holds.
+#[cube]
+fn add_normal<E: Float>(target: &mut [E], at: usize, normal: f32, std: f32) {
+    let sum = f32::cast_from(target[at]);
+    target[at] = E::cast_from(fma(normal, std, sum));
 }

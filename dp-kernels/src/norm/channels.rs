@@ -1,14 +1,16 @@
 //! One parameter a channel, channels first: the gain and bias of a GroupNorm, the bias of a convolution.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's bias gradient, `sum_c (sum_s g_cs)^2`, into `norms_sq`: the bias of
 /// a GroupNorm, an InstanceNorm or a convolution.
 ///
-/// `g [B, C, ..]` (f32, f16 or bf16; the axes after the second are spatial), `norms_sq [B]` f32, ADDED into.
+/// `g [B, C, ..]` (f32, f16, bf16 or f64; the axes after the second are spatial), `norms_sq [B]` f32 (f64 beside f64),
+/// ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -18,22 +20,22 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// A BatchNorm mixes examples, and no clipping of per-example gradients bounds what one of them does there.
 ///
 /// # Precision
-/// f32, over the positions and then the channels, in a fixed order that depends on the shape and the device but not
-/// on `B`: an example's norm has the same bits in every microbatch.
+/// f32, f64 for f64 inputs, over the positions and then the channels, in a fixed order that depends on the shape and the
+/// device but not on `B`: an example's norm has the same bits in every microbatch.
 pub fn channel_bias_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "channel_bias_norm_sq";
-    launch(client, op, None, g, norms_sq, tuning)
+    launch_norms(launch, op, None, g, norms_sq)
 }
 
 /// Adds the squared norm of each example's gain gradient, `sum_c (sum_s g_cs xhat_cs)^2`, into `norms_sq`: the gain
 /// of a GroupNorm or InstanceNorm whose normalised input is `xhat`.
 ///
-/// `xhat [B, C, ..]`, `g [B, C, ..]` (one shape and type: f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `xhat [B, C, ..]`, `g [B, C, ..]` (one shape and type: f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64),
+/// ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -44,33 +46,32 @@ pub fn channel_bias_norm_sq(
 /// # Precision
 /// As [`channel_bias_norm_sq`].
 pub fn channel_scale_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "channel_scale_norm_sq";
-    launch(client, op, Some(xhat), g, norms_sq, tuning)
+    launch_norms(launch, op, Some(xhat), g, norms_sq)
 }
 
-fn launch(
-    client: &Client,
+fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<&TensorHandle>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let maps = ChannelMaps::new(client, op, xhat, g, tuning)?;
+    let Launch { client, tuning, .. } = *launch;
+    let maps = ChannelMaps::new(launch, op, xhat, g)?;
     let ChannelMaps { b, c, s, .. } = maps;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .sums_of(&maps.g)?;
     if b * c * s == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, c])?;
+    let [partials] = launch.scratch(op, [Room::of(&[b, c], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let width = tuning.width(s / maps.vector);
     let (count, dim) = tuning.grid(b * c, width);
@@ -88,8 +89,9 @@ fn launch(
         width,
         dim.num_elems(),
         maps.g.dtype(),
+        partials.dtype(),
     );
-    launch_add_row_sums(client, &partials, &norms_sq, b, c, tuning);
+    launch_add_row_sums(launch, &partials, &norms_sq, b, c);
     Ok(())
 }
 
@@ -106,12 +108,12 @@ pub(crate) struct ChannelMaps<'a> {
 
 impl<'a> ChannelMaps<'a> {
     pub(crate) fn new(
-        client: &Client,
+        launch: &Launch<'_>,
         op: &'static str,
         xhat: Option<&'a TensorHandle>,
         g: &'a TensorHandle,
-        tuning: &Tuning,
     ) -> Result<Self, KernelError> {
+        let Launch { client, tuning, .. } = *launch;
         let shape: &[usize] = g.shape();
         let g = Arg::new(op, "g", g)?.is_float(client)?;
         let &[b, c, ref spatial @ ..] = shape else {
@@ -130,7 +132,7 @@ impl<'a> ChannelMaps<'a> {
             None => g,
         };
         let s = spatial.iter().product();
-        let most = tuning.lanes();
+        let most = tuning.lanes_of(g.accumulator());
         Ok(Self {
             x,
             g,
@@ -145,26 +147,27 @@ impl<'a> ChannelMaps<'a> {
 
 /// `partials[b, c] = (sum_s g[b, c, s] (* x[b, c, s]))^2`.
 #[cube(launch)]
-pub(crate) fn channel_norms<F: Float, N: Size>(
+pub(crate) fn channel_norms<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     columns: u32,
     #[comptime] scaled: bool,
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
+    let mut sum = E::new(0.0);
     if row < rows as usize {
         let first = row * columns as usize;
         let last = first + columns as usize;
-        sum = sum_terms::<F, N>(x, g, first, last, lane, scaled, width);
+        sum = sum_terms::<F, E, N>(x, g, first, last, lane, scaled, width);
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if row < rows as usize && lane == 0 {
         partials[row] = total * total;
     }

@@ -2,34 +2,34 @@
 
 use crate::check::Arg;
 use crate::reduce::{lane_of, row_of, sum_lanes, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's bias gradient, `|sum_t g_t|^2`, into `norms_sq`.
 ///
-/// `g [B, T, p]` (f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `g [B, T, p]` (f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
 /// # Precision
-/// f32 sums over the tokens, then over the columns in a fixed order that depends on `T`, `p` and
+/// f32 sums (f64 for f64 inputs) over the tokens, then over the columns in a fixed order that depends on `T`, `p` and
 /// the device but not on `B`: an example's norm has the same bits in every microbatch.
 pub fn bias_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "bias_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
-    launch(client, op, None, g, norms_sq, tuning)
+    launch_norms(launch, op, None, g, norms_sq)
 }
 
 /// Adds the squared norm of each example's gain gradient, `|sum_t g_t * xhat_t|^2` (elementwise
 /// product), into `norms_sq`: the gain of a LayerNorm or RMSNorm whose normalised input is `xhat`.
 ///
-/// `xhat [B, T, p]`, `g [B, T, p]` (one type: f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `xhat [B, T, p]`, `g [B, T, p]` (one type: f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -37,39 +37,39 @@ pub fn bias_norm_sq(
 /// # Precision
 /// As [`bias_norm_sq`].
 pub fn scale_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "scale_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
     let xhat = Arg::new(op, "xhat", xhat)?
         .has_shape(&[b, t, p])?
         .same_type(&g)?;
-    launch(client, op, Some(xhat), g, norms_sq, tuning)
+    launch_norms(launch, op, Some(xhat), g, norms_sq)
 }
 
-fn launch(
-    client: &Client,
+fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<Arg<'_>>,
     g: Arg<'_>,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let [b, t, p] = g.dims()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .sums_of(&g)?;
     if b * t * p == 0 {
         return Ok(());
     }
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(g.accumulator());
     let vector = g.vector(p, most).min(x.vector(p, most));
     let columns = p / vector;
     let width = tuning.width(columns);
@@ -91,6 +91,7 @@ fn launch(
         width,
         dim.num_elems(),
         g.dtype(),
+        norms_sq.dtype(),
     );
     Ok(())
 }
@@ -109,10 +110,10 @@ pub(crate) fn chunk(columns: usize, tuning: &Tuning) -> usize {
 
 /// `norms_sq[b] += |sum_t g[b, t] (* x[b, t])|^2`; a unit takes every `width`-th chunk of columns.
 #[cube(launch)]
-pub(crate) fn column_norms<F: Float, N: Size>(
+pub(crate) fn column_norms<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
-    norms_sq: &mut [f32],
+    norms_sq: &mut [E],
     examples: u32,
     tokens: u32,
     columns: u32,
@@ -121,14 +122,15 @@ pub(crate) fn column_norms<F: Float, N: Size>(
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let b = row_of(width);
     let lane = lane_of(width);
-    let mut squares = Vector::<f32, N>::new(0.0f32);
+    let mut squares = Vector::<E, N>::new(E::new(0.0));
     if b < examples as usize {
         let mut column = lane * chunk;
         while column < columns as usize {
-            let sums = sum_tokens::<F, N>(x, g, b, tokens, columns, column, scaled, chunk);
+            let sums = sum_tokens::<F, E, N>(x, g, b, tokens, columns, column, scaled, chunk);
             #[unroll]
             for i in 0..chunk {
                 squares += sums[i] * sums[i];
@@ -136,7 +138,7 @@ pub(crate) fn column_norms<F: Float, N: Size>(
             column += comptime!(width as usize * chunk);
         }
     }
-    let total = sum_units(sum_lanes::<N>(squares), width, units);
+    let total = sum_units::<E>(sum_lanes::<E, N>(squares), width, units);
     if b < examples as usize && lane == 0 {
         norms_sq[b] += total;
     }
@@ -145,7 +147,7 @@ pub(crate) fn column_norms<F: Float, N: Size>(
 /// `sum_t g[b, t] (* x[b, t])` of `chunk` vectors from `column` on.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn sum_tokens<F: Float, N: Size>(
+pub(crate) fn sum_tokens<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
     b: usize,
@@ -154,20 +156,20 @@ pub(crate) fn sum_tokens<F: Float, N: Size>(
     column: usize,
     #[comptime] scaled: bool,
     #[comptime] chunk: usize,
-) -> Array<Vector<f32, N>> {
-    let mut sums = Array::<Vector<f32, N>>::new(chunk);
+) -> Array<Vector<E, N>> {
+    let mut sums = Array::<Vector<E, N>>::new(chunk);
     #[unroll]
     for i in 0..chunk {
-        sums[i] = Vector::<f32, N>::new(0.0f32);
+        sums[i] = Vector::<E, N>::new(E::new(0.0));
     }
     let start = b * tokens as usize * columns as usize + column;
     for t in 0..tokens as usize {
         let at = start + t * columns as usize;
         #[unroll]
         for i in 0..chunk {
-            let mut term = Vector::<f32, N>::cast_from(g[at + i]);
+            let mut term = Vector::<E, N>::cast_from(g[at + i]);
             if comptime!(scaled) {
-                term *= Vector::<f32, N>::cast_from(x[at + i]);
+                term *= Vector::<E, N>::cast_from(x[at + i]);
             }
             sums[i] += term;
         }

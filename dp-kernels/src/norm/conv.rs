@@ -4,20 +4,21 @@ use super::gram::{
     self, SIDE, dot_tile, launch_finish, min_index, tile_bound, tile_sum, triangle, write_products,
 };
 use super::linear::LinearNorm;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::outer::zeros;
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
 use crate::unfold::{
     Convolution, OUTSIDE, Unfolded, unfolded_gram, unfolded_outer_tile, unfolded_product,
 };
-use crate::{ConvShape, KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{ConvShape, KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's weight gradient of a convolution into `norms_sq`.
 ///
-/// `x [B, C_in, input..]`, `g [B, C_out, output..]` the gradient at its output (one type: f32, f16 or bf16), with `N`
-/// = 1, 2 or 3 spatial axes and sizes as [`ConvShape`] says, `norms_sq [B]` f32, ADDED into. The bias is
+/// `x [B, C_in, input..]`, `g [B, C_out, output..]` the gradient at its output (one type: f32, f16, bf16 or f64), with `N`
+/// = 1, 2 or 3 spatial axes and sizes as [`ConvShape`] says, `norms_sq [B]` f32 (f64 beside f64), ADDED into. The bias is
 /// [`channel_bias_norm_sq`](crate::channel_bias_norm_sq)'s.
 ///
 /// Per group a Linear of `d = C_in / groups * kernel` inputs, `p = C_out / groups` outputs and a token for every output
@@ -32,25 +33,25 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// As [`linear_norm_sq`](crate::linear_norm_sq), its floor included, group by group (docs/proofs/layer-norms.md).
 ///
 /// # Precision
-/// f32 throughout. An example's norm has the same bits in every microbatch.
+/// f32 throughout, f64 for f64 inputs. An example's norm has the same bits in every microbatch.
 ///
 /// # References
 /// Z. Bu, J. Mao, S. Xu, "Scalable and Efficient Training of Large Convolutional Neural Networks with Differential
 /// Privacy", arXiv 2205.10683.
 pub fn conv_norm_sq<const N: usize>(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
     shape: &ConvShape<N>,
     how: LinearNorm,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "conv_norm_sq";
     let conv = Convolution::new(client, op, x, g, shape)?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[conv.examples])?
-        .is_f32()?;
+        .sums_of(&conv.x)?;
     if conv.is_empty() {
         return Ok(());
     }
@@ -60,38 +61,46 @@ pub fn conv_norm_sq<const N: usize>(
         _ => Tiles::new(&conv, tuning).count,
     };
     let shape = [conv.examples, conv.groups, tiles];
-    let products = scratch(client, op, &shape)?;
-    let bounds = scratch(client, op, &shape)?;
+    let [x, g, positions, geometry] = conv.workspace();
+    let rooms = [
+        x,
+        g,
+        positions,
+        geometry,
+        Room::of(&shape, norms_sq.dtype()),
+        Room::of(&shape, norms_sq.dtype()),
+    ];
+    let [x, g, positions, geometry, products, bounds] = launch.scratch(op, rooms)?;
     let products = Arg::new(op, "workspace", &products)?;
     let bounds = Arg::new(op, "workspace", &bounds)?;
-    let unfolded = conv.unfold(client, tuning)?;
+    let unfolded = conv.unfold(launch, [x, g, positions, geometry])?;
     if way == LinearNorm::Gram {
-        launch_gram(client, op, &conv, &unfolded, &products, &bounds, tuning)?;
-        launch_finish(client, &products, &bounds, &norms_sq, shape, tuning);
+        launch_gram(launch, op, &conv, &unfolded, &products, &bounds)?;
+        launch_finish(launch, &products, &bounds, &norms_sq, shape);
     } else {
-        launch_materialised(client, op, &conv, &unfolded, &products, tuning)?;
+        launch_materialised(launch, op, &conv, &unfolded, &products)?;
         let columns = conv.groups * tiles;
-        launch_add_row_sums(client, &products, &norms_sq, conv.examples, columns, tuning);
+        launch_add_row_sums(launch, &products, &norms_sq, conv.examples, columns);
     }
     Ok(())
 }
 
 fn launch_gram(
-    client: &Client,
+    launch: &Launch<'_>,
     op: &'static str,
     conv: &Convolution<'_>,
     unfolded: &Unfolded,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
     let tiles = gram::tiles(conv.tokens, tuning);
     let rows = conv.examples * conv.groups * tiles;
     if tuning.is_cpu {
-        let most = tuning.lanes();
+        let most = tuning.lanes_of(x.accumulator());
         let x_vector = x.vector(conv.group_in, most);
         let g_vector = g.vector(conv.group_out, most);
         let (count, dim) = tuning.grid(rows, 1);
@@ -113,6 +122,7 @@ fn launch_gram(
             (conv.group_in / x_vector) as u32,
             (conv.group_out / g_vector) as u32,
             x.dtype(),
+            products.dtype(),
         );
     } else {
         let (count, dim) = tile::grid(rows, tuning);
@@ -133,6 +143,7 @@ fn launch_gram(
             conv.group_in as u32,
             conv.group_out as u32,
             x.dtype(),
+            products.dtype(),
         );
     }
     Ok(())
@@ -152,7 +163,7 @@ pub(crate) struct Tiles {
 
 impl Tiles {
     pub(crate) fn new(conv: &Convolution<'_>, tuning: &Tuning) -> Self {
-        let vector = widest(conv.group_out, tuning.lanes());
+        let vector = widest(conv.group_out, tuning.lanes_of(conv.x.accumulator()));
         let columns = widest(conv.group_out / vector, 2);
         let count = if tuning.is_cpu {
             conv.group_out / (vector * columns)
@@ -178,13 +189,13 @@ fn widest(n: usize, most: usize) -> usize {
 }
 
 fn launch_materialised(
-    client: &Client,
+    launch: &Launch<'_>,
     op: &'static str,
     conv: &Convolution<'_>,
     unfolded: &Unfolded,
     partials: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
@@ -210,6 +221,7 @@ fn launch_materialised(
             tiles.rows,
             tiles.columns,
             x.dtype(),
+            partials.dtype(),
         );
     } else {
         let (count, dim) = tile::grid(rows, tuning);
@@ -228,6 +240,7 @@ fn launch_materialised(
             conv.group_in as u32,
             conv.group_out as u32,
             x.dtype(),
+            partials.dtype(),
         );
     }
     Ok(())
@@ -235,12 +248,12 @@ fn launch_materialised(
 
 /// One unit takes the tiles `(i, i..)` of the upper triangle of one example's and group's Gram matrices.
 #[cube(launch)]
-pub(crate) fn conv_gram_registers<F: Float, NX: Size, NG: Size>(
+pub(crate) fn conv_gram_registers<F: Float, E: Float, NX: Size, NG: Size>(
     x: &[Vector<F, NX>],
     g: &[Vector<F, NG>],
     positions: &[u32],
-    products: &mut [f32],
-    bounds: &mut [f32],
+    products: &mut [E],
+    bounds: &mut [E],
     rows: u32,
     tokens: u32,
     places: u32,
@@ -248,16 +261,17 @@ pub(crate) fn conv_gram_registers<F: Float, NX: Size, NG: Size>(
     x_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let z = row / tiles;
         let i = row % tiles;
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         for j in i..tiles {
-            let weight = select(j == i, 1.0f32, 2.0f32);
-            let a_tile = unfolded_dot_tile::<F, NX>(
+            let weight = select(j == i, E::new(1.0), E::new(2.0));
+            let a_tile = unfolded_dot_tile::<F, E, NX>(
                 x,
                 positions,
                 z * inputs as usize,
@@ -267,10 +281,10 @@ pub(crate) fn conv_gram_registers<F: Float, NX: Size, NG: Size>(
                 places,
                 x_columns,
             );
-            let g_tile = dot_tile::<F, NG>(g, g, z * tokens as usize, i, j, tokens, g_columns);
-            sum += weight * tile_sum(&a_tile, &g_tile, i, j, tokens);
+            let g_tile = dot_tile::<F, E, NG>(g, g, z * tokens as usize, i, j, tokens, g_columns);
+            sum += weight * tile_sum::<E>(&a_tile, &g_tile, i, j, tokens);
             if j == i {
-                bounds[row] = tile_bound(&a_tile, &g_tile, i, tokens);
+                bounds[row] = tile_bound::<E>(&a_tile, &g_tile, i, tokens);
             }
         }
         products[row] = sum;
@@ -280,7 +294,7 @@ pub(crate) fn conv_gram_registers<F: Float, NX: Size, NG: Size>(
 /// The dot products of the unfolded tokens `i*SIDE..` with `j*SIDE..`; places past the last token repeat it.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn unfolded_dot_tile<F: Float, N: Size>(
+fn unfolded_dot_tile<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     positions: &[u32],
     x_first: usize,
@@ -289,10 +303,10 @@ fn unfolded_dot_tile<F: Float, N: Size>(
     tokens: u32,
     places: u32,
     columns: u32,
-) -> Array<f32> {
+) -> Array<E> {
     let last = tokens as usize - 1;
     let (places, columns) = (places as usize, columns as usize);
-    let mut sums = zeros::<N>(comptime!(SIDE * SIDE));
+    let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
     for place in 0..places {
         let mut at = Array::<u32>::new(comptime!(2 * SIDE));
         #[unroll]
@@ -301,18 +315,18 @@ fn unfolded_dot_tile<F: Float, N: Size>(
             at[u + SIDE] = positions[min_index(j * SIDE + u, last) * places + place];
         }
         for k in 0..columns {
-            let mut left = zeros::<N>(SIDE);
+            let mut left = zeros::<E, N>(SIDE);
             #[unroll]
             for u in 0..SIDE {
                 if at[u] != OUTSIDE {
                     left[u] =
-                        Vector::<f32, N>::cast_from(x[(x_first + at[u] as usize) * columns + k]);
+                        Vector::<E, N>::cast_from(x[(x_first + at[u] as usize) * columns + k]);
                 }
             }
             #[unroll]
             for v in 0..SIDE {
                 if at[v + SIDE] != OUTSIDE {
-                    let right = Vector::<f32, N>::cast_from(
+                    let right = Vector::<E, N>::cast_from(
                         x[(x_first + at[v + SIDE] as usize) * columns + k],
                     );
                     #[unroll]
@@ -323,22 +337,22 @@ fn unfolded_dot_tile<F: Float, N: Size>(
             }
         }
     }
-    let mut dots = Array::<f32>::new(comptime!(SIDE * SIDE));
+    let mut dots = Array::<E>::new(comptime!(SIDE * SIDE));
     #[unroll]
     for s in 0..SIDE * SIDE {
-        dots[s] = sum_lanes::<N>(sums[s]);
+        dots[s] = sum_lanes::<E, N>(sums[s]);
     }
     dots
 }
 
 /// One cube takes one tile of the upper triangle of one example's and group's Gram matrices.
 #[cube(launch)]
-pub(crate) fn conv_gram_shared<F: Float>(
+pub(crate) fn conv_gram_shared<F: Float, E: Float>(
     x: &[F],
     g: &[F],
     positions: &[u32],
-    products: &mut [f32],
-    bounds: &mut [f32],
+    products: &mut [E],
+    bounds: &mut [E],
     rows: u32,
     tiles: u32,
     tokens: u32,
@@ -347,6 +361,7 @@ pub(crate) fn conv_gram_shared<F: Float>(
     x_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -354,7 +369,7 @@ pub(crate) fn conv_gram_shared<F: Float>(
         let z = row / tiles as usize;
         let side = (tokens + comptime!(TILE - 1)) / comptime!(TILE);
         let (i, j) = triangle(row % tiles as usize, side);
-        let a_tile = unfolded_gram::<F>(
+        let a_tile = unfolded_gram::<F, E>(
             x,
             positions,
             z * inputs as usize,
@@ -365,7 +380,7 @@ pub(crate) fn conv_gram_shared<F: Float>(
             x_columns as usize,
         );
         let g_first = z * tokens * g_columns;
-        let g_tile = tile::product::<F>(
+        let g_tile = tile::product::<F, E>(
             g,
             g,
             g_first,
@@ -381,17 +396,17 @@ pub(crate) fn conv_gram_shared<F: Float>(
             1usize,
             true,
         );
-        write_products(&a_tile, &g_tile, products, bounds, row, i == j);
+        write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
     }
 }
 
 /// One unit takes all rows of one example's and group's gradient, `tile_columns` vectors wide.
 #[cube(launch)]
-pub(crate) fn conv_materialised_registers<F: Float, N: Size>(
+pub(crate) fn conv_materialised_registers<F: Float, E: Float, N: Size>(
     x: &[F],
     g: &[Vector<F, N>],
     positions: &[u32],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     tokens: u32,
     places: u32,
@@ -401,18 +416,19 @@ pub(crate) fn conv_materialised_registers<F: Float, N: Size>(
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = g_columns as usize / tile_columns;
         let z = row / tiles;
         let column = row % tiles * tile_columns;
-        let mut squares = Vector::<f32, N>::new(0.0f32);
+        let mut squares = Vector::<E, N>::new(E::new(0.0));
         for place in 0..places as usize {
             let mut channel = 0usize;
             while channel < x_columns as usize {
-                let mut sums = zeros::<N>(comptime!(tile_rows * tile_columns));
-                unfolded_outer_tile::<F, N>(
+                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+                unfolded_outer_tile::<F, E, N>(
                     x,
                     g,
                     positions,
@@ -436,17 +452,17 @@ pub(crate) fn conv_materialised_registers<F: Float, N: Size>(
                 channel += tile_rows;
             }
         }
-        partials[row] = sum_lanes::<N>(squares);
+        partials[row] = sum_lanes::<E, N>(squares);
     }
 }
 
 /// One cube takes one tile of one example's and group's gradient.
 #[cube(launch)]
-pub(crate) fn conv_materialised_shared<F: Float>(
+pub(crate) fn conv_materialised_shared<F: Float, E: Float>(
     x: &[F],
     g: &[F],
     positions: &[u32],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     tokens: u32,
     places: u32,
@@ -454,6 +470,7 @@ pub(crate) fn conv_materialised_shared<F: Float>(
     x_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -462,7 +479,7 @@ pub(crate) fn conv_materialised_shared<F: Float>(
         let down = (a_columns + comptime!(TILE - 1)) / comptime!(TILE);
         let z = row / (across * down);
         let place = row % (across * down);
-        let tile = unfolded_product::<F>(
+        let tile = unfolded_product::<F, E>(
             x,
             g,
             positions,
@@ -475,12 +492,12 @@ pub(crate) fn conv_materialised_shared<F: Float>(
             x_columns as usize,
             g_columns as usize,
         );
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         #[unroll]
         for s in 0..REGISTERS * REGISTERS {
             sum += tile[s] * tile[s];
         }
-        let total = sum_units(sum, TILE_UNITS, TILE_UNITS);
+        let total = sum_units::<E>(sum, TILE_UNITS, TILE_UNITS);
         if UNIT_POS == 0 {
             partials[row] = total;
         }

@@ -1,56 +1,57 @@
 //! Embedding: tokens with one id share a row of the table, so their gradients add before they are squared.
 
 use super::columns::chunk;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's embedding gradient,
 /// `sum_{t,t'} [id_t = id_t'] <g_t, g_t'>`, into `norms_sq`.
 ///
-/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
 /// # Precision
-/// Computed as `sum over distinct ids of |sum of their g|^2`, in f32 and in a fixed order: no
+/// Computed as `sum over distinct ids of |sum of their g|^2`, in f32 (f64 for f64 inputs) and in a fixed order: no
 /// cancellation between squares, unlike the double sum above.
 pub fn embedding_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "embedding_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
     let ids = Arg::new(op, "ids", ids)?.has_shape(&[b, t])?.is_index()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .sums_of(&g)?;
     if b * t * p == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, t])?;
+    let [partials] = launch.scratch(op, [Room::of(&[b, t], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    launch_rows(client, &ids, &g, &partials, [b, t, p], tuning);
-    launch_add_row_sums(client, &partials, &norms_sq, b, t, tuning);
+    launch_rows(launch, &ids, &g, &partials, [b, t, p]);
+    launch_add_row_sums(launch, &partials, &norms_sq, b, t);
     Ok(())
 }
 
 /// Launches [`embedding_rows`] into `partials [B, T]`.
 pub(super) fn launch_rows(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &Arg<'_>,
     g: &Arg<'_>,
     partials: &Arg<'_>,
     [b, t, p]: [usize; 3],
-    tuning: &Tuning,
 ) {
-    let vector = g.vector(p, tuning.lanes());
+    let Launch { client, tuning, .. } = *launch;
+    let vector = g.vector(p, tuning.lanes_of(g.accumulator()));
     let columns = p / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b * t, width);
@@ -70,16 +71,17 @@ pub(super) fn launch_rows(
         dim.num_elems(),
         ids.dtype(),
         g.dtype(),
+        partials.dtype(),
     );
 }
 
 /// `partials[b, t] = |sum of g[b, t'] over t' with t's id|^2` where t is the first with its id,
 /// otherwise 0.
 #[cube(launch)]
-pub(crate) fn embedding_rows<I: Int, F: Float, N: Size>(
+pub(crate) fn embedding_rows<I: Int, F: Float, E: Float, N: Size>(
     ids: &[I],
     g: &[Vector<F, N>],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     tokens: u32,
     columns: u32,
@@ -88,10 +90,11 @@ pub(crate) fn embedding_rows<I: Int, F: Float, N: Size>(
     #[comptime] units: u32,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
-    let mut squares = Vector::<f32, N>::new(0.0f32);
+    let mut squares = Vector::<E, N>::new(E::new(0.0));
     if row < rows as usize {
         let first = row - row % tokens as usize;
         let id = ids[row];
@@ -103,18 +106,17 @@ pub(crate) fn embedding_rows<I: Int, F: Float, N: Size>(
             let end = first + tokens as usize;
             let mut column = lane * chunk;
             while column < columns as usize {
-                let mut sums = Array::<Vector<f32, N>>::new(chunk);
+                let mut sums = Array::<Vector<E, N>>::new(chunk);
                 #[unroll]
                 for i in 0..chunk {
-                    sums[i] = Vector::<f32, N>::new(0.0f32);
+                    sums[i] = Vector::<E, N>::new(E::new(0.0));
                 }
                 for other in row..end {
                     if ids[other] == id {
                         #[unroll]
                         for i in 0..chunk {
-                            sums[i] += Vector::<f32, N>::cast_from(
-                                g[other * columns as usize + column + i],
-                            );
+                            sums[i] +=
+                                Vector::<E, N>::cast_from(g[other * columns as usize + column + i]);
                         }
                     }
                 }
@@ -126,7 +128,7 @@ pub(crate) fn embedding_rows<I: Int, F: Float, N: Size>(
             }
         }
     }
-    let total = sum_units(sum_lanes::<N>(squares), width, units);
+    let total = sum_units::<E>(sum_lanes::<E, N>(squares), width, units);
     if row < rows as usize && lane == 0 {
         partials[row] = total;
     }

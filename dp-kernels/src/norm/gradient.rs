@@ -1,14 +1,15 @@
 //! Any parameter whose per-example gradients the caller has formed: `[B, P]`.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's gradient, `|g_b|^2`, into `norms_sq`: for a parameter of any
 /// kind whose per-example gradients lie in memory.
 ///
-/// `g [B, ..]` (f32, f16 or bf16; the axes after the first are the parameter's), `norms_sq [B]` f32,
+/// `g [B, ..]` (f32, f16, bf16 or f64; the axes after the first are the parameter's), `norms_sq [B]` f32 (f64 beside f64),
 /// ADDED into. One pass over `g`; it loads whole vectors where the parameter's size is a multiple of the vector's.
 ///
 /// # Errors
@@ -20,14 +21,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// Squares only add, so nothing cancels: the norm is too small by no more than its rounding.
 ///
 /// # Precision
-/// f32, in spans whose length grows with the root of `P`: an element goes through about `2 sqrt(P)` additions at most.
-/// The order doesn't depend on `B`: an example's norm has the same bits in every microbatch.
+/// f32, f64 for f64 inputs, in spans whose length grows with the root of `P`: an element goes through about `2 sqrt(P)`
+/// additions at most. The order doesn't depend on `B`: an example's norm has the same bits in every microbatch.
 pub fn gradient_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "gradient_norm_sq";
     let shape = g.shape().to_vec();
     let g = Arg::new(op, "g", g)?.is_float(client)?;
@@ -39,30 +40,30 @@ pub fn gradient_norm_sq(
             actual: 0,
         });
     };
-    launch(client, op, &g, b, rest.iter().product(), norms_sq, tuning)
+    launch_norms(launch, op, &g, b, rest.iter().product(), norms_sq)
 }
 
 /// The norms of `rows` rows of `row` elements, added into `norms_sq`.
-pub(super) fn launch(
-    client: &Client,
+pub(super) fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     g: &Arg<'_>,
     rows: usize,
     row: usize,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let tuning = launch.tuning;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[rows])?
-        .is_f32()?;
+        .sums_of(g)?;
     if rows * row == 0 {
         return Ok(());
     }
     let spans = spans(g, row, tuning);
-    let partials = scratch(client, op, &[rows, spans])?;
+    let [partials] = launch.scratch(op, [Room::of(&[rows, spans], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    launch_squares(client, g, &partials, rows, row, tuning);
-    launch_add_row_sums(client, &partials, &norms_sq, rows, spans, tuning);
+    launch_squares(launch, g, &partials, rows, row);
+    launch_add_row_sums(launch, &partials, &norms_sq, rows, spans);
     Ok(())
 }
 
@@ -75,20 +76,20 @@ fn span(columns: usize, tuning: &Tuning) -> usize {
 
 /// How many partial sums a row of `row` elements is cut into.
 pub(super) fn spans(g: &Arg<'_>, row: usize, tuning: &Tuning) -> usize {
-    let columns = row / g.vector(row, tuning.lanes());
+    let columns = row / g.vector(row, tuning.lanes_of(g.accumulator()));
     columns.div_ceil(span(columns, tuning))
 }
 
 /// Launches [`row_squares`] of `g [rows, row]` into `partials [rows, spans]`.
 pub(super) fn launch_squares(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &Arg<'_>,
     partials: &Arg<'_>,
     rows: usize,
     row: usize,
-    tuning: &Tuning,
 ) {
-    let vector = g.vector(row, tuning.lanes());
+    let Launch { client, tuning, .. } = *launch;
+    let vector = g.vector(row, tuning.lanes_of(g.accumulator()));
     let columns = row / vector;
     let span = span(columns, tuning);
     let spans = columns.div_ceil(span);
@@ -107,33 +108,35 @@ pub(super) fn launch_squares(
         width,
         dim.num_elems(),
         g.dtype(),
+        partials.dtype(),
     );
 }
 
 /// `partials[row, s] = |span s of g[row]|^2`.
 #[cube(launch)]
-pub(crate) fn row_squares<F: Float, N: Size>(
+pub(crate) fn row_squares<F: Float, E: Float, N: Size>(
     g: &[Vector<F, N>],
-    partials: &mut [f32],
+    partials: &mut [E],
     parts: u32,
     columns: u32,
     span: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let part = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
+    let mut sum = E::new(0.0);
     if part < parts as usize {
         let (columns, span) = (columns as usize, span as usize);
         let spans = (columns + span - 1) / span;
         let start = part / spans * columns;
         let first = part % spans * span;
         let last = select(first + span < columns, first + span, columns);
-        sum = sum_terms::<F, N>(g, g, start + first, start + last, lane, true, width);
+        sum = sum_terms::<F, E, N>(g, g, start + first, start + last, lane, true, width);
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if part < parts as usize && lane == 0 {
         partials[part] = total;
     }

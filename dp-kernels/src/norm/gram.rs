@@ -1,11 +1,12 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::prelude::*;
 
 /// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
 ///
@@ -15,40 +16,55 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// `1 / T`: so a norm that cancellation could have falsified is replaced by a bound on it.
 pub const GRAM_FLOOR: f32 = 1.0 / 65536.0;
 
+/// [`GRAM_FLOOR`] where the inputs are f64: 2^-44.
+///
+/// The kernels are the same, so that `gamma` shrinks as the unit roundoff does, from 2^-24 to 2^-53, a factor of 2^-29;
+/// but a vector holds half as many f64, so a running sum may be twice as long. So `gamma` is near 1e-6 * 2^-28, and the
+/// floor that lies as far above it is 2^-16 * 2^-28.
+pub const GRAM_FLOOR_F64: f64 = GRAM_FLOOR as f64 / (1u64 << 28) as f64;
+
+/// The floor for sums of type `E`.
+#[cube]
+pub(crate) fn gram_floor<E: Float>() -> E {
+    let bytes = E::size().comptime();
+    E::new(comptime!(floor_of(bytes)))
+}
+
+/// Both floors are powers of two, which f32 holds.
+const fn floor_of(bytes: usize) -> f32 {
+    if bytes == 8 {
+        GRAM_FLOOR_F64 as f32
+    } else {
+        GRAM_FLOOR
+    }
+}
+
 /// Tokens of a register tile's side.
 pub(super) const SIDE: usize = 4;
 
 pub(super) fn launch(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let [products, bounds] = workspace(client, problem, tuning)?;
-    let tiles = tiles(problem.t, tuning);
+    let [products, bounds] = launch.scratch(problem.op, workspace(problem, launch.tuning))?;
+    let tiles = tiles(problem.t, launch.tuning);
     let products = Arg::new(problem.op, "workspace", &products)?;
     let bounds = Arg::new(problem.op, "workspace", &bounds)?;
-    launch_products(client, problem, &products, &bounds, tuning);
-    launch_finish(
-        client,
-        &products,
-        &bounds,
-        norms_sq,
-        [problem.b, 1, tiles],
-        tuning,
-    );
+    launch_products(launch, problem, &products, &bounds);
+    launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
     Ok(())
 }
 
 /// Launches [`finish_gram`] of `products` and `bounds`, both `[B, groups, tiles]`.
 pub(super) fn launch_finish(
-    client: &Client,
+    launch: &Launch<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     norms_sq: &Arg<'_>,
     [b, groups, tiles]: [usize; 3],
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let (count, dim) = tuning.grid(b, 1);
     finish_gram::launch(
         client,
@@ -60,6 +76,7 @@ pub(super) fn launch_finish(
         b as u32,
         groups as u32,
         tiles as u32,
+        norms_sq.dtype(),
     );
 }
 
@@ -74,45 +91,40 @@ pub(super) fn tiles(t: usize, tuning: &Tuning) -> usize {
 }
 
 /// Room for the partial products and bounds, each `[B, tiles]`.
-pub(super) fn workspace(
-    client: &Client,
-    problem: &Problem<'_>,
-    tuning: &Tuning,
-) -> Result<[TensorHandle; 2], KernelError> {
+pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 2] {
     let shape = [problem.b, tiles(problem.t, tuning)];
-    let products = scratch(client, problem.op, &shape)?;
-    let bounds = scratch(client, problem.op, &shape)?;
-    Ok([products, bounds])
+    let room = || Room::of(&shape, problem.a.accumulator());
+    [room(), room()]
 }
 
 /// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
 pub(super) fn launch_products(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
-    tuning: &Tuning,
 ) {
+    let tuning = launch.tuning;
     let tiles = tiles(problem.t, tuning);
     if tuning.is_cpu {
-        launch_registers(client, problem, products, bounds, tiles, tuning);
+        launch_registers(launch, problem, products, bounds, tiles);
     } else {
-        launch_shared(client, problem, products, bounds, tiles, tuning);
+        launch_shared(launch, problem, products, bounds, tiles);
     }
 }
 
 fn launch_registers(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     tiles: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(a.accumulator());
     let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
     let (count, dim) = tuning.grid(b * tiles, 1);
     gram_registers::launch(
@@ -130,35 +142,37 @@ fn launch_registers(
         (d / a_vector) as u32,
         (p / g_vector) as u32,
         a.dtype(),
+        products.dtype(),
     );
 }
 
 /// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
+pub(crate) fn gram_registers<F: Float, E: Float, NA: Size, NG: Size>(
     a: &[Vector<F, NA>],
     g: &[Vector<F, NG>],
-    products: &mut [f32],
-    bounds: &mut [f32],
+    products: &mut [E],
+    bounds: &mut [E],
     rows: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let first_token = row / tiles * tokens as usize;
         let i = row % tiles;
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         for j in i..tiles {
-            let weight = select(j == i, 1.0f32, 2.0f32);
-            let a_tile = dot_tile::<F, NA>(a, a, first_token, i, j, tokens, a_columns);
-            let g_tile = dot_tile::<F, NG>(g, g, first_token, i, j, tokens, g_columns);
-            sum += weight * tile_sum(&a_tile, &g_tile, i, j, tokens);
+            let weight = select(j == i, E::new(1.0), E::new(2.0));
+            let a_tile = dot_tile::<F, E, NA>(a, a, first_token, i, j, tokens, a_columns);
+            let g_tile = dot_tile::<F, E, NG>(g, g, first_token, i, j, tokens, g_columns);
+            sum += weight * tile_sum::<E>(&a_tile, &g_tile, i, j, tokens);
             if j == i {
-                bounds[row] = tile_bound(&a_tile, &g_tile, i, tokens);
+                bounds[row] = tile_bound::<E>(&a_tile, &g_tile, i, tokens);
             }
         }
         products[row] = sum;
@@ -167,21 +181,21 @@ pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
 
 /// The products of two tiles of dot products, summed; places past the last token left out.
 #[cube]
-pub(crate) fn tile_sum(
-    a_tile: &Array<f32>,
-    g_tile: &Array<f32>,
+pub(crate) fn tile_sum<E: Float>(
+    a_tile: &Array<E>,
+    g_tile: &Array<E>,
     i: usize,
     j: usize,
     tokens: u32,
-) -> f32 {
-    let mut sum = 0.0f32;
+) -> E {
+    let mut sum = E::new(0.0);
     #[unroll]
     for u in 0..SIDE {
         #[unroll]
         for v in 0..SIDE {
             let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
             let product = a_tile[u * SIDE + v] * g_tile[u * SIDE + v];
-            sum += select(inside, product, 0.0f32);
+            sum += select(inside, product, E::new(0.0));
         }
     }
     sum
@@ -189,20 +203,25 @@ pub(crate) fn tile_sum(
 
 /// `sum |a_t| |g_t|` over the diagonal of tile `(i, i)`.
 #[cube]
-pub(crate) fn tile_bound(a_tile: &Array<f32>, g_tile: &Array<f32>, i: usize, tokens: u32) -> f32 {
-    let mut bound = 0.0f32;
+pub(crate) fn tile_bound<E: Float>(
+    a_tile: &Array<E>,
+    g_tile: &Array<E>,
+    i: usize,
+    tokens: u32,
+) -> E {
+    let mut bound = E::new(0.0);
     #[unroll]
     for u in 0..SIDE {
         let inside = i * SIDE + u < tokens as usize;
         let square = a_tile[u * SIDE + u] * g_tile[u * SIDE + u];
-        bound += select(inside, square.sqrt(), 0.0f32);
+        bound += select(inside, square.sqrt(), E::new(0.0));
     }
     bound
 }
 
 /// The dot products of `x`'s tokens `i*SIDE..` with `y`'s tokens `j*SIDE..`; places past the last token repeat it.
 #[cube]
-pub(super) fn dot_tile<F: Float, N: Size>(
+pub(super) fn dot_tile<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     y: &[Vector<F, N>],
     first_token: usize,
@@ -210,7 +229,7 @@ pub(super) fn dot_tile<F: Float, N: Size>(
     j: usize,
     tokens: u32,
     columns: u32,
-) -> Array<f32> {
+) -> Array<E> {
     let last = tokens as usize - 1;
     let columns = columns as usize;
     let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
@@ -219,30 +238,30 @@ pub(super) fn dot_tile<F: Float, N: Size>(
         rows[u] = (first_token + min_index(i * SIDE + u, last)) * columns;
         rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last)) * columns;
     }
-    let mut sums = Array::<Vector<f32, N>>::new(comptime!(SIDE * SIDE));
+    let mut sums = Array::<Vector<E, N>>::new(comptime!(SIDE * SIDE));
     #[unroll]
     for s in 0..SIDE * SIDE {
-        sums[s] = Vector::<f32, N>::new(0.0f32);
+        sums[s] = Vector::<E, N>::new(E::new(0.0));
     }
     for k in 0..columns {
-        let mut left = Array::<Vector<f32, N>>::new(SIDE);
+        let mut left = Array::<Vector<E, N>>::new(SIDE);
         #[unroll]
         for u in 0..SIDE {
-            left[u] = Vector::<f32, N>::cast_from(x[rows[u] + k]);
+            left[u] = Vector::<E, N>::cast_from(x[rows[u] + k]);
         }
         #[unroll]
         for v in 0..SIDE {
-            let right = Vector::<f32, N>::cast_from(y[rows[v + SIDE] + k]);
+            let right = Vector::<E, N>::cast_from(y[rows[v + SIDE] + k]);
             #[unroll]
             for u in 0..SIDE {
                 sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
             }
         }
     }
-    let mut dots = Array::<f32>::new(comptime!(SIDE * SIDE));
+    let mut dots = Array::<E>::new(comptime!(SIDE * SIDE));
     #[unroll]
     for s in 0..SIDE * SIDE {
-        dots[s] = sum_lanes::<N>(sums[s]);
+        dots[s] = sum_lanes::<E, N>(sums[s]);
     }
     dots
 }
@@ -253,13 +272,13 @@ pub(super) fn min_index(a: usize, b: usize) -> usize {
 }
 
 fn launch_shared(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     tiles: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
@@ -278,22 +297,24 @@ fn launch_shared(
         *d as u32,
         *p as u32,
         a.dtype(),
+        products.dtype(),
     );
 }
 
 /// One cube takes one tile of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_shared<F: Float>(
+pub(crate) fn gram_shared<F: Float, E: Float>(
     a: &[F],
     g: &[F],
-    products: &mut [f32],
-    bounds: &mut [f32],
+    products: &mut [E],
+    bounds: &mut [E],
     rows: u32,
     tiles: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -301,7 +322,7 @@ pub(crate) fn gram_shared<F: Float>(
         let side = (tokens as usize + comptime!(TILE - 1)) / comptime!(TILE);
         let (i, j) = triangle(row % tiles as usize, side);
         let first = b * tokens as usize;
-        let a_tile = tile::product::<F>(
+        let a_tile = tile::product::<F, E>(
             a,
             a,
             first * a_columns as usize,
@@ -317,7 +338,7 @@ pub(crate) fn gram_shared<F: Float>(
             1usize,
             true,
         );
-        let g_tile = tile::product::<F>(
+        let g_tile = tile::product::<F, E>(
             g,
             g,
             first * g_columns as usize,
@@ -333,7 +354,7 @@ pub(crate) fn gram_shared<F: Float>(
             1usize,
             true,
         );
-        write_products(&a_tile, &g_tile, products, bounds, row, i == j);
+        write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
     }
 }
 
@@ -353,17 +374,17 @@ pub(crate) fn triangle(place: usize, side: usize) -> (usize, usize) {
 ///
 /// Every unit of the cube must call it.
 #[cube]
-pub(crate) fn write_products(
-    a_tile: &Array<f32>,
-    g_tile: &Array<f32>,
-    products: &mut [f32],
-    bounds: &mut [f32],
+pub(crate) fn write_products<E: Float>(
+    a_tile: &Array<E>,
+    g_tile: &Array<E>,
+    products: &mut [E],
+    bounds: &mut [E],
     row: usize,
     diagonal: bool,
 ) {
     let (u0, v0) = tile::origin();
-    let mut sum = 0.0f32;
-    let mut bound = 0.0f32;
+    let mut sum = E::new(0.0);
+    let mut bound = E::new(0.0);
     #[unroll]
     for u in 0..tile::REGISTERS {
         #[unroll]
@@ -376,10 +397,10 @@ pub(crate) fn write_products(
             }
         }
     }
-    let weight = select(diagonal, 1.0f32, 2.0f32);
-    let total = crate::reduce::sum_units(sum * weight, TILE_UNITS, TILE_UNITS);
+    let weight = select(diagonal, E::new(1.0), E::new(2.0));
+    let total = crate::reduce::sum_units::<E>(sum * weight, TILE_UNITS, TILE_UNITS);
     sync_cube();
-    let bound_total = crate::reduce::sum_units(bound, TILE_UNITS, TILE_UNITS);
+    let bound_total = crate::reduce::sum_units::<E>(bound, TILE_UNITS, TILE_UNITS);
     if UNIT_POS == 0 {
         products[row] = total;
         bounds[row] = bound_total;
@@ -389,26 +410,27 @@ pub(crate) fn write_products(
 /// `norms_sq[b] += sum over groups of max(sum of products[b, group], GRAM_FLOOR (sum of bounds[b, group])^2)`, NaN if
 /// any is.
 #[cube(launch)]
-pub(crate) fn finish_gram(
-    products: &[f32],
-    bounds: &[f32],
-    norms_sq: &mut [f32],
+pub(crate) fn finish_gram<E: Float>(
+    products: &[E],
+    bounds: &[E],
+    norms_sq: &mut [E],
     examples: u32,
     groups: u32,
     tiles: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let b = row_of(1u32);
     if b < examples as usize {
-        let mut all = 0.0f32;
+        let mut all = E::new(0.0);
         for group in 0..groups as usize {
             let first = (b * groups as usize + group) * tiles as usize;
-            let mut sum = 0.0f32;
-            let mut bound = 0.0f32;
+            let mut sum = E::new(0.0);
+            let mut bound = E::new(0.0);
             for tile in 0..tiles as usize {
                 sum += products[first + tile];
                 bound += bounds[first + tile];
             }
-            let floor = bound * bound * GRAM_FLOOR;
+            let floor = bound * bound * gram_floor::<E>();
             // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
             all += select(sum < floor, floor, sum);
         }

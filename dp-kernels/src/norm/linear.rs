@@ -3,7 +3,7 @@
 use super::{gram, materialised};
 use crate::check::Arg;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
+use crate::{KernelError, Launch};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// How the squared norm of a Linear's per-example weight gradient `A_b^T G_b` is taken.
@@ -44,7 +44,7 @@ impl LinearNorm {
 
 /// Adds the squared norm of each example's weight gradient, `|A_b^T G_b|_F^2`, into `norms_sq`.
 ///
-/// `a [B, T, d]` and `g [B, T, p]` (one type: f32, f16 or bf16), `norms_sq [B]` f32, ADDED into.
+/// `a [B, T, d]` and `g [B, T, p]` (one type: f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -53,39 +53,40 @@ impl LinearNorm {
 /// The clip factor made of this number bounds the example's contribution only as far as the number
 /// is not too small. The Gram way subtracts nearly equal products when an example's tokens cancel
 /// each other, and could come out far below the true norm; it never reports less than
-/// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` * (sum_t |a_t| |g_t|)^2`, a bound on what rounding can hide.
+/// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` * (sum_t |a_t| |g_t|)^2` ([`GRAM_FLOOR_F64`](crate::GRAM_FLOOR_F64) of f64), a bound on what
+/// rounding can hide.
 /// Ordinary data lies far above that floor and is not touched by it.
 ///
 /// # Precision
-/// f32 throughout; relative error about 1e-6 on ordinary data. An example's norm has the same
+/// f32 throughout, f64 for f64 inputs; relative error about 1e-6 on ordinary data. An example's norm has the same
 /// bits in every microbatch.
 ///
 /// # References
 /// I. Goodfellow, "Efficient per-example gradient computations", arXiv 1510.01799;
 /// X. Li et al., "Large Language Models Can Be Strong Differentially Private Learners", arXiv 2110.05679.
 pub fn linear_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     a: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
     how: LinearNorm,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "linear_norm_sq";
     let problem = Problem::named(client, op, ("a", a), ("g", g))?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[problem.b])?
-        .is_f32()?;
+        .sums_of(&problem.a)?;
     let Problem { b, t, d, p, .. } = problem;
     if b * t * d * p == 0 {
         return Ok(());
     }
     if t == 1 {
-        return launch_one_token(client, &problem, &norms_sq, tuning);
+        return launch_one_token(launch, &problem, &norms_sq);
     }
     match how.resolve(t, d, p) {
-        LinearNorm::Gram => gram::launch(client, &problem, &norms_sq, tuning),
-        _ => materialised::launch(client, &problem, &norms_sq, tuning),
+        LinearNorm::Gram => gram::launch(launch, &problem, &norms_sq),
+        _ => materialised::launch(launch, &problem, &norms_sq),
     }
 }
 
@@ -126,13 +127,13 @@ impl<'a> Problem<'a> {
 }
 
 fn launch_one_token(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let Problem { a, g, b, d, p, .. } = problem;
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(a.accumulator());
     let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
     let width = tuning.width((d / a_vector).max(p / g_vector));
     let (count, dim) = tuning.grid(*b, width);
@@ -151,37 +152,39 @@ fn launch_one_token(
         width,
         dim.num_elems(),
         a.dtype(),
+        norms_sq.dtype(),
     );
     Ok(())
 }
 
 /// `norms_sq[b] += |a_b|^2 |g_b|^2`.
 #[cube(launch)]
-pub(crate) fn one_token_norms<F: Float, NA: Size, NG: Size>(
+pub(crate) fn one_token_norms<F: Float, E: Float, NA: Size, NG: Size>(
     a: &[Vector<F, NA>],
     g: &[Vector<F, NG>],
-    norms_sq: &mut [f32],
+    norms_sq: &mut [E],
     examples: u32,
     a_columns: u32,
     g_columns: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let b = row_of(width);
     let lane = lane_of(width);
-    let mut a_sum = 0.0f32;
-    let mut g_sum = 0.0f32;
+    let mut a_sum = E::new(0.0);
+    let mut g_sum = E::new(0.0);
     if b < examples as usize {
         let a_first = b * a_columns as usize;
         let g_first = b * g_columns as usize;
         let a_last = a_first + a_columns as usize;
         let g_last = g_first + g_columns as usize;
-        a_sum = sum_terms::<F, NA>(a, a, a_first, a_last, lane, true, width);
-        g_sum = sum_terms::<F, NG>(g, g, g_first, g_last, lane, true, width);
+        a_sum = sum_terms::<F, E, NA>(a, a, a_first, a_last, lane, true, width);
+        g_sum = sum_terms::<F, E, NG>(g, g, g_first, g_last, lane, true, width);
     }
-    let a_total = sum_units(a_sum, width, units);
-    let g_total = sum_units(g_sum, width, units);
+    let a_total = sum_units::<E>(a_sum, width, units);
+    let g_total = sum_units::<E>(g_sum, width, units);
     if b < examples as usize && lane == 0 {
         norms_sq[b] += a_total * g_total;
     }

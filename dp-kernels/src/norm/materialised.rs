@@ -1,19 +1,20 @@
 //! `A_b^T G_b` in tiles, squared while they are in registers.
 
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use crate::{KernelError, Launch};
+use cubecl::prelude::*;
 
 pub(super) fn launch(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
@@ -23,7 +24,7 @@ pub(super) fn launch(
     } else {
         d.div_ceil(TILE) * p.div_ceil(TILE)
     };
-    let partials = scratch(client, problem.op, &[*b, tiles])?;
+    let [partials] = launch.scratch(problem.op, [Room::of(&[*b, tiles], norms_sq.dtype())])?;
     let partials = Arg::new(problem.op, "workspace", &partials)?;
     if tuning.is_cpu {
         let (count, dim) = tuning.grid(b * tiles, 1);
@@ -42,6 +43,7 @@ pub(super) fn launch(
             shape.rows,
             shape.columns,
             a.dtype(),
+            partials.dtype(),
         );
     } else {
         let (count, dim) = tile::grid(b * tiles, tuning);
@@ -57,18 +59,19 @@ pub(super) fn launch(
             *d as u32,
             *p as u32,
             a.dtype(),
+            partials.dtype(),
         );
     }
-    launch_add_row_sums(client, &partials, norms_sq, *b, tiles, tuning);
+    launch_add_row_sums(launch, &partials, norms_sq, *b, tiles);
     Ok(())
 }
 
 /// One unit takes all rows of one example's gradient, `columns` vectors wide.
 #[cube(launch)]
-pub(crate) fn materialised_registers<F: Float, N: Size>(
+pub(crate) fn materialised_registers<F: Float, E: Float, N: Size>(
     a: &[F],
     g: &[Vector<F, N>],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     tokens: u32,
     a_columns: u32,
@@ -76,17 +79,18 @@ pub(crate) fn materialised_registers<F: Float, N: Size>(
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = g_columns as usize / tile_columns;
         let token = row / tiles * tokens as usize;
         let column = row % tiles * tile_columns;
-        let mut squares = Vector::<f32, N>::new(0.0f32);
+        let mut squares = Vector::<E, N>::new(E::new(0.0));
         let mut i = 0usize;
         while i < a_columns as usize {
-            let mut sums = outer::zeros::<N>(comptime!(tile_rows * tile_columns));
-            outer_tile::<F, N>(
+            let mut sums = outer::zeros::<E, N>(comptime!(tile_rows * tile_columns));
+            outer_tile::<F, E, N>(
                 a,
                 g,
                 &mut sums,
@@ -96,7 +100,7 @@ pub(crate) fn materialised_registers<F: Float, N: Size>(
                 g_columns as usize,
                 i,
                 column,
-                1.0f32,
+                E::new(1.0),
                 false,
                 tile_rows,
                 tile_columns,
@@ -107,21 +111,22 @@ pub(crate) fn materialised_registers<F: Float, N: Size>(
             }
             i += tile_rows;
         }
-        partials[row] = sum_lanes::<N>(squares);
+        partials[row] = sum_lanes::<E, N>(squares);
     }
 }
 
 /// One cube takes one tile of one example's gradient.
 #[cube(launch)]
-pub(crate) fn materialised_shared<F: Float>(
+pub(crate) fn materialised_shared<F: Float, E: Float>(
     a: &[F],
     g: &[F],
-    partials: &mut [f32],
+    partials: &mut [E],
     rows: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -129,7 +134,7 @@ pub(crate) fn materialised_shared<F: Float>(
         let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
         let b = row / (across * down);
         let place = row % (across * down);
-        let tile = tile::product::<F>(
+        let tile = tile::product::<F, E>(
             a,
             g,
             b * tokens as usize * a_columns as usize,
@@ -145,12 +150,12 @@ pub(crate) fn materialised_shared<F: Float>(
             g_columns as usize,
             false,
         );
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         #[unroll]
         for s in 0..REGISTERS * REGISTERS {
             sum += tile[s] * tile[s];
         }
-        let total = sum_units(sum, TILE_UNITS, TILE_UNITS);
+        let total = sum_units::<E>(sum, TILE_UNITS, TILE_UNITS);
         if UNIT_POS == 0 {
             partials[row] = total;
         }

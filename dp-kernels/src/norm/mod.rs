@@ -3,6 +3,8 @@
 //!
 //! `G` is the gradient of the SUM of the per-example losses with respect to a layer's output, `A`
 //! the layer's input. No per-example weight gradient is ever written to memory.
+//!
+//! `norms_sq` is f64 where the inputs are f64, and f32 for any other inputs.
 
 pub(crate) mod channels;
 pub(crate) mod columns;
@@ -20,7 +22,7 @@ pub use columns::{bias_norm_sq, scale_norm_sq};
 pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;
 pub use gradient::gradient_norm_sq;
-pub use gram::GRAM_FLOOR;
+pub use gram::{GRAM_FLOOR, GRAM_FLOOR_F64};
 pub use linear::{LinearNorm, linear_norm_sq};
 pub use position::position_norm_sq;
 pub use tied::tied_norm_sq;

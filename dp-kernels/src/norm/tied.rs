@@ -2,20 +2,21 @@
 
 use super::embedding::launch_rows;
 use super::gradient;
-use super::gram::{self, GRAM_FLOOR, SIDE, dot_tile};
+use super::gram::{self, SIDE, dot_tile, gram_floor};
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's gradient of a tied table `[V, p]` into `norms_sq`: one parameter that is
 /// the embedding of the tokens and the weight of the head.
 ///
 /// `ids [B, T]` (i32 or u32), `g [B, T, p]` the gradient at the embedding's output, `h [B, T, p]` the head's input,
-/// `delta [B, T, V]` the gradient at the logits (the three of one type: f32, f16 or bf16), `norms_sq [B]` f32, ADDED
-/// into. The weighted sum is [`weighted_sum_tied`](crate::weighted_sum_tied).
+/// `delta [B, T, V]` the gradient at the logits (the three of one type: f32, f16, bf16 or f64), `norms_sq [B]` f32 (f64
+/// beside f64), ADDED into. The weighted sum is [`weighted_sum_tied`](crate::weighted_sum_tied).
 ///
 /// The example's gradient is `E + H`, with row `v` of `E` the sum of the `g_t` of its tokens `v`, and
 /// `H = sum_t delta_t h_t^T`. So the norm is
@@ -30,23 +31,23 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// `embedding_norm_sq` and the head's `linear_norm_sq` instead leaves the product of the two out: where they point
 /// the same way, the norm comes out too small by up to a half, and the guarantee is false.
 /// `E` and `H` may cancel, and then the sum above subtracts nearly equal numbers. So the norm is never less than
-/// [`GRAM_FLOOR`]` (sum_t |g_t| + sum_t |delta_t| |h_t|)^2`, a bound on what rounding can hide
+/// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` (sum_t |g_t| + sum_t |delta_t| |h_t|)^2` ([`GRAM_FLOOR_F64`](crate::GRAM_FLOOR_F64) of f64), a bound on what rounding can hide
 /// (docs/proofs/layer-norms.md).
 ///
 /// # Precision
-/// f32 throughout. An example's norm has the same bits in every microbatch.
+/// f32 throughout, f64 for f64 inputs. An example's norm has the same bits in every microbatch.
 ///
 /// # References
 /// X. Li et al., "Large Language Models Can Be Strong Differentially Private Learners", arXiv 2110.05679.
 pub fn tied_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     h: &TensorHandle,
     delta: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "tied_norm_sq";
     let head = Problem::named(client, op, ("h", h), ("delta", delta))?;
     let Problem {
@@ -58,24 +59,29 @@ pub fn tied_norm_sq(
     let ids = Arg::new(op, "ids", ids)?.has_shape(&[b, t])?.is_index()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
-        .is_f32()?;
+        .sums_of(&head.a)?;
     if b * t * p * v == 0 {
         return Ok(());
     }
     let spans = gradient::spans(&g, p, tuning);
     let crosses = cross_tiles(t, tuning);
-    let [products, bounds] = gram::workspace(client, &head, tuning)?;
-    let rows = scratch(client, op, &[b, t])?;
-    let cross = scratch(client, op, &[b, crosses])?;
-    let squares = scratch(client, op, &[b, t * spans])?;
+    let [products, bounds] = gram::workspace(&head, tuning);
+    let rooms = [
+        products,
+        bounds,
+        Room::of(&[b, t], norms_sq.dtype()),
+        Room::of(&[b, crosses], norms_sq.dtype()),
+        Room::of(&[b, t * spans], norms_sq.dtype()),
+    ];
+    let [products, bounds, rows, cross, squares] = launch.scratch(op, rooms)?;
     let workspace = |tensor| Arg::new(op, "workspace", tensor);
     let (products, bounds) = (workspace(&products)?, workspace(&bounds)?);
     let (rows, cross, squares) = (workspace(&rows)?, workspace(&cross)?, workspace(&squares)?);
 
-    gram::launch_products(client, &head, &products, &bounds, tuning);
-    launch_rows(client, &ids, &g, &rows, [b, t, p], tuning);
-    launch_cross(client, &ids, &g, &head, &cross, tuning);
-    gradient::launch_squares(client, &g, &squares, b * t, p, tuning);
+    gram::launch_products(launch, &head, &products, &bounds);
+    launch_rows(launch, &ids, &g, &rows, [b, t, p]);
+    launch_cross(launch, &ids, &g, &head, &cross);
+    gradient::launch_squares(launch, &g, &squares, b * t, p);
 
     let width = tuning.width(t.div_ceil(4));
     let (count, dim) = tuning.grid(b, width);
@@ -96,6 +102,7 @@ pub fn tied_norm_sq(
         (t * spans) as u32,
         width,
         dim.num_elems(),
+        norms_sq.dtype(),
     );
     Ok(())
 }
@@ -110,13 +117,13 @@ fn cross_tiles(t: usize, tuning: &Tuning) -> usize {
 }
 
 fn launch_cross(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &Arg<'_>,
     g: &Arg<'_>,
     head: &Problem<'_>,
     cross: &Arg<'_>,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a: h,
         g: delta,
@@ -128,9 +135,8 @@ fn launch_cross(
     } = head;
     let tiles = cross_tiles(*t, tuning);
     if tuning.is_cpu {
-        let vector = g
-            .vector(*p, tuning.lanes())
-            .min(h.vector(*p, tuning.lanes()));
+        let most = tuning.lanes_of(g.accumulator());
+        let vector = g.vector(*p, most).min(h.vector(*p, most));
         let (count, dim) = tuning.grid(b * tiles, 1);
         cross_registers::launch(
             client,
@@ -148,6 +154,7 @@ fn launch_cross(
             *v as u32,
             ids.dtype(),
             g.dtype(),
+            cross.dtype(),
         );
     } else {
         let (count, dim) = tile::grid(b * tiles, tuning);
@@ -166,45 +173,47 @@ fn launch_cross(
             *v as u32,
             ids.dtype(),
             g.dtype(),
+            cross.dtype(),
         );
     }
 }
 
 /// `delta[row, id]`, 0 for an id past the vocabulary.
 #[cube]
-fn at_id<I: Int, F: Float>(delta: &[F], row: usize, id: I, vocabulary: u32) -> f32 {
+fn at_id<I: Int, F: Float, E: Float>(delta: &[F], row: usize, id: I, vocabulary: u32) -> E {
     let id = u32::cast_from(id);
-    let mut value = 0.0f32;
+    let mut value = E::new(0.0);
     if id < vocabulary {
-        value = f32::cast_from(delta[row * vocabulary as usize + id as usize]);
+        value = E::cast_from(delta[row * vocabulary as usize + id as usize]);
     }
     value
 }
 
 /// One unit takes `SIDE` tokens of the embedding against all tokens of the head.
 #[cube(launch)]
-pub(crate) fn cross_registers<I: Int, F: Float, N: Size>(
+pub(crate) fn cross_registers<I: Int, F: Float, E: Float, N: Size>(
     ids: &[I],
     g: &[Vector<F, N>],
     h: &[Vector<F, N>],
     delta: &[F],
-    cross: &mut [f32],
+    cross: &mut [E],
     rows: u32,
     tokens: u32,
     columns: u32,
     vocabulary: u32,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let first_token = row / tiles * tokens as usize;
         let i = row % tiles;
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         for j in 0..tiles {
-            let dots = dot_tile::<F, N>(g, h, first_token, i, j, tokens, columns);
-            let mut tile_sum = 0.0f32;
+            let dots = dot_tile::<F, E, N>(g, h, first_token, i, j, tokens, columns);
+            let mut tile_sum = E::new(0.0);
             #[unroll]
             for u in 0..SIDE {
                 let t = i * SIDE + u;
@@ -214,7 +223,8 @@ pub(crate) fn cross_registers<I: Int, F: Float, N: Size>(
                     for v in 0..SIDE {
                         let other = j * SIDE + v;
                         if other < tokens as usize {
-                            let weight = at_id::<I, F>(delta, first_token + other, id, vocabulary);
+                            let weight =
+                                at_id::<I, F, E>(delta, first_token + other, id, vocabulary);
                             tile_sum += weight * dots[u * SIDE + v];
                         }
                     }
@@ -228,18 +238,19 @@ pub(crate) fn cross_registers<I: Int, F: Float, N: Size>(
 
 /// One cube takes a tile of tokens of the embedding against one of the head.
 #[cube(launch)]
-pub(crate) fn cross_shared<I: Int, F: Float>(
+pub(crate) fn cross_shared<I: Int, F: Float, E: Float>(
     ids: &[I],
     g: &[F],
     h: &[F],
     delta: &[F],
-    cross: &mut [f32],
+    cross: &mut [E],
     rows: u32,
     tokens: u32,
     columns: u32,
     vocabulary: u32,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -249,7 +260,7 @@ pub(crate) fn cross_shared<I: Int, F: Float>(
         let first_token = row / (side * side) * tokens;
         let i = place / side * TILE;
         let j = place % side * TILE;
-        let dots = tile::product::<F>(
+        let dots = tile::product::<F, E>(
             g,
             h,
             first_token * columns,
@@ -266,7 +277,7 @@ pub(crate) fn cross_shared<I: Int, F: Float>(
             true,
         );
         let (u0, v0) = tile::origin();
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         #[unroll]
         for u in 0..REGISTERS {
             let t = i + u0 + u;
@@ -276,13 +287,13 @@ pub(crate) fn cross_shared<I: Int, F: Float>(
                 for v in 0..REGISTERS {
                     let other = j + v0 + v;
                     if other < tokens {
-                        let weight = at_id::<I, F>(delta, first_token + other, id, vocabulary);
+                        let weight = at_id::<I, F, E>(delta, first_token + other, id, vocabulary);
                         sum += weight * dots[u * REGISTERS + v];
                     }
                 }
             }
         }
-        let total = sum_units(sum, TILE_UNITS, TILE_UNITS);
+        let total = sum_units::<E>(sum, TILE_UNITS, TILE_UNITS);
         if UNIT_POS == 0 {
             cross[row] = total;
         }
@@ -291,13 +302,13 @@ pub(crate) fn cross_shared<I: Int, F: Float>(
 
 /// `norms_sq[b] += max(|H|^2 + |E|^2 + 2 <E, H>, floor)`, NaN if any part is.
 #[cube(launch)]
-pub(crate) fn finish_tied(
-    products: &[f32],
-    bounds: &[f32],
-    rows: &[f32],
-    cross: &[f32],
-    squares: &[f32],
-    norms_sq: &mut [f32],
+pub(crate) fn finish_tied<E: Float>(
+    products: &[E],
+    bounds: &[E],
+    rows: &[E],
+    cross: &[E],
+    squares: &[E],
+    norms_sq: &mut [E],
     examples: u32,
     tiles: u32,
     tokens: u32,
@@ -305,11 +316,12 @@ pub(crate) fn finish_tied(
     spans: u32,
     #[comptime] width: u32,
     #[comptime] units: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let b = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
-    let mut bound = 0.0f32;
+    let mut sum = E::new(0.0);
+    let mut bound = E::new(0.0);
     if b < examples as usize {
         let step = comptime!(width as usize);
         let mut i = lane;
@@ -325,7 +337,7 @@ pub(crate) fn finish_tied(
         }
         i = lane;
         while i < crosses as usize {
-            sum += 2.0f32 * cross[b * crosses as usize + i];
+            sum += E::new(2.0) * cross[b * crosses as usize + i];
             i += step;
         }
         // Where a token's |g| is in several parts, the sum of their roots is no smaller.
@@ -335,13 +347,13 @@ pub(crate) fn finish_tied(
             i += step;
         }
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if comptime!(width > 1) {
         sync_cube();
     }
-    let bound_total = sum_units(bound, width, units);
+    let bound_total = sum_units::<E>(bound, width, units);
     if b < examples as usize && lane == 0 {
-        let floor = bound_total * bound_total * GRAM_FLOOR;
+        let floor = bound_total * bound_total * gram_floor::<E>();
         // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
         norms_sq[b] += select(total < floor, floor, total);
     }

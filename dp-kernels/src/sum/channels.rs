@@ -1,17 +1,18 @@
 //! One parameter a channel, channels first: the gain and bias of a GroupNorm, the bias of a convolution.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::channels::ChannelMaps;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
 use crate::sum::columns::launch_add_columns;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b sum_s g_bcs` into `out`: the bias of a GroupNorm, an InstanceNorm or a convolution.
 ///
-/// `g [B, C, ..]` (f32, f16 or bf16; the axes after the second are spatial), `factors [B]` f32, `out [C]` f32,
-/// ADDED into.
+/// `g [B, C, ..]` (f32, f16, bf16 or f64; the axes after the second are spatial), `factors [B]` and `out [C]` f32 (f64
+/// beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -21,22 +22,21 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// [`channel_bias_norm_sq`](crate::channel_bias_norm_sq) says: not for a BatchNorm.
 ///
 /// # Precision
-/// f32, in a fixed order: positions, then examples.
+/// f32, f64 for f64 inputs, in a fixed order: positions, then examples.
 pub fn weighted_sum_channel_bias(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "weighted_sum_channel_bias";
-    launch(client, op, None, g, factors, out, tuning)
+    launch_sums(launch, op, None, g, factors, out)
 }
 
 /// Adds `sum_b c_b sum_s g_bcs xhat_bcs` into `out`: the gain of a GroupNorm or InstanceNorm.
 ///
-/// `xhat [B, C, ..]`, `g [B, C, ..]` (one shape and type: f32, f16 or bf16), `factors [B]` f32, `out [C]` f32,
-/// ADDED into.
+/// `xhat [B, C, ..]`, `g [B, C, ..]` (one shape and type: f32, f16, bf16 or f64), `factors [B]` and `out [C]` f32 (f64
+/// beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -47,36 +47,37 @@ pub fn weighted_sum_channel_bias(
 /// # Precision
 /// As [`weighted_sum_channel_bias`].
 pub fn weighted_sum_channel_scale(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "weighted_sum_channel_scale";
-    launch(client, op, Some(xhat), g, factors, out, tuning)
+    launch_sums(launch, op, Some(xhat), g, factors, out)
 }
 
-fn launch(
-    client: &Client,
+fn launch_sums(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<&TensorHandle>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let maps = ChannelMaps::new(client, op, xhat, g, tuning)?;
+    let Launch { client, tuning, .. } = *launch;
+    let maps = ChannelMaps::new(launch, op, xhat, g)?;
     let ChannelMaps { b, c, s, .. } = maps;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
-        .is_f32()?;
-    let out = Arg::new(op, "out", out)?.has_shape(&[c])?.is_f32()?;
+        .sums_of(&maps.g)?;
+    let out = Arg::new(op, "out", out)?
+        .has_shape(&[c])?
+        .sums_of(&maps.g)?;
     if b * c * s == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, c])?;
+    let [partials] = launch.scratch(op, [Room::of(&[b, c], out.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let width = tuning.width(s / maps.vector);
     let (count, dim) = tuning.grid(b * c, width);
@@ -96,18 +97,19 @@ fn launch(
         width,
         dim.num_elems(),
         maps.g.dtype(),
+        partials.dtype(),
     );
-    launch_add_columns(client, &partials, &out, b, c, tuning);
+    launch_add_columns(launch, &partials, &out, b, c);
     Ok(())
 }
 
 /// `partials[b, c] = c_b sum_s g[b, c, s] (* x[b, c, s])`, zeros for a dead example.
 #[cube(launch)]
-pub(crate) fn weighted_channels<F: Float, N: Size>(
+pub(crate) fn weighted_channels<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     g: &[Vector<F, N>],
-    factors: &[f32],
-    partials: &mut [f32],
+    factors: &[E],
+    partials: &mut [E],
     rows: u32,
     channels: u32,
     columns: u32,
@@ -115,19 +117,20 @@ pub(crate) fn weighted_channels<F: Float, N: Size>(
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     let lane = lane_of(width);
-    let mut sum = 0.0f32;
+    let mut sum = E::new(0.0);
     if row < rows as usize {
         let factor = factors[row / channels as usize];
-        if is_live(factor) {
+        if is_live::<E>(factor) {
             let first = row * columns as usize;
             let last = first + columns as usize;
-            sum = factor * sum_terms::<F, N>(x, g, first, last, lane, scaled, width);
+            sum = factor * sum_terms::<F, E, N>(x, g, first, last, lane, scaled, width);
         }
     }
-    let total = sum_units(sum, width, units);
+    let total = sum_units::<E>(sum, width, units);
     if row < rows as usize && lane == 0 {
         partials[row] = total;
     }

@@ -1,20 +1,21 @@
 //! Convolutions: one matrix product a group over all output positions of the live examples.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::conv::Tiles;
 use crate::outer::zeros;
 use crate::reduce::row_of;
 use crate::tile::{self, REGISTERS, TILE};
 use crate::unfold::{Convolution, unfolded_outer_tile, unfolded_product};
-use crate::{ConvShape, KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{ConvShape, KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b (weight gradient of b)` of a convolution into `out`.
 ///
-/// `x [B, C_in, input..]`, `g [B, C_out, output..]` (one type: f32, f16 or bf16), `factors [B]` f32,
-/// `out [C_out, C_in / groups, kernel..]` f32, ADDED into. Sizes and workspace as
-/// [`conv_norm_sq`](crate::conv_norm_sq), and an f32 copy of the weight for each slice of the microbatch. The bias is
+/// `x [B, C_in, input..]`, `g [B, C_out, output..]` (one type: f32, f16, bf16 or f64), `factors [B]` and
+/// `out [C_out, C_in / groups, kernel..]` f32 (f64 beside f64), ADDED into. Sizes and workspace as
+/// [`conv_norm_sq`](crate::conv_norm_sq), and a copy of the weight for each slice of the microbatch. The bias is
 /// [`weighted_sum_channel_bias`](crate::weighted_sum_channel_bias)'s.
 ///
 /// # Errors
@@ -25,24 +26,24 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// As [`weighted_sum_linear`](crate::weighted_sum_linear). A dead example's numbers are copied, never computed with.
 ///
 /// # Precision
-/// f32, positions in order within an example, examples in order within a slice of the microbatch.
+/// f32, f64 for f64 inputs; positions in order within an example, examples in order within a slice of the microbatch.
 pub fn weighted_sum_conv<const N: usize>(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
     shape: &ConvShape<N>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "weighted_sum_conv";
     let conv = Convolution::new(client, op, x, g, shape)?;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[conv.examples])?
-        .is_f32()?;
+        .sums_of(&conv.x)?;
     let out = Arg::new(op, "out", out)?
         .has_shape(&conv.weight::<N>())?
-        .is_f32()?;
+        .sums_of(&conv.x)?;
     if conv.is_empty() {
         return Ok(());
     }
@@ -55,9 +56,12 @@ pub fn weighted_sum_conv<const N: usize>(
             .div_ceil(conv.groups * tiles.count)
             .clamp(1, conv.examples)
     };
-    let partials = scratch(client, op, &[slices, out.len()])?;
+    let [x, g, positions, geometry] = conv.workspace();
+    let partials = Room::of(&[slices, out.len()], out.dtype());
+    let [x, g, positions, geometry, partials] =
+        launch.scratch(op, [x, g, positions, geometry, partials])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    let unfolded = conv.unfold(client, tuning)?;
+    let unfolded = conv.unfold(launch, [x, g, positions, geometry])?;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
@@ -84,6 +88,7 @@ pub fn weighted_sum_conv<const N: usize>(
             tiles.rows,
             tiles.columns,
             conv.dtype(),
+            partials.dtype(),
         );
     } else {
         let (count, dim) = tile::grid(slices * conv.groups * tiles.count, tuning);
@@ -105,6 +110,7 @@ pub fn weighted_sum_conv<const N: usize>(
             conv.group_out as u32,
             slices as u32,
             conv.dtype(),
+            partials.dtype(),
         );
     }
     let (count, dim) = tuning.grid(out.len(), 1);
@@ -119,18 +125,19 @@ pub fn weighted_sum_conv<const N: usize>(
         conv.places as u32,
         conv.group_in as u32,
         conv.group_out as u32,
+        out.dtype(),
     );
     Ok(())
 }
 
 /// One unit owns a register tile of one group's weight, and walks the microbatch example by example.
 #[cube(launch)]
-pub(crate) fn weighted_conv_registers<F: Float, N: Size>(
+pub(crate) fn weighted_conv_registers<F: Float, E: Float, N: Size>(
     x: &[F],
     g: &[Vector<F, N>],
     positions: &[u32],
-    factors: &[f32],
-    partials: &mut [Vector<f32, N>],
+    factors: &[E],
+    partials: &mut [Vector<E, N>],
     examples: u32,
     groups: u32,
     tokens: u32,
@@ -141,6 +148,7 @@ pub(crate) fn weighted_conv_registers<F: Float, N: Size>(
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let (x_columns, g_columns) = (x_columns as usize, g_columns as usize);
     let across = g_columns / tile_columns;
@@ -150,13 +158,13 @@ pub(crate) fn weighted_conv_registers<F: Float, N: Size>(
     if group < groups as usize {
         let column = block % across * tile_columns;
         let row = block / across % down * tile_rows;
-        let mut totals = zeros::<N>(comptime!(tile_rows * tile_columns));
+        let mut totals = zeros::<E, N>(comptime!(tile_rows * tile_columns));
         for b in 0..examples as usize {
             let factor = factors[b];
-            if is_live(factor) {
+            if is_live::<E>(factor) {
                 let z = b * groups as usize + group;
-                let mut sums = zeros::<N>(comptime!(tile_rows * tile_columns));
-                unfolded_outer_tile::<F, N>(
+                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+                unfolded_outer_tile::<F, E, N>(
                     x,
                     g,
                     positions,
@@ -175,7 +183,7 @@ pub(crate) fn weighted_conv_registers<F: Float, N: Size>(
                 );
                 #[unroll]
                 for s in 0..tile_rows * tile_columns {
-                    totals[s] = fma(sums[s], Vector::<f32, N>::new(factor), totals[s]);
+                    totals[s] = fma(sums[s], Vector::<E, N>::new(factor), totals[s]);
                 }
             }
         }
@@ -192,12 +200,12 @@ pub(crate) fn weighted_conv_registers<F: Float, N: Size>(
 
 /// One cube takes one tile of one group's weight and one slice of the examples.
 #[cube(launch)]
-pub(crate) fn weighted_conv_shared<F: Float>(
+pub(crate) fn weighted_conv_shared<F: Float, E: Float>(
     x: &[F],
     g: &[F],
     positions: &[u32],
-    factors: &[f32],
-    partials: &mut [f32],
+    factors: &[E],
+    partials: &mut [E],
     examples: u32,
     groups: u32,
     tokens: u32,
@@ -207,6 +215,7 @@ pub(crate) fn weighted_conv_shared<F: Float>(
     g_columns: u32,
     slices: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let (x_columns, g_columns, groups) = (x_columns as usize, g_columns as usize, groups as usize);
     let rows = places as usize * x_columns;
@@ -220,19 +229,19 @@ pub(crate) fn weighted_conv_shared<F: Float>(
         let first_row = tile / across * TILE;
         let first_column = tile % across * TILE;
         let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
-        let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+        let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
         #[unroll]
         for s in 0..REGISTERS * REGISTERS {
-            sums[s] = 0.0f32;
+            sums[s] = E::new(0.0);
         }
         for k in 0..per_slice {
             let b = slice * per_slice + k;
             // Uniform over the cube: all its units meet the same barriers.
             if b < examples as usize {
                 let factor = factors[b];
-                if is_live(factor) {
+                if is_live::<E>(factor) {
                     let z = b * groups + group;
-                    let part = unfolded_product::<F>(
+                    let part = unfolded_product::<F, E>(
                         x,
                         g,
                         positions,
@@ -270,14 +279,15 @@ pub(crate) fn weighted_conv_shared<F: Float>(
 
 /// `out[o, i, k] += sum over slices of partials[slice, group of o, k, i, o in its group]`.
 #[cube(launch)]
-pub(crate) fn add_weights(
-    partials: &[f32],
-    out: &mut [f32],
+pub(crate) fn add_weights<E: Float>(
+    partials: &[E],
+    out: &mut [E],
     len: u32,
     slices: u32,
     places: u32,
     x_columns: u32,
     g_columns: u32,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let place = row_of(1u32);
     let len = len as usize;
@@ -288,7 +298,7 @@ pub(crate) fn add_weights(
         let i = place / places % x_columns;
         let o = place / places / x_columns;
         let row = (o / g_columns * places + k) * x_columns + i;
-        let mut sum = 0.0f32;
+        let mut sum = E::new(0.0);
         for slice in 0..slices as usize {
             sum += partials[slice * len + row * g_columns + o % g_columns];
         }

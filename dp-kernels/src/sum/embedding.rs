@@ -5,12 +5,12 @@ use crate::live::is_live;
 use crate::norm::columns::chunk;
 use crate::outer::zeros;
 use crate::reduce::{lane_of, row_of};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b sum_t g_t` into row `id_t` of `out`.
 ///
-/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16 or bf16), `factors [B]` f32, `out [V, p]` f32,
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]` (f32, f16, bf16 or f64), `factors [B]` and `out [V, p]` f32 (f64 beside f64),
 /// ADDED into. A token whose id is not in `0..V` adds nothing.
 ///
 /// # Errors
@@ -20,29 +20,29 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// As [`weighted_sum_bias`](crate::weighted_sum_bias).
 ///
 /// # Precision
-/// f32, rows `(b, t)` in order.
+/// f32, f64 for f64 inputs; rows `(b, t)` in order.
 pub fn weighted_sum_embedding(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "weighted_sum_embedding";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
     let ids = Arg::new(op, "ids", ids)?.has_shape(&[b, t])?.is_index()?;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
-        .is_f32()?;
-    let out = Arg::new(op, "out", out)?.is_f32()?;
+        .sums_of(&g)?;
+    let out = Arg::new(op, "out", out)?.sums_of(&g)?;
     let [v, _] = out.dims()?;
     let out = out.has_shape(&[v, p])?;
     if b * t * p * v == 0 {
         return Ok(());
     }
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(out.dtype());
     let vector = g.vector(p, most).min(out.vector(p, most));
     let columns = p / vector;
     if tuning.is_cpu {
@@ -64,6 +64,7 @@ pub fn weighted_sum_embedding(
             chunk,
             ids.dtype(),
             g.dtype(),
+            out.dtype(),
         );
     } else {
         let width = tuning.width(columns);
@@ -84,6 +85,7 @@ pub fn weighted_sum_embedding(
             width,
             ids.dtype(),
             g.dtype(),
+            out.dtype(),
         );
     }
     Ok(())
@@ -91,11 +93,11 @@ pub fn weighted_sum_embedding(
 
 /// One unit owns `chunk` columns of the table and walks all examples.
 #[cube(launch)]
-pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
+pub(crate) fn scatter_columns<I: Int, F: Float, E: Float, N: Size>(
     ids: &[I],
     g: &[Vector<F, N>],
-    factors: &[f32],
-    out: &mut [Vector<f32, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
     rows: u32,
     tokens: u32,
     columns: u32,
@@ -103,6 +105,7 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
     #[comptime] chunk: usize,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let column = row_of(1u32) * chunk;
     if column < columns as usize {
@@ -117,21 +120,21 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
             }
             // The first of an example's tokens with this id adds all of them up: a number then goes through
             // one addition a token of its own example and one an example.
-            if is_live(factor) && earlier == row && id < vocabulary {
-                let mut sums = zeros::<N>(chunk);
+            if is_live::<E>(factor) && earlier == row && id < vocabulary {
+                let mut sums = zeros::<E, N>(chunk);
                 for other in row..(example + 1) * tokens as usize {
                     if ids[other] == raw {
                         let at = other * columns as usize + column;
                         #[unroll]
                         for i in 0..chunk {
-                            sums[i] += Vector::<f32, N>::cast_from(g[at + i]);
+                            sums[i] += Vector::<E, N>::cast_from(g[at + i]);
                         }
                     }
                 }
                 let at = id as usize * columns as usize + column;
                 #[unroll]
                 for i in 0..chunk {
-                    out[at + i] += sums[i] * Vector::<f32, N>::new(factor);
+                    out[at + i] += sums[i] * Vector::<E, N>::new(factor);
                 }
             }
         }
@@ -140,11 +143,11 @@ pub(crate) fn scatter_columns<I: Int, F: Float, N: Size>(
 
 /// `width` units own the table's row of the first token with its id, and add up all its tokens.
 #[cube(launch)]
-pub(crate) fn scatter_rows<I: Int, F: Float, N: Size>(
+pub(crate) fn scatter_rows<I: Int, F: Float, E: Float, N: Size>(
     ids: &[I],
     g: &[Vector<F, N>],
-    factors: &[f32],
-    out: &mut [Vector<f32, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
     rows: u32,
     tokens: u32,
     columns: u32,
@@ -152,6 +155,7 @@ pub(crate) fn scatter_rows<I: Int, F: Float, N: Size>(
     #[comptime] width: u32,
     #[define(I)] _id_type: ElemType,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(width);
     if row < rows as usize {
@@ -164,14 +168,14 @@ pub(crate) fn scatter_rows<I: Int, F: Float, N: Size>(
         if earlier == row && id < vocabulary {
             let mut column = lane_of(width);
             while column < columns as usize {
-                let mut sum = Vector::<f32, N>::new(0.0f32);
+                let mut sum = Vector::<E, N>::new(E::new(0.0));
                 for other in row..rows as usize {
                     if ids[other] == raw {
                         let factor = factors[other / tokens as usize];
-                        if is_live(factor) {
+                        if is_live::<E>(factor) {
                             let value =
-                                Vector::<f32, N>::cast_from(g[other * columns as usize + column]);
-                            sum += value * Vector::<f32, N>::new(factor);
+                                Vector::<E, N>::cast_from(g[other * columns as usize + column]);
+                            sum += value * Vector::<E, N>::new(factor);
                         }
                     }
                 }

@@ -5,13 +5,13 @@ use crate::live::is_live;
 use crate::norm::columns::chunk;
 use crate::outer::zeros;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b g_b` into `out`: for a parameter of any kind whose per-example gradients lie in memory.
 ///
-/// `g [B, ..]` (f32, f16 or bf16), `factors [B]` f32, `out [..]` f32 with `g`'s axes after the first, ADDED into.
-/// One pass over the live examples of `g`; a dead one's is not read.
+/// `g [B, ..]` (f32, f16, bf16 or f64), `factors [B]` and `out [..]` f32 (f64 beside f64) with `g`'s axes after the
+/// first, ADDED into. One pass over the live examples of `g`; a dead one's is not read.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree, [`KernelError::TooLarge`] as
@@ -21,14 +21,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// As [`weighted_sum_bias`](crate::weighted_sum_bias).
 ///
 /// # Precision
-/// f32, examples in order.
+/// f32, f64 for f64 inputs; examples in order.
 pub fn weighted_sum_gradient(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_gradient";
     let shape: &[usize] = g.shape();
     let g = Arg::new(op, "g", g)?.is_float(client)?;
@@ -40,30 +40,30 @@ pub fn weighted_sum_gradient(
             actual: 0,
         });
     };
-    launch(client, op, &g, b, rest, factors, out, tuning)
+    launch_sums(launch, op, &g, b, rest, factors, out)
 }
 
 /// Adds the weighted sum of `rows` rows of the shape of `out`.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn launch(
-    client: &Client,
+pub(super) fn launch_sums(
+    launch: &Launch<'_>,
     op: &'static str,
     g: &Arg<'_>,
     rows: usize,
     parameter: &[usize],
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[rows])?
-        .is_f32()?;
-    let out = Arg::new(op, "out", out)?.has_shape(parameter)?.is_f32()?;
+        .sums_of(g)?;
+    let out = Arg::new(op, "out", out)?.has_shape(parameter)?.sums_of(g)?;
     let row: usize = parameter.iter().product();
     if rows * row == 0 {
         return Ok(());
     }
-    let most = tuning.lanes();
+    let most = tuning.lanes_of(out.dtype());
     let vector = g.vector(row, most).min(out.vector(row, most));
     let columns = row / vector;
     let chunk = chunk(columns, tuning);
@@ -80,32 +80,34 @@ pub(super) fn launch(
         columns as u32,
         chunk,
         g.dtype(),
+        out.dtype(),
     );
     Ok(())
 }
 
 /// `out[i] += sum over live b of c_b g[b, i]`; a unit owns `chunk` vectors.
 #[cube(launch)]
-pub(crate) fn weighted_rows<F: Float, N: Size>(
+pub(crate) fn weighted_rows<F: Float, E: Float, N: Size>(
     g: &[Vector<F, N>],
-    factors: &[f32],
-    out: &mut [Vector<f32, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
     examples: u32,
     columns: u32,
     #[comptime] chunk: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let first = row_of(1u32) * chunk;
     if first < columns as usize {
-        let mut sums = zeros::<N>(chunk);
+        let mut sums = zeros::<E, N>(chunk);
         for b in 0..examples as usize {
             let factor = factors[b];
-            if is_live(factor) {
+            if is_live::<E>(factor) {
                 let start = b * columns as usize + first;
                 #[unroll]
                 for i in 0..chunk {
-                    let value = Vector::<f32, N>::cast_from(g[start + i]);
-                    sums[i] += value * Vector::<f32, N>::new(factor);
+                    let value = Vector::<E, N>::cast_from(g[start + i]);
+                    sums[i] += value * Vector::<E, N>::new(factor);
                 }
             }
         }

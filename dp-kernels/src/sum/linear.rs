@@ -1,17 +1,18 @@
 //! Linear: one matrix product over all live tokens of the microbatch.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::outer::{Outer, outer_tile, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
-use crate::{KernelError, Tuning};
+use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b A_b^T G_b` into `out`.
 ///
-/// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16 or bf16), `factors [B]` f32, `out [d, p]` f32,
+/// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16, bf16 or f64), `factors [B]` and `out [d, p]` f32 (f64 beside f64),
 /// ADDED into.
 ///
 /// The factor is applied to `G` as it is loaded, and the sum is kept in registers: nothing of the size
@@ -21,35 +22,122 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
 /// # Privacy
-/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32 on every device: no tensor-core
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32, or f64, on every device: no tensor-core
 /// format that would round `A` and `G` to other numbers than those the norm was taken of.
 ///
 /// # Precision
-/// f32, tokens in order within an example, examples in order within a slice of the microbatch.
+/// f32, f64 for f64 inputs; tokens in order within an example, examples in order within a slice of the microbatch.
 pub fn weighted_sum_linear(
-    client: &Client,
+    launch: &Launch<'_>,
     a: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let op = "weighted_sum_linear";
-    let a = Arg::new(op, "a", a)?.is_float(client)?;
-    let [b, t, d] = a.dims()?;
-    let g = Arg::new(op, "g", g)?.same_type(&a)?;
-    let [_, _, p] = g.dims()?;
-    let g = g.has_shape(&[b, t, p])?;
-    let factors = Arg::new(op, "factors", factors)?
-        .has_shape(&[b])?
-        .is_f32()?;
-    let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.is_f32()?;
-    if b * t * d * p == 0 {
-        return Ok(());
+    let sum = LinearSum::new(
+        launch.client,
+        "weighted_sum_linear",
+        ("a", a),
+        ("g", g),
+        factors,
+        out,
+    )?;
+    let partials = sum.scratch(launch)?;
+    sum.launch(launch, partials.as_ref())
+}
+
+/// The checked input.
+pub(super) struct LinearSum<'a> {
+    op: &'static str,
+    a: Arg<'a>,
+    g: Arg<'a>,
+    factors: Arg<'a>,
+    out: Arg<'a>,
+    b: usize,
+    t: usize,
+    d: usize,
+    p: usize,
+}
+
+impl<'a> LinearSum<'a> {
+    /// `a [B, T, d]` and `g [B, T, p]`, by the names that the caller knows them by.
+    pub(super) fn new(
+        client: &Client,
+        op: &'static str,
+        (a_name, a): (&'static str, &'a TensorHandle),
+        (g_name, g): (&'static str, &'a TensorHandle),
+        factors: &'a TensorHandle,
+        out: &'a TensorHandle,
+    ) -> Result<Self, KernelError> {
+        let a = Arg::new(op, a_name, a)?.is_float(client)?;
+        let [b, t, d] = a.dims()?;
+        let g = Arg::new(op, g_name, g)?.same_type(&a)?;
+        let [_, _, p] = g.dims()?;
+        let g = g.has_shape(&[b, t, p])?;
+        let factors = Arg::new(op, "factors", factors)?
+            .has_shape(&[b])?
+            .sums_of(&g)?;
+        let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.sums_of(&g)?;
+        Ok(Self {
+            op,
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+        })
     }
-    if tuning.is_cpu {
-        let shape = Outer::new(&a, &g, d, p, tuning);
-        let vector = shape.vector.min(out.vector(p, shape.vector));
+
+    fn is_empty(&self) -> bool {
+        self.b * self.t * self.d * self.p == 0
+    }
+
+    /// A GPU's sums of slices of the examples; a processor needs none.
+    pub(super) fn scratch(&self, launch: &Launch<'_>) -> Result<Option<TensorHandle>, KernelError> {
+        if self.is_empty() || launch.tuning.is_cpu {
+            return Ok(None);
+        }
+        let shape = [self.slices(launch.tuning), self.d, self.p];
+        let [partials] = launch.scratch(self.op, [Room::of(&shape, self.out.dtype())])?;
+        Ok(Some(partials))
+    }
+
+    /// Adds into `out`, by way of what [`scratch`](Self::scratch) gave.
+    pub(super) fn launch(
+        &self,
+        launch: &Launch<'_>,
+        partials: Option<&TensorHandle>,
+    ) -> Result<(), KernelError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        match partials {
+            None => self.launch_registers(launch),
+            Some(partials) => {
+                self.launch_shared(launch, &Arg::new(self.op, "workspace", partials)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn launch_registers(&self, launch: &Launch<'_>) {
+        let Launch { client, tuning, .. } = *launch;
+        let Self {
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+            ..
+        } = self;
+        let shape = Outer::new(a, g, *d, *p, tuning);
+        let vector = shape.vector.min(out.vector(*p, shape.vector));
         let tiles = p / (vector * shape.columns);
         let (count, dim) = tuning.grid(tiles, 1);
         weighted_outer_registers::launch(
@@ -61,52 +149,68 @@ pub fn weighted_sum_linear(
             g.buffer(vector),
             factors.buffer(1),
             out.buffer(vector),
-            b as u32,
-            t as u32,
-            d as u32,
+            *b as u32,
+            *t as u32,
+            *d as u32,
             (p / vector) as u32,
             shape.rows,
             shape.columns,
             a.dtype(),
+            out.dtype(),
         );
-        return Ok(());
     }
-    let tiles = d.div_ceil(TILE) * p.div_ceil(TILE);
-    let slices = slices(tiles, b, tuning);
-    let partials = scratch(client, op, &[slices, d, p])?;
-    let partials = Arg::new(op, "workspace", &partials)?;
-    let (count, dim) = tile::grid(tiles * slices, tuning);
-    weighted_outer_shared::launch(
-        client,
-        count,
-        dim,
-        a.buffer(1),
-        g.buffer(1),
-        factors.buffer(1),
-        partials.buffer(1),
-        b as u32,
-        t as u32,
-        d as u32,
-        p as u32,
-        slices as u32,
-        a.dtype(),
-    );
-    launch_add_columns(client, &partials, &out, slices, d * p, tuning);
-    Ok(())
-}
 
-/// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
-fn slices(tiles: usize, examples: usize, tuning: &Tuning) -> usize {
-    tuning.busy_cubes.div_ceil(tiles).clamp(1, examples)
+    fn launch_shared(&self, launch: &Launch<'_>, partials: &Arg<'_>) {
+        let Launch { client, tuning, .. } = *launch;
+        let Self {
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+            ..
+        } = self;
+        let slices = self.slices(tuning);
+        let (count, dim) = tile::grid(self.tiles() * slices, tuning);
+        weighted_outer_shared::launch(
+            client,
+            count,
+            dim,
+            a.buffer(1),
+            g.buffer(1),
+            factors.buffer(1),
+            partials.buffer(1),
+            *b as u32,
+            *t as u32,
+            *d as u32,
+            *p as u32,
+            slices as u32,
+            a.dtype(),
+            partials.dtype(),
+        );
+        launch_add_columns(launch, partials, out, slices, d * p);
+    }
+
+    fn tiles(&self) -> usize {
+        self.d.div_ceil(TILE) * self.p.div_ceil(TILE)
+    }
+
+    /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
+    fn slices(&self, tuning: &Tuning) -> usize {
+        tuning.busy_cubes.div_ceil(self.tiles()).clamp(1, self.b)
+    }
 }
 
 /// One unit owns some columns of the weight, and walks the microbatch example by example.
 #[cube(launch)]
-pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
+pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     a: &[F],
     g: &[Vector<F, N>],
-    factors: &[f32],
-    out: &mut [Vector<f32, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
     examples: u32,
     tokens: u32,
     a_columns: u32,
@@ -114,19 +218,20 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let tile = row_of(1u32);
     let column = tile * tile_columns;
     if column < g_columns as usize {
         for b in 0..examples as usize {
             let factor = factors[b];
-            if is_live(factor) {
+            if is_live::<E>(factor) {
                 let mut i = 0usize;
                 while i < a_columns as usize {
                     // From zero, not from `out`: a number then goes through one addition a token of its own
                     // example and one an example, not through one for every token of the batch.
-                    let mut sums = zeros::<N>(comptime!(tile_rows * tile_columns));
-                    outer_tile::<F, N>(
+                    let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+                    outer_tile::<F, E, N>(
                         a,
                         g,
                         &mut sums,
@@ -158,17 +263,18 @@ pub(crate) fn weighted_outer_registers<F: Float, N: Size>(
 
 /// One cube takes one tile of the weight and one slice of the examples.
 #[cube(launch)]
-pub(crate) fn weighted_outer_shared<F: Float>(
+pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
     a: &[F],
     g: &[F],
-    factors: &[f32],
-    partials: &mut [f32],
+    factors: &[E],
+    partials: &mut [E],
     examples: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     slices: u32,
     #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
 ) {
     let across = (g_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
     let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
@@ -179,18 +285,18 @@ pub(crate) fn weighted_outer_shared<F: Float>(
         let first_row = tile / across * TILE;
         let first_column = tile % across * TILE;
         let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
-        let mut sums = Array::<f32>::new(comptime!(REGISTERS * REGISTERS));
+        let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
         #[unroll]
         for s in 0..REGISTERS * REGISTERS {
-            sums[s] = 0.0f32;
+            sums[s] = E::new(0.0);
         }
         for k in 0..per_slice {
             let b = slice * per_slice + k;
             // Uniform over the cube: all its units meet the same barriers.
             if b < examples as usize {
                 let factor = factors[b];
-                if is_live(factor) {
-                    let part = tile::product::<F>(
+                if is_live::<E>(factor) {
+                    let part = tile::product::<F, E>(
                         a,
                         g,
                         b * tokens as usize * a_columns as usize,

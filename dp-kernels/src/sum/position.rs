@@ -2,12 +2,12 @@
 
 use super::gradient;
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 
 /// Adds `sum_b c_b g_b` into `out`.
 ///
-/// `g [B, T, p]` (f32, f16 or bf16), `factors [B]` f32, `out [T, p]` f32, ADDED into.
+/// `g [B, T, p]` (f32, f16, bf16 or f64), `factors [B]` and `out [T, p]` f32 (f64 beside f64), ADDED into.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
@@ -16,16 +16,16 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// As [`weighted_sum_bias`](crate::weighted_sum_bias).
 ///
 /// # Precision
-/// f32, examples in order.
+/// f32, f64 for f64 inputs; examples in order.
 pub fn weighted_sum_position(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_position";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
-    gradient::launch(client, op, &g, b, &[t, p], factors, out, tuning)
+    gradient::launch_sums(launch, op, &g, b, &[t, p], factors, out)
 }

@@ -1,15 +1,16 @@
 //! An embedding whose table is the head's weight too: both sums into one accumulator.
 
-use super::{weighted_sum_embedding, weighted_sum_linear};
+use super::linear::LinearSum;
+use super::weighted_sum_embedding;
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 
 /// Adds `sum_b c_b (E_b + H_b)` into `out`, the gradient of a tied table: row `v` of `E_b` is the sum of the `g_t` of
 /// the example's tokens `v`, and `H_b = sum_t delta_t h_t^T`.
 ///
-/// `ids [B, T]` (i32 or u32), `g [B, T, p]`, `h [B, T, p]`, `delta [B, T, V]` (the three of one type: f32, f16 or
-/// bf16), `factors [B]` f32, `out [V, p]` f32, ADDED into. The two parts are
+/// `ids [B, T]` (i32 or u32), `g [B, T, p]`, `h [B, T, p]`, `delta [B, T, V]` (the three of one type: f32, f16, bf16 or
+/// f64), `factors [B]` and `out [V, p]` f32 (f64 beside f64), ADDED into. The two parts are
 /// [`weighted_sum_embedding`](crate::weighted_sum_embedding) and [`weighted_sum_linear`](crate::weighted_sum_linear).
 ///
 /// # Errors
@@ -24,26 +25,22 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// [`Tuning::weighted_sum_depth`](crate::Tuning::weighted_sum_depth) wants twice the microbatches.
 #[allow(clippy::too_many_arguments)]
 pub fn weighted_sum_tied(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     h: &TensorHandle,
     delta: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_tied";
-    // Everything that the second part would refuse, before the first is launched.
-    let first = Arg::new(op, "g", g)?.is_float(client)?;
-    let [b, t, p] = first.dims()?;
-    Arg::new(op, "h", h)?
-        .has_shape(&[b, t, p])?
-        .same_type(&first)?;
-    let last = Arg::new(op, "delta", delta)?.same_type(&first)?;
-    let [_, _, v] = last.dims()?;
-    last.has_shape(&[b, t, v])?;
-    Arg::new(op, "out", out)?.has_shape(&[v, p])?.is_f32()?;
-    weighted_sum_embedding(client, ids, g, factors, out, tuning)?;
-    weighted_sum_linear(client, delta, h, factors, out, tuning)
+    // Everything that the second part would refuse, its memory included, before the first is launched. The first needs none.
+    let head = LinearSum::new(client, op, ("delta", delta), ("h", h), factors, out)?;
+    Arg::new(op, "g", g)?
+        .has_shape(h.shape())?
+        .same_type(&Arg::new(op, "h", h)?)?;
+    let partials = head.scratch(launch)?;
+    weighted_sum_embedding(launch, ids, g, factors, out)?;
+    head.launch(launch, partials.as_ref())
 }

@@ -67,16 +67,17 @@ pub(crate) struct Numbers {
 /// as a whole.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
-    sum: &mut [Vector<f32, V>],
-    parameter: &mut [Vector<f32, V>],
-    moment_1: &mut [Vector<f32, V>],
-    moment_2: &mut [Vector<f32, V>],
+pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
+    sum: &mut [Vector<E, V>],
+    parameter: &mut [Vector<E, V>],
+    moment_1: &mut [Vector<E, V>],
+    moment_2: &mut [Vector<E, V>],
     copy: &mut [Vector<H, V>],
     place: Place,
     key: KeyWords,
     numbers: Numbers,
     #[comptime] form: Form,
+    #[define(E)] _dtype: ElemType,
     #[define(H)] _copy_type: ElemType,
 ) {
     let lanes = N::value();
@@ -99,18 +100,20 @@ pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
                     let of_block = normals[comptime!(offset % per_block)];
                     normal.insert(lane, of_block.extract(comptime!(offset / per_block)));
                 }
-                // The multiply-add of `add_gaussian_noise`, and so its bits.
-                let noised = fma(normal, Vector::<f32, V>::new(numbers.std), sum[at]);
-                let g = noised * Vector::<f32, V>::new(numbers.scale);
-                let mut m = Vector::<f32, V>::new(0.0f32);
-                let mut v = Vector::<f32, V>::new(0.0f32);
+                // The multiply-add of `add_gaussian_noise`, in f32 as there, and so its bits.
+                let exact = Vector::<f32, V>::cast_from(sum[at]);
+                let noised = fma(normal, Vector::<f32, V>::new(numbers.std), exact);
+                let scale = Vector::<E, V>::new(E::cast_from(numbers.scale));
+                let g = Vector::<E, V>::cast_from(noised) * scale;
+                let mut m = Vector::<E, V>::new(E::new(0.0));
+                let mut v = Vector::<E, V>::new(E::new(0.0));
                 if comptime!(form.momentum || form.adamw) {
                     m = moment_1[at];
                 }
                 if comptime!(form.adamw) {
                     v = moment_2[at];
                 }
-                let (p, m, v) = step::<V>(parameter[at], m, v, g, &numbers, form);
+                let (p, m, v) = step::<E, V>(parameter[at], m, v, g, &numbers, form);
                 parameter[at] = p;
                 if comptime!(form.momentum || form.adamw) {
                     moment_1[at] = m;
@@ -122,7 +125,7 @@ pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
                     copy[at] = Vector::<H, V>::cast_from(p);
                 }
                 if comptime!(form.zero_sum) {
-                    sum[at] = Vector::<f32, V>::new(0.0f32);
+                    sum[at] = Vector::<E, V>::new(E::new(0.0));
                 }
             }
         }
@@ -131,32 +134,36 @@ pub(crate) fn noised_update<H: Float, N: Size, V: Size>(
 
 /// The parameter and its moments after the step, as `dp_core::reference::noised_update` has them.
 #[cube]
-fn step<N: Size>(
-    p: Vector<f32, N>,
-    m: Vector<f32, N>,
-    v: Vector<f32, N>,
-    g: Vector<f32, N>,
+fn step<E: Float, N: Size>(
+    p: Vector<E, N>,
+    m: Vector<E, N>,
+    v: Vector<E, N>,
+    g: Vector<E, N>,
     c: &Numbers,
     #[comptime] form: Form,
-) -> (Vector<f32, N>, Vector<f32, N>, Vector<f32, N>) {
+) -> (Vector<E, N>, Vector<E, N>, Vector<E, N>) {
     if comptime!(form.adamw) {
-        let m = m * Vector::new(c.beta_1) + g * Vector::new(1.0f32 - c.beta_1);
-        let v = v * Vector::new(c.beta_2) + g * g * Vector::new(1.0f32 - c.beta_2);
-        let spread = Vector::<f32, N>::sqrt(v * Vector::new(c.unbias_2)) + Vector::new(c.epsilon);
-        let p = p * Vector::new(c.decay) - m * Vector::new(c.unbias_1) / spread;
+        let m = m * Vector::new(E::cast_from(c.beta_1))
+            + g * Vector::new(E::new(1.0) - E::cast_from(c.beta_1));
+        let v = v * Vector::new(E::cast_from(c.beta_2))
+            + g * g * Vector::new(E::new(1.0) - E::cast_from(c.beta_2));
+        let spread = Vector::<E, N>::sqrt(v * Vector::new(E::cast_from(c.unbias_2)))
+            + Vector::new(E::cast_from(c.epsilon));
+        let p = p * Vector::new(E::cast_from(c.decay))
+            - m * Vector::new(E::cast_from(c.unbias_1)) / spread;
         (p, m, v)
     } else {
-        let g = g + p * Vector::new(c.decay);
+        let g = g + p * Vector::new(E::cast_from(c.decay));
         if comptime!(form.momentum) {
-            let m = m * Vector::new(c.beta_1) + g;
+            let m = m * Vector::new(E::cast_from(c.beta_1)) + g;
             if comptime!(form.nesterov) {
-                let ahead = g + m * Vector::new(c.beta_1);
-                (p - ahead * Vector::new(c.rate), m, v)
+                let ahead = g + m * Vector::new(E::cast_from(c.beta_1));
+                (p - ahead * Vector::new(E::cast_from(c.rate)), m, v)
             } else {
-                (p - m * Vector::new(c.rate), m, v)
+                (p - m * Vector::new(E::cast_from(c.rate)), m, v)
             }
         } else {
-            (p - g * Vector::new(c.rate), m, v)
+            (p - g * Vector::new(E::cast_from(c.rate)), m, v)
         }
     }
 }

@@ -3,8 +3,9 @@
 mod kernel;
 
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, ir::ElemType, prelude::*, std::tensor::TensorHandle};
+use crate::launch::Room;
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 use dp_core::noise::{GaussianDraw, Generator};
 use dp_core::update::UpdateRule;
 use kernel::{Form, KeyWordsLaunch, NumbersLaunch, PlaceLaunch};
@@ -12,13 +13,13 @@ use kernel::{Form, KeyWordsLaunch, NumbersLaunch, PlaceLaunch};
 /// What [`noised_update`] reads and writes, all of one shape.
 #[derive(Debug, Clone, Copy)]
 pub struct Updated<'a> {
-    /// The accumulator: the clipped sum of the logical batch, f32.
+    /// The accumulator: the clipped sum of the logical batch, f32 or f64.
     pub sum: &'a TensorHandle,
-    /// The parameter, f32: the master where there is a copy.
+    /// The parameter, of the sum's type: the master where there is a copy.
     pub parameter: &'a TensorHandle,
-    /// The rule's moments, f32, zeros before the first step: as many as [`UpdateRule::moments`] says.
+    /// The rule's moments, of the sum's type, zeros before the first step: as many as [`UpdateRule::moments`] says.
     pub moments: &'a [&'a TensorHandle],
-    /// Where the new parameter goes once more, rounded to f16 or bf16 (or as it is, f32): what the forward pass reads.
+    /// Where the new parameter goes once more, rounded to f16, bf16 or f32 (or as it is): what the forward pass reads.
     pub copy: Option<&'a TensorHandle>,
 }
 
@@ -38,25 +39,25 @@ pub struct Updated<'a> {
 /// parameters may be shown (docs/proofs/noised-update.md). Call it once the step is reserved. The sum holds what is private until it is zeroed.
 ///
 /// # Precision
-/// f32; against [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
+/// f32, or f64 from the noised sum on, which is an f32 either way (see [`add_gaussian_noise`](crate::add_gaussian_noise)); against [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
 #[allow(clippy::too_many_arguments)]
 pub fn noised_update(
-    client: &Client,
+    launch: &Launch<'_>,
     updated: &Updated<'_>,
     draw: &GaussianDraw<'_>,
     expected_batch: f64,
     rule: UpdateRule,
     zero_sum: bool,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "noised_update";
     let c = rule
         .coefficients(expected_batch)
         .map_err(|source| KernelError::Update { op, source })?;
-    let sum = Arg::new(op, "sum", updated.sum)?.is_f32()?;
+    let sum = Arg::new(op, "sum", updated.sum)?.is_sum(client)?;
     let shape = updated.sum.shape().to_vec();
     let like = |name, tensor| Arg::new(op, name, tensor)?.has_shape(&shape);
-    let parameter = like("parameter", updated.parameter)?.is_f32()?;
+    let parameter = like("parameter", updated.parameter)?.same_type(&sum)?;
     if updated.moments.len() != rule.moments() {
         return Err(KernelError::Moments {
             op,
@@ -66,7 +67,7 @@ pub fn noised_update(
     }
     let moment = |place: usize, name| {
         let tensor = updated.moments.get(place);
-        tensor.map(|t| like(name, *t)?.is_f32()).transpose()
+        tensor.map(|t| like(name, *t)?.same_type(&sum)).transpose()
     };
     let moment_1 = moment(0, "moment_1")?;
     let moment_2 = moment(1, "moment_2")?;
@@ -92,7 +93,7 @@ pub fn noised_update(
         len,
         skip as usize,
         lanes * per_block as usize,
-        tuning,
+        tuning.lanes_of(sum.dtype()),
     );
     let place = PlaceLaunch::new(
         len as u32,
@@ -116,6 +117,18 @@ pub fn noised_update(
         zero_sum,
     };
     let copy_type = copy.as_ref().map_or(sum.dtype(), Arg::dtype);
+    // A buffer of one vector in the place of each that isn't there: the kernel does not touch it.
+    let absent = if moment_2.is_some() && copy.is_some() {
+        Vec::new()
+    } else {
+        let one = |dtype| Room::of(&[vector], dtype);
+        let rooms = [one(sum.dtype()), one(sum.dtype()), one(copy_type)];
+        launch.scratch(op, rooms)?.into()
+    };
+    let or_absent = |arg: Option<Arg<'_>>, place: usize| match arg {
+        Some(arg) => Ok(arg.buffer(vector)),
+        None => Ok(Arg::new(op, "workspace", &absent[place])?.buffer(vector)),
+    };
     let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
     kernel::noised_update::launch(
         client,
@@ -125,13 +138,14 @@ pub fn noised_update(
         vector,
         sum.buffer(vector),
         parameter.buffer(vector),
-        buffer_or_none(client, moment_1.as_ref(), vector, sum.dtype()),
-        buffer_or_none(client, moment_2.as_ref(), vector, sum.dtype()),
-        buffer_or_none(client, copy.as_ref(), vector, copy_type),
+        or_absent(moment_1, 0)?,
+        or_absent(moment_2, 1)?,
+        or_absent(copy, 2)?,
         place,
         KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
         numbers,
         form,
+        sum.dtype(),
         copy_type,
     );
     Ok(())
@@ -144,9 +158,9 @@ fn vector(
     len: usize,
     skip: usize,
     of_unit: usize,
-    tuning: &Tuning,
+    lanes: usize,
 ) -> usize {
-    let most = tuning.lanes().min(of_unit);
+    let most = lanes.min(of_unit);
     let mut width = args
         .iter()
         .flatten()
@@ -155,18 +169,4 @@ fn vector(
         width /= 2;
     }
     width
-}
-
-/// The argument's buffer, or one of a single vector that the kernel does not touch.
-fn buffer_or_none(
-    client: &Client,
-    arg: Option<&Arg<'_>>,
-    vector: usize,
-    dtype: ElemType,
-) -> BufferArg {
-    match arg {
-        Some(arg) => arg.buffer(vector),
-        // SAFETY: the buffer holds one vector.
-        None => unsafe { BufferArg::from_raw_parts(client.empty(vector * dtype.size().max(4)), 1) },
-    }
 }

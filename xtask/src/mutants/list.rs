@@ -26,13 +26,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
         "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram.rs",
-        "let weight = select(j == i, 1.0f32, 2.0f32);",
-        "let weight = select(j == i, 1.0f32, 1.0f32);",
+        "let weight = select(j == i, E::new(1.0), E::new(2.0));",
+        "let weight = select(j == i, E::new(1.0), E::new(1.0));",
         Conformance("linear_norms"),
     ),
     mutant(
         "gram-padding-counted", "dp-kernels/src/norm/gram.rs",
-        "sum += select(inside, product, 0.0f32);",
+        "sum += select(inside, product, E::new(0.0));",
         "sum += product;",
         Conformance("linear_norms"),
     ),
@@ -46,6 +46,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "gram-floor-missing", "dp-kernels/src/norm/gram.rs",
         "all += select(sum < floor, floor, sum);",
         "all += sum;",
+        Conformance("norms_under_cancellation"),
+    ),
+    mutant(
+        "gram-floor-of-f64-missing", "dp-kernels/src/norm/gram.rs",
+        "GRAM_FLOOR as f64 / (1u64 << 28) as f64;",
+        "0.0;",
         Conformance("norms_under_cancellation"),
     ),
     mutant(
@@ -73,6 +79,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_sums"),
     ),
     mutant(
+        "f64-rounded-to-f32-as-it-is-read", "dp-kernels/src/norm/columns.rs",
+        "let mut term = Vector::<E, N>::cast_from(g[at + i]);",
+        "let mut term = Vector::<E, N>::cast_from(Vector::<f32, N>::cast_from(g[at + i]));",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
         "column-norms-overwrite", "dp-kernels/src/norm/columns.rs",
         "norms_sq[b] += total;",
         "norms_sq[b] = total;",
@@ -86,14 +98,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "scale-reads-gradient-for-input", "dp-kernels/src/norm/columns.rs",
-        "term *= Vector::<f32, N>::cast_from(x[at + i]);",
-        "term *= Vector::<f32, N>::cast_from(g[at + i]);",
+        "term *= Vector::<E, N>::cast_from(x[at + i]);",
+        "term *= Vector::<E, N>::cast_from(g[at + i]);",
         Conformance("column_and_position_norms"),
     ),
     mutant(
         "position-norm-summed-over-tokens", "dp-kernels/src/norm/position.rs",
         "let op = \"position_norm_sq\";",
-        "let op = \"position_norm_sq\";\n    return super::bias_norm_sq(client, g, norms_sq, tuning);",
+        "let op = \"position_norm_sq\";\n    return super::bias_norm_sq(launch, g, norms_sq);",
         Conformance("column_and_position_norms"),
     ),
     mutant(
@@ -117,19 +129,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Clip factors and dead examples.
     mutant(
         "mask-skipped", "dp-kernels/src/clip/mod.rs",
-        "factors[b] = select(mask[b] == 1.0f32, factor, 0.0f32);",
+        "factors[b] = select(mask[b] == 1.0f32, factor, E::new(0.0));",
         "factors[b] = factor;",
         Conformance("clip_factors"),
     ),
     mutant(
         "one-and-a-half-clip", "dp-kernels/src/clip/mod.rs",
-        "flat_factor(norms_sq[b], clip)",
-        "flat_factor(norms_sq[b], 1.5f32 * clip)",
+        "flat_factor(norm_sq, clip)",
+        "flat_factor(norm_sq, 1.5f32 * clip)",
         Conformance("clip_factors"),
     ),
     mutant(
         "nan-factor-row-kept", "dp-kernels/src/clip/mod.rs",
-        "if !is_live(factors[row]) {",
+        "if !is_live::<E>(factors[row]) {",
         "if factors[row] == 0.0f32 {",
         Conformance("zero_dead_rows"),
     ),
@@ -153,7 +165,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
-        "if is_live(factor) {\n                let mut i = 0usize;",
+        "if is_live::<E>(factor) {\n                let mut i = 0usize;",
         "if factor >= 0.0f32 {\n                let mut i = 0usize;",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
@@ -165,28 +177,28 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-position-sum", "dp-kernels/src/sum/gradient.rs",
-        "if is_live(factor) {",
+        "if is_live::<E>(factor) {",
         "if factor >= 0.0f32 {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
         "dead-example-in-embedding-sum", "dp-kernels/src/sum/embedding.rs",
-        "if is_live(factor) && earlier == row && id < vocabulary {",
+        "if is_live::<E>(factor) && earlier == row && id < vocabulary {",
         "if factor >= 0.0f32 && earlier == row && id < vocabulary {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     // Weighted sums.
     mutant(
         "linear-sum-unweighted", "dp-kernels/src/outer.rs",
-        "right[v] *= Vector::<f32, N>::new(factor);",
-        "right[v] *= Vector::<f32, N>::new(1.0f32);",
+        "right[v] *= Vector::<E, N>::new(factor);",
+        "right[v] *= Vector::<E, N>::new(E::new(1.0));",
         Conformance("linear_sums"),
     ),
     mutant(
         "linear-sum-reads-a-of-other-rounding", "dp-kernels/src/outer.rs",
-        "let left = Vector::<f32, N>::new(f32::cast_from(a[a_at + u]));",
+        "let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));",
         "let bits = f32::cast_from(a[a_at + u]).to_bits() & 0xffff_0000u32;\n            \
-         let left = Vector::<f32, N>::new(f32::from_bits(bits));",
+         let left = Vector::<E, N>::new(E::cast_from(f32::from_bits(bits)));",
         Conformance("linear_sums"),
     ),
     mutant(
@@ -197,7 +209,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "column-sum-unweighted", "dp-kernels/src/sum/columns.rs",
-        "partials[start + column + i] = sums[i] * Vector::<f32, N>::new(factor);",
+        "partials[start + column + i] = sums[i] * Vector::<E, N>::new(factor);",
         "partials[start + column + i] = sums[i];",
         Conformance("column_and_position_sums"),
     ),
@@ -215,8 +227,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "embedding-sum-id-out-of-table", "dp-kernels/src/sum/embedding.rs",
-        "if is_live(factor) && earlier == row && id < vocabulary {",
-        "if is_live(factor) && earlier == row && id + 1u32 < vocabulary {",
+        "if is_live::<E>(factor) && earlier == row && id < vocabulary {",
+        "if is_live::<E>(factor) && earlier == row && id + 1u32 < vocabulary {",
         Conformance("embedding_sums"),
     ),
     // Noise.
@@ -234,14 +246,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-scaled-by-variance", "dp-kernels/src/noise/mod.rs",
-        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
-        "target[at] = fma(noise[i].extract(lane), std * std, target[at]);",
+        "target[at] = E::cast_from(fma(normal, std, sum));",
+        "target[at] = E::cast_from(fma(normal, std * std, sum));",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
         "noise-overwrites", "dp-kernels/src/noise/mod.rs",
-        "target[at] = fma(noise[i].extract(lane), std, target[at]);",
-        "target[at] = fma(noise[i].extract(lane), std, 0.0f32);",
+        "let sum = f32::cast_from(target[at]);",
+        "let sum = 0.0f32;",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
@@ -283,20 +295,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Tied tables, groups, counts, the hardened mode, the fused update.
     mutant(
         "tied-cross-term-dropped", "dp-kernels/src/norm/tied.rs",
-        "sum += 2.0f32 * cross[",
-        "sum += 0.0f32 * cross[",
+        "sum += E::new(2.0) * cross[",
+        "sum += E::new(0.0) * cross[",
         Conformance("tied_norms"),
     ),
     mutant(
         "group-refused-alone", "dp-kernels/src/clip/group.rs",
-        "live = live && is_live(factor);",
-        "live = is_live(factor);",
+        "live = live && is_live::<E>(factor);",
+        "live = is_live::<E>(factor);",
         Conformance("group_clip_factors"),
     ),
     mutant(
         "refused-example-counted", "dp-kernels/src/clip/quantile.rs",
-        "centred_indicator(norm_sq, clips[row], live)",
-        "centred_indicator(norm_sq, clips[row], there)",
+        "indicator_of::<E>(norm_sq, clips[row], live)",
+        "indicator_of::<E>(norm_sq, clips[row], there)",
         Conformance("quantile_counts"),
     ),
     mutant(

@@ -3,7 +3,7 @@
 use super::ConvLayout;
 use crate::reference::tensor::add_into;
 use crate::reference::weighted_sum::over_live;
-use crate::reference::{Operand, ReferenceError};
+use crate::reference::{Operand, Real, ReferenceError};
 
 /// Adds the squared norm of each example's weight gradient into `norms_sq` `[B]`:
 /// `sum over (o, i, k) of (sum_t g[o, t] x[i, position that t meets at k])^2`.
@@ -12,11 +12,11 @@ use crate::reference::{Operand, ReferenceError};
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn conv_norm_sq(
+pub fn conv_norm_sq<R: Real>(
     layout: &ConvLayout,
-    x: &[f32],
-    g: &[f32],
-    norms_sq: &mut [f32],
+    x: &[R],
+    g: &[R],
+    norms_sq: &mut [R],
 ) -> Result<(), ReferenceError> {
     check(layout, x, g, norms_sq.len())?;
     for (b, norm_sq) in norms_sq.iter_mut().enumerate() {
@@ -36,12 +36,12 @@ pub fn conv_norm_sq(
 ///
 /// # Errors
 /// [`ReferenceError::Length`] when the lengths disagree.
-pub fn weighted_sum_conv(
+pub fn weighted_sum_conv<R: Real>(
     layout: &ConvLayout,
-    x: &[f32],
-    g: &[f32],
-    factors: &[f32],
-    out: &mut [f32],
+    x: &[R],
+    g: &[R],
+    factors: &[R],
+    out: &mut [R],
 ) -> Result<(), ReferenceError> {
     check(layout, x, g, factors.len())?;
     ReferenceError::check_length(Operand::Out, out.len(), weight_len(layout))?;
@@ -52,7 +52,7 @@ pub fn weighted_sum_conv(
 }
 
 /// One element of example `b`'s gradient, at `place` of the weight.
-fn element(layout: &ConvLayout, x: &[f32], g: &[f32], b: usize, place: usize) -> f64 {
+fn element<R: Real>(layout: &ConvLayout, x: &[R], g: &[R], b: usize, place: usize) -> f64 {
     let [kd, kh, kw] = layout.kernel();
     let [_, ih, iw] = layout.input();
     let [od, oh, ow] = layout.output();
@@ -77,7 +77,7 @@ fn element(layout: &ConvLayout, x: &[f32], g: &[f32], b: usize, place: usize) ->
                 };
                 let x = x[x_map * input + (z * ih + y) * iw + c];
                 let g = g[((g_map * od + d) * oh + h) * ow + w];
-                sum += f64::from(x) * f64::from(g);
+                sum += x.widen() * g.widen();
             }
         }
     }
@@ -89,7 +89,12 @@ fn weight_len(layout: &ConvLayout) -> usize {
     layout.channels_out() * layout.group_in() * places
 }
 
-fn check(layout: &ConvLayout, x: &[f32], g: &[f32], batch: usize) -> Result<(), ReferenceError> {
+fn check<R: Real>(
+    layout: &ConvLayout,
+    x: &[R],
+    g: &[R],
+    batch: usize,
+) -> Result<(), ReferenceError> {
     let input: usize = layout.input().iter().product();
     let output: usize = layout.output().iter().product();
     let (x_len, g_len) = (layout.channels_in() * input, layout.channels_out() * output);

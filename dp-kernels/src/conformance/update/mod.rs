@@ -9,7 +9,7 @@ use crate::{Updated, add_gaussian_noise, noised_update};
 use cubecl::ir::FloatKind;
 use cubecl::std::tensor::TensorHandle;
 use dp_core::noise::{GaussianDraw, Generator, Key};
-use dp_core::reference;
+use dp_core::reference::{self, Real};
 use dp_core::update::UpdateRule;
 
 /// A multiply-add contracted or not, a division and a root, relative to the largest element.
@@ -54,26 +54,37 @@ const RANGES: [(u64, usize); 6] = [
 /// A parameter's buffers on the host.
 #[derive(Clone)]
 struct State {
-    sum: Vec<f32>,
-    parameter: Vec<f32>,
-    moment_1: Vec<f32>,
-    moment_2: Vec<f32>,
+    sum: Vec<f64>,
+    parameter: Vec<f64>,
+    moment_1: Vec<f64>,
+    moment_2: Vec<f64>,
 }
 
 impl State {
-    fn new(len: usize) -> Self {
+    fn new(bench: &Bench, len: usize) -> Self {
         let mut stream = Stream(len as u64 + 11);
+        let mut numbers = |len: usize| -> Vec<f64> {
+            let numbers = stream.numbers(len).into_iter();
+            numbers.map(|x| bench.round_sum(x)).collect()
+        };
         Self {
-            sum: stream.bell(len).iter().map(|x| 20.0 * x).collect(),
-            parameter: stream.bell(len),
-            moment_1: stream.bell(len),
+            sum: numbers(len)
+                .iter()
+                .map(|x| 20.0 * x)
+                .map(|x| bench.round_sum(x))
+                .collect(),
+            parameter: numbers(len),
+            moment_1: numbers(len),
             // Squares, and not near 0, where the quotient would amplify what a root may differ by.
-            moment_2: stream.bell(len).iter().map(|x| 0.1 + x * x).collect(),
+            moment_2: numbers(len)
+                .iter()
+                .map(|x| bench.round_sum(0.1 + x * x))
+                .collect(),
         }
     }
 
     fn slice(&self, from: usize, to: usize) -> Self {
-        let cut = |x: &Vec<f32>| x[from..to].to_vec();
+        let cut = |x: &Vec<f64>| x[from..to].to_vec();
         Self {
             sum: cut(&self.sum),
             parameter: cut(&self.parameter),
@@ -82,7 +93,14 @@ impl State {
         }
     }
 
-    fn joined(&self) -> Vec<f32> {
+    /// How far parameter and moments are from `want`'s, relative to the largest element.
+    fn error(&self, want: &Self) -> f64 {
+        relative_error(&self.parameter, &want.parameter)
+            .max(relative_error(&self.moment_1, &want.moment_1))
+            .max(relative_error(&self.moment_2, &want.moment_2))
+    }
+
+    fn joined(&self) -> Vec<f64> {
         let Self {
             sum,
             parameter,
@@ -109,7 +127,7 @@ fn on_device(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, Che
         &state.moment_1,
         &state.moment_2,
     ]
-    .map(|values| bench.upload(&[len], values));
+    .map(|values| bench.upload_sums(&[len], values));
     let moments = [&m1, &m2];
     let updated = Updated {
         sum: &sum,
@@ -117,46 +135,59 @@ fn on_device(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, Che
         moments: &moments[..call.rule.moments()],
         copy: call.copy,
     };
-    let (client, tuning) = (bench.client(), bench.tuning());
     noised_update(
-        client,
+        &bench.launch(),
         &updated,
         &call.draw,
         BATCH,
         call.rule,
         call.zero_sum,
-        tuning,
     )?;
     Ok(State {
-        sum: bench.download(&sum)?,
-        parameter: bench.download(&parameter)?,
-        moment_1: bench.download(&m1)?,
-        moment_2: bench.download(&m2)?,
+        sum: bench.download_sums(&sum)?,
+        parameter: bench.download_sums(&parameter)?,
+        moment_1: bench.download_sums(&m1)?,
+        moment_2: bench.download_sums(&m2)?,
     })
 }
 
-fn on_host(state: &State, call: &Call<'_>) -> Result<State, CheckError> {
-    let mut state = state.clone();
+fn on_host(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, CheckError> {
+    if bench.is_wide() {
+        return updated_on_host(state, call, |x| x);
+    }
+    updated_on_host(state, call, |x| x as f32)
+}
+
+fn updated_on_host<R: Real>(
+    state: &State,
+    call: &Call<'_>,
+    round: fn(f64) -> R,
+) -> Result<State, CheckError> {
+    let values = [
+        &state.sum,
+        &state.parameter,
+        &state.moment_1,
+        &state.moment_2,
+    ];
+    let mut values = values.map(|x| x.iter().map(|x| round(*x)).collect::<Vec<R>>());
+    let [sum, parameter, moment_1, moment_2] = &mut values;
     let moments = call.rule.moments();
-    let mut none = [Vec::new(), Vec::new()];
-    let [none_1, none_2] = &mut none;
     let updated = reference::Updated {
-        sum: &mut state.sum,
-        parameter: &mut state.parameter,
-        moment_1: if moments > 0 {
-            &mut state.moment_1
-        } else {
-            none_1
-        },
-        moment_2: if moments > 1 {
-            &mut state.moment_2
-        } else {
-            none_2
-        },
+        sum,
+        parameter,
+        moment_1: if moments > 0 { moment_1 } else { &mut [] },
+        moment_2: if moments > 1 { moment_2 } else { &mut [] },
     };
     reference::noised_update(updated, &call.draw, BATCH, call.rule, call.zero_sum)
         .map_err(|error| CheckError::Reference(error.to_string()))?;
-    Ok(state)
+    let [sum, parameter, moment_1, moment_2] =
+        values.map(|x| x.into_iter().map(R::widen).collect());
+    Ok(State {
+        sum,
+        parameter,
+        moment_1,
+        moment_2,
+    })
 }
 
 fn draw(key: &Key, generator: Generator, first_element: u64, std: f32) -> GaussianDraw<'_> {
@@ -177,28 +208,37 @@ pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     for rule in RULES {
         for generator in GENERATORS {
             for (first, len) in RANGES {
-                let state = State::new(len);
+                let state = State::new(bench, len);
                 let zero_sum = first != 5;
-                let call = Call {
-                    draw: draw(&key, generator, first, 3.0),
+                let call = |std| Call {
+                    draw: draw(&key, generator, first, std),
                     rule,
                     zero_sum,
                     copy: None,
                 };
-                let (got, want) = (on_device(bench, &state, &call)?, on_host(&state, &call)?);
-                let error = relative_error(&got.parameter, &want.parameter)
-                    .max(relative_error(&got.moment_1, &want.moment_1))
-                    .max(relative_error(&got.moment_2, &want.moment_2));
-                let shape = format!("{} {generator:?} {first}+{len}", name(rule));
-                rows.push(Row::measured("noised_update", "f32", &shape, error, BUDGET));
+                let (sums, shape) = (
+                    bench.sum_name(),
+                    format!("{} {generator:?} {first}+{len}", name(rule)),
+                );
+                let (got, want) = (
+                    on_device(bench, &state, &call(3.0))?,
+                    on_host(bench, &state, &call(3.0))?,
+                );
+                let error = got.error(&want);
+                rows.push(Row::measured("noised_update", sums, &shape, error, BUDGET));
                 let sum = first_difference(&got.sum, &want.sum);
                 let what = if zero_sum { "zeroes" } else { "leaves" };
                 rows.push(Row::holds(
                     format!("noised_update {what} the sum"),
-                    "f32",
-                    shape,
+                    sums,
+                    &shape,
                     sum,
                 ));
+                // The noise differs by f32's last bits from the host's; without it the update is held to its own type.
+                let got = on_device(bench, &state, &call(0.0))?;
+                let error = got.error(&on_host(bench, &state, &call(0.0))?);
+                let op = "noised_update without noise";
+                rows.push(Row::measured(op, sums, shape, error, bench.budget(BUDGET)));
             }
         }
     }
@@ -224,7 +264,7 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         .into_iter()
         .flat_map(|range| GENERATORS.map(|generator| (range, generator)))
     {
-        let state = State::new(len);
+        let state = State::new(bench, len);
         for rule in RULES {
             let call = |first, std| Call {
                 draw: draw(&key, generator, first, std),
@@ -239,7 +279,7 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let shape = format!("{} {generator:?} {first}+{len}", name(rule));
             let failure = first_difference(&got.joined(), &want.joined());
             let op = "noised_update in one pass";
-            rows.push(Row::holds(op, "f32", &shape, failure));
+            rows.push(Row::holds(op, bench.sum_name(), &shape, failure));
 
             let mut joined = [const { Vec::new() }; 3];
             for ends in [0, 1, 200, 637, len].windows(2) {
@@ -256,7 +296,7 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let whole = [&got.parameter[..], &got.moment_1, &got.moment_2].concat();
             let failure = first_difference(&joined.concat(), &whole);
             let op = "noised_update shards";
-            rows.push(Row::holds(op, "f32", &shape, failure));
+            rows.push(Row::holds(op, bench.sum_name(), &shape, failure));
 
             let mut other = call(first, 3.0);
             other.draw.tensor += 1;
@@ -265,16 +305,16 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let same = same.count();
             let failure = (same > len / 20).then(|| format!("{same} of {len} elements agree"));
             let op = "noised_update of another tensor";
-            rows.push(Row::holds(op, "f32", shape, failure));
+            rows.push(Row::holds(op, bench.sum_name(), shape, failure));
         }
     }
     Ok(rows)
 }
 
-fn separate(bench: &Bench, sum: &[f32], draw: &GaussianDraw<'_>) -> Result<Vec<f32>, CheckError> {
-    let target = bench.upload(&[sum.len()], sum);
+fn separate(bench: &Bench, sum: &[f64], draw: &GaussianDraw<'_>) -> Result<Vec<f64>, CheckError> {
+    let target = bench.upload_sums(&[sum.len()], sum);
     add_gaussian_noise(
-        bench.client(),
+        &bench.launch(),
         &target,
         draw.first_element,
         draw.std,
@@ -282,15 +322,14 @@ fn separate(bench: &Bench, sum: &[f32], draw: &GaussianDraw<'_>) -> Result<Vec<f
         draw.generator,
         draw.step,
         draw.tensor,
-        bench.tuning(),
     )?;
-    bench.download(&target)
+    bench.download_sums(&target)
 }
 
 /// The copy is the new parameter, rounded to the type of the inputs; and what is refused.
 pub(super) fn copies(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let key = Key::new([1; 8]);
-    let state = State::new(300);
+    let state = State::new(bench, 300);
     let copy = bench.upload_input(&[300], &[9.0; 300]);
     let call = Call {
         draw: draw(&key, Generator::ChaCha20, 3, 1.0),
@@ -303,7 +342,7 @@ pub(super) fn copies(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let error = got
         .iter()
         .zip(&after.parameter)
-        .map(|(c, p)| (f64::from(*c) / f64::from(*p) - 1.0).abs())
+        .map(|(c, p)| (c / p - 1.0).abs())
         .fold(0.0, f64::max);
     let budget = HALF.iter().find(|(kind, _)| *kind == bench.input);
     let budget = budget.map_or(0.0, |(_, budget)| *budget);
