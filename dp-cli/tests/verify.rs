@@ -53,7 +53,7 @@ fn a_table_and_a_sum() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in [
         "cpu: ",
-        "inputs f32 f16 bf16; sums f32",
+        "inputs f32 f16 bf16 f64; sums f32 f64; f64 but in release_hardened;",
         "max error",
         "budget",
         "verdict",
@@ -61,7 +61,7 @@ fn a_table_and_a_sum() {
         "5 shapes",
         "1.0e-6",
         "pass",
-        "cpu: 15 rows, 0 failed",
+        "cpu: 30 rows, 0 failed",
     ] {
         assert!(table.contains(part), "{part} not in:\n{table}");
     }
@@ -71,6 +71,7 @@ fn a_table_and_a_sum() {
     for part in [
         "## cpu",
         "| clip_factors | clip_factors bound | f32 | 5 shapes |",
+        "| clip_factors | clip_factors bound | f64 | 5 shapes |",
         "commit ",
     ] {
         assert!(page.contains(part), "{part} not in:\n{page}");

@@ -49,6 +49,14 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let told = [&caps.inputs, &caps.accumulators].map(|kinds| kinds.contains(&FloatKind::F64));
     let failure = (told != [caps.f64; 2]).then(|| format!("inputs and sums say {told:?}"));
     rows.push(Row::holds("caps says f64 once", "f64", "", failure));
+    let failure = (bench.backend.describe().backend == "wgpu" && caps.f64)
+        .then(|| "no API under wgpu promises to round it".to_owned());
+    rows.push(Row::holds(
+        "caps takes no f64 through wgpu",
+        "f64",
+        "",
+        failure,
+    ));
     Ok(rows)
 }
 
