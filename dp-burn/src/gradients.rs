@@ -1,19 +1,21 @@
 //! Clipped, summed and noised gradients of a logical batch.
 
 use crate::error::PrivacyError;
-use crate::kernels::{settle, settle_of};
+use crate::kernels::{filled, settle, settle_of};
 use crate::ops::{integers, plain, wrap};
 use crate::tape::{Site, Tape};
 use burn::backend::TensorMetadata;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Gradients, Shape, Tensor};
+use burn::tensor::{Gradients, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
-use dp_kernels::{self as kernels, KernelError, LinearNorm, Tuning};
+use dp_kernels::{
+    self as kernels, KernelError, LayerPlan, LayerShape, LinearNorm, Planner, Tuning,
+};
 use std::collections::HashMap;
 
 /// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
@@ -28,6 +30,9 @@ pub struct PrivateGradients {
     sums: Vec<Sum>,
     index: HashMap<ParamId, usize>,
     tuning: Option<Tuning>,
+    planner: Planner,
+    asked: LinearNorm,
+    plans: Vec<LayerPlan>,
 }
 
 /// One parameter's accumulator; its place in the list is its tensor number in the noise's counter.
@@ -48,6 +53,9 @@ impl PrivateGradients {
             sums: Vec::new(),
             index: HashMap::new(),
             tuning: None,
+            planner: Planner::by_rule(),
+            asked: LinearNorm::Auto,
+            plans: Vec::new(),
         };
         module.visit(&mut gradients);
         gradients.tuning = gradients
@@ -55,6 +63,38 @@ impl PrivateGradients {
             .first()
             .map(|sum| Tuning::for_client(&sum.value.client));
         gradients
+    }
+
+    /// The same, with each Linear's norm taken the way that `planner` chooses for its shape; anything but
+    /// [`LinearNorm::Auto`] as `asked` overrides it. Without this it is the rule of [`LinearNorm::Auto`].
+    ///
+    /// Either way gives the same norm to rounding: a choice changes time, never the guarantee.
+    #[must_use]
+    pub fn planned(self, planner: Planner, asked: LinearNorm) -> Self {
+        Self {
+            planner,
+            asked,
+            ..self
+        }
+    }
+
+    /// What was chosen so far, once for each shape, in the order in which they were met.
+    #[must_use]
+    pub fn plans(&self) -> &[LayerPlan] {
+        &self.plans
+    }
+
+    /// The way of a Linear's norm; of no meaning for another layer.
+    fn plan(&mut self, site: &Traced) -> LinearNorm {
+        let Some(shape) = site.layer_shape() else {
+            return LinearNorm::Auto;
+        };
+        if let Some(known) = self.plans.iter().find(|plan| plan.shape == shape) {
+            return known.how;
+        }
+        let plan = self.planner.plan(shape, self.asked);
+        self.plans.push(plan);
+        plan.how
     }
 
     /// Adds a microbatch: runs the backward pass of `losses` and adds each example's clipped gradient.
@@ -88,13 +128,14 @@ impl PrivateGradients {
                 rows,
             });
         }
-        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
-        let norms_sq = zeros(&mask, [rows]);
+        let tuning = self.tuning()?;
+        let norms_sq = filled(&mask, [rows], 0.0);
         for site in &sites {
-            site.add_norm_sq(&handle(&norms_sq), &tuning)?;
+            let how = self.plan(site);
+            site.add_norm_sq(&handle(&norms_sq), how, &tuning)?;
             settle_of(site.names().0, &norms_sq, &site.extents());
         }
-        let factors = zeros(&mask, [rows]);
+        let factors = filled(&mask, [rows], 0.0);
         kernels::clip_factors(
             &mask.client,
             &handle(&norms_sq),
@@ -137,7 +178,7 @@ impl PrivateGradients {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
-        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
+        let tuning = self.tuning()?;
         for (tensor, sum) in self.sums.iter().enumerate() {
             kernels::add_gaussian_noise(
                 &sum.value.client,
@@ -176,6 +217,17 @@ impl PrivateGradients {
         gradients
     }
 
+    /// The accumulator of a parameter, and its number in the noise's counter.
+    pub(crate) fn sum(&self, id: ParamId) -> Result<(u32, &CubeTensor), PrivacyError> {
+        let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
+        Ok((at as u32, &self.sums[at].value))
+    }
+
+    /// How launches are cut on the module's device.
+    pub(crate) fn tuning(&self) -> Result<Tuning, PrivacyError> {
+        self.tuning.clone().ok_or(PrivacyError::EmptyModule)
+    }
+
     /// Every parameter of the module exactly once.
     fn check_coverage(&self, tape: &Tape) -> Result<(), PrivacyError> {
         if tape.sites.is_empty() {
@@ -201,7 +253,7 @@ impl ModuleVisitor for PrivateGradients {
         self.index.insert(param.id, self.sums.len());
         self.sums.push(Sum {
             id: param.id,
-            value: zeros(&value, value.shape()),
+            value: filled(&value, value.shape(), 0.0),
         });
     }
 }
@@ -286,6 +338,21 @@ impl Traced {
         self.g().shape()[0]
     }
 
+    /// What the choice of a Linear's way depends on.
+    fn layer_shape(&self) -> Option<LayerShape> {
+        let Self::Linear { a, g, .. } = self else {
+            return None;
+        };
+        let ([examples, tokens, inputs], [_, _, outputs]) = (a.shape().dims(), g.shape().dims());
+        Some(LayerShape {
+            examples,
+            tokens,
+            inputs,
+            outputs,
+            element_bytes: size_of::<f32>(),
+        })
+    }
+
     /// What a profile calls the site's norm and its weighted sum.
     fn names(&self) -> (&'static str, &'static str) {
         match self {
@@ -306,12 +373,17 @@ impl Traced {
     }
 
     /// Adds the squared norms of the examples' gradients at this site.
-    fn add_norm_sq(&self, norms_sq: &TensorHandle, tuning: &Tuning) -> Result<(), KernelError> {
+    fn add_norm_sq(
+        &self,
+        norms_sq: &TensorHandle,
+        how: LinearNorm,
+        tuning: &Tuning,
+    ) -> Result<(), KernelError> {
         let client = &self.g().client;
         let g = &handle(self.g());
         match self {
             Self::Linear { a, .. } => {
-                kernels::linear_norm_sq(client, &handle(a), g, norms_sq, LinearNorm::Auto, tuning)?;
+                kernels::linear_norm_sq(client, &handle(a), g, norms_sq, how, tuning)?;
                 kernels::bias_norm_sq(client, g, norms_sq, tuning)
             }
             Self::Embedding { ids, .. } => {
@@ -388,20 +460,6 @@ impl Site {
 }
 
 /// The tensor as dp-kernels takes it; it shares the buffer.
-fn handle(tensor: &CubeTensor) -> TensorHandle {
+pub(crate) fn handle(tensor: &CubeTensor) -> TensorHandle {
     tensor.clone().into()
-}
-
-/// An f32 tensor of zeros beside `like`, with a buffer of its own.
-fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
-    let shape = shape.into();
-    let bytes = vec![0u8; shape.num_elements().max(1) * size_of::<f32>()];
-    let buffer = like.client.create_from_slice(&bytes);
-    CubeTensor::new_contiguous(
-        like.client.clone(),
-        like.device.clone(),
-        shape,
-        buffer,
-        DType::F32,
-    )
 }

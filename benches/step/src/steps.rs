@@ -4,7 +4,9 @@ use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use dp_burn::profile::{self, Span, Timing};
-use dp_burn::{AdamW, Batch, ModelConfig, PrivacyError, PrivateGradients, Tape, Transformer};
+use dp_burn::{
+    AdamW, Batch, ModelConfig, PrivacyError, PrivateAdamW, PrivateGradients, Tape, Transformer,
+};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::{Charge, Header};
@@ -181,18 +183,21 @@ struct Trained<M> {
     mask: Tensor<1>,
     private: Option<M>,
     ordinary: Option<M>,
-    private_optimizer: ModuleOptimizer,
+    sums: PrivateGradients,
+    private_optimizer: PrivateAdamW,
     ordinary_optimizer: ModuleOptimizer,
 }
 
 impl<M: Module> Trained<M> {
     fn new(model: impl Fn() -> M, loss: Loss<M>, examples: usize, device: &Device) -> Self {
+        let private = model();
         Self {
             loss,
             mask: Tensor::ones([examples], device),
-            private: Some(model()),
+            sums: PrivateGradients::new(&private, Clipping::Flat { clip: CLIP as f32 }),
+            private: Some(private),
             ordinary: Some(model()),
-            private_optimizer: AdamW::default().into(),
+            private_optimizer: PrivateAdamW::new(AdamW::default()),
             ordinary_optimizer: AdamW::default().into(),
         }
     }
@@ -241,15 +246,19 @@ impl<M: Module> Both for Trained<M> {
                 "the model was lost in a failed step".into(),
             ));
         };
-        let clipping = Clipping::Flat { clip: CLIP as f32 };
-        let mut sums = PrivateGradients::new(&model, clipping);
         let mut tape = Tape::private(device);
         let loss = (self.loss)(&model, &mut tape);
-        sums.add(tape, loss, self.mask.clone())?;
+        self.sums.add(tape, loss, self.mask.clone())?;
         let divisor = self.mask.dims()[0] as f64;
         let noise = payment.noise.for_step(&payment.paid)?;
-        let gradients = sums.release(divisor, &noise, Generator::ChaCha20)?;
-        self.private = Some(self.private_optimizer.step(RATE, model, gradients));
+        self.private = Some(self.private_optimizer.step(
+            RATE,
+            model,
+            &mut self.sums,
+            divisor,
+            &noise,
+            Generator::ChaCha20,
+        )?);
         Ok(())
     }
 

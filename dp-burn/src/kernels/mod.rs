@@ -17,6 +17,7 @@ pub(crate) mod layer_norm;
 use crate::profile;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::CubeElement;
 use cubecl::prelude::*;
 
 /// The widest vector, in f32 elements, that every row of `row` elements of all `tensors` can be read by.
@@ -89,6 +90,20 @@ pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     let handle = like
         .client
         .empty(shape.num_elements().max(1) * size_of::<f32>());
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        shape,
+        handle,
+        DType::F32,
+    )
+}
+
+/// Likewise, every element `value`, written by the host.
+pub(crate) fn filled(like: &CubeTensor, shape: impl Into<Shape>, value: f32) -> CubeTensor {
+    let shape = shape.into();
+    let values = vec![value; shape.num_elements().max(1)];
+    let handle = like.client.create_from_slice(f32::as_bytes(&values));
     CubeTensor::new_contiguous(
         like.client.clone(),
         like.device.clone(),

@@ -3,9 +3,8 @@
 use crate::kernels::{empty, settle_of};
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
-use dp_kernels::{Routine, Transposes, Tuning, matmul, weighted_sum_linear};
+use dp_kernels::{Routine, Transposes, matmul};
 
 /// `A B`, both contiguous: `A [m, k]`, `B [k, n]`; a profile knows it by `name`.
 ///
@@ -45,47 +44,4 @@ pub(crate) fn times_transposed(g: &CubeTensor, w: CubeTensor) -> CubeTensor {
         g,
         &into_contiguous(CubeBackend::float_transpose(w)),
     )
-}
-
-/// `sum_b A_b^T G_b`, `A [B, T, d]`, `G [B, T, p]`: the ordinary gradient of a layer's weight, by the kernel
-/// that the private sum takes too, with factors of one.
-///
-/// # Panics
-/// As [`product`].
-pub(crate) fn weight_gradient(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
-    let ([b, t, d], [_, _, p]) = (a.shape().dims(), g.shape().dims());
-    let filled = |shape: Shape, value: f32| {
-        let bytes: Vec<u8> = std::iter::repeat_n(value.to_le_bytes(), shape.num_elements())
-            .flatten()
-            .collect();
-        let buffer = a.client.create_from_slice(&bytes);
-        CubeTensor::new_contiguous(
-            a.client.clone(),
-            a.device.clone(),
-            shape,
-            buffer,
-            DType::F32,
-        )
-    };
-    let (factors, out) = (
-        filled(Shape::from([b]), 1.0),
-        filled(Shape::from([d, p]), 0.0),
-    );
-    let done = weighted_sum_linear(
-        &a.client,
-        &a.clone().into(),
-        &g.clone().into(),
-        &factors.into(),
-        &out.clone().into(),
-        &Tuning::for_client(&a.client),
-    );
-    if let Err(error) = done {
-        panic!(
-            "weight gradient of {:?} and {:?}: {error}",
-            a.shape(),
-            g.shape()
-        );
-    }
-    settle_of("weight gradient", &out, &[b, t, d, p]);
-    out
 }

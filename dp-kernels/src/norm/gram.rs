@@ -2,6 +2,7 @@
 
 use super::linear::Problem;
 use crate::check::{Arg, scratch};
+use crate::outer::zeros;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
 use crate::{KernelError, Tuning};
@@ -112,32 +113,31 @@ fn launch_registers(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let most = tuning.lanes();
-    let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
+    // One width for both: the lanes of their dot products are multiplied with each other.
+    let vector = g.vector(*p, a.vector(*d, tuning.lanes()));
     let (count, dim) = tuning.grid(b * tiles, 1);
     gram_registers::launch(
         client,
         count,
         dim,
-        a_vector,
-        g_vector,
-        a.buffer(a_vector),
-        g.buffer(g_vector),
+        vector,
+        a.buffer(vector),
+        g.buffer(vector),
         products.buffer(1),
         bounds.buffer(1),
         (b * tiles) as u32,
         *t as u32,
-        (d / a_vector) as u32,
-        (p / g_vector) as u32,
+        (d / vector) as u32,
+        (p / vector) as u32,
         a.dtype(),
     );
 }
 
 /// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
-    a: &[Vector<F, NA>],
-    g: &[Vector<F, NG>],
+pub(crate) fn gram_registers<F: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
     products: &mut [f32],
     bounds: &mut [f32],
     rows: u32,
@@ -146,23 +146,99 @@ pub(crate) fn gram_registers<F: Float, NA: Size, NG: Size>(
     g_columns: u32,
     #[define(F)] _dtype: ElemType,
 ) {
+    let lanes = N::value();
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let first_token = row / tiles * tokens as usize;
         let i = row % tiles;
-        let mut sum = 0.0f32;
-        for j in i..tiles {
-            let weight = select(j == i, 1.0f32, 2.0f32);
-            let a_tile = dot_tile::<F, NA>(a, a, first_token, i, j, tokens, a_columns);
-            let g_tile = dot_tile::<F, NG>(g, g, first_token, i, j, tokens, g_columns);
-            sum += weight * tile_sum(&a_tile, &g_tile, i, j, tokens);
-            if j == i {
-                bounds[row] = tile_bound(&a_tile, &g_tile, i, tokens);
+        let whole = tokens as usize / SIDE;
+        // The diagonal counts once, a tile beside it twice; a ragged last one is cut to size.
+        let a_sums = dot_sums::<F, N>(a, a, first_token, i, i, tokens, a_columns);
+        let g_sums = dot_sums::<F, N>(g, g, first_token, i, i, tokens, g_columns);
+        let a_tile = spread::<N>(&lane_sums::<N>(&a_sums));
+        let g_tile = spread::<N>(&lane_sums::<N>(&g_sums));
+        bounds[row] = tile_bound(&a_tile, &g_tile, i, tokens);
+        let mut sum = tile_sum(&a_tile, &g_tile, i, i, tokens);
+        let mut doubled = zeros::<N>(SIDE);
+        for j in i + 1..tiles {
+            let a_sums = dot_sums::<F, N>(a, a, first_token, i, j, tokens, a_columns);
+            let g_sums = dot_sums::<F, N>(g, g, first_token, i, j, tokens, g_columns);
+            let a_dots = lane_sums::<N>(&a_sums);
+            let g_dots = lane_sums::<N>(&g_sums);
+            if j < whole {
+                let vectors = comptime!(SIDE * SIDE / lanes);
+                #[unroll]
+                for k in 0..vectors {
+                    let way = comptime!(k % SIDE);
+                    doubled[way] = fma(a_dots[k], g_dots[k], doubled[way]);
+                }
+            } else {
+                let a_tile = spread::<N>(&a_dots);
+                let g_tile = spread::<N>(&g_dots);
+                sum += 2.0f32 * tile_sum(&a_tile, &g_tile, i, j, tokens);
             }
         }
-        products[row] = sum;
+        let all = (doubled[0] + doubled[1]) + (doubled[2] + doubled[3]);
+        products[row] = sum + 2.0f32 * sum_lanes::<N>(all);
     }
+}
+
+/// The lanes of each of `vectors` summed: the sums one after the other, as many as fit a vector in each.
+///
+/// By halves, two vectors at a time: after `log2 N` additions of vectors every lane holds a whole sum. Summing the lanes of
+/// one vector by itself takes as long for a single sum.
+#[cube]
+fn lane_sums<N: Size>(vectors: &Array<Vector<f32, N>>) -> Array<Vector<f32, N>> {
+    let lanes = N::value();
+    let mut folded = zeros::<N>(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        folded[s] = vectors[s];
+    }
+    let steps = comptime!(lanes.ilog2() as usize);
+    #[unroll]
+    for step in 0..steps {
+        let pairs = comptime!((SIDE * SIDE) >> (step + 1));
+        #[unroll]
+        for pair in 0..pairs {
+            folded[pair] = fold::<N>(folded[2 * pair], folded[2 * pair + 1], step);
+        }
+    }
+    folded
+}
+
+/// The parts of a sum lie in runs of `N / 2^step` lanes, those of `x` and those of `y`; each run is halved, and `x`'s come first.
+#[cube]
+fn fold<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>, #[comptime] step: usize) -> Vector<f32, N> {
+    let lanes = N::value();
+    let half = comptime!(lanes >> (step + 1));
+    let mut low = Vector::<f32, N>::new(0.0f32);
+    let mut high = Vector::<f32, N>::new(0.0f32);
+    #[unroll]
+    for lane in 0..comptime!(lanes / 2) {
+        let from = comptime!(lane / half * 2 * half + lane % half);
+        low.insert(lane, x.extract(from));
+        high.insert(lane, x.extract(comptime!(from + half)));
+        low.insert(comptime!(lanes / 2 + lane), y.extract(from));
+        high.insert(
+            comptime!(lanes / 2 + lane),
+            y.extract(comptime!(from + half)),
+        );
+    }
+    low + high
+}
+
+/// The lanes of what [`lane_sums`] gives, one by one.
+#[cube]
+fn spread<N: Size>(folded: &Array<Vector<f32, N>>) -> Array<f32> {
+    let lanes = N::value();
+    let mut dots = Array::<f32>::new(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        dots[s] = folded[comptime!(s / lanes)].extract(comptime!(s % lanes));
+    }
+    dots
 }
 
 /// The products of two tiles of dot products, summed; places past the last token left out.
@@ -211,6 +287,21 @@ pub(super) fn dot_tile<F: Float, N: Size>(
     tokens: u32,
     columns: u32,
 ) -> Array<f32> {
+    let sums = dot_sums::<F, N>(x, y, first_token, i, j, tokens, columns);
+    spread::<N>(&lane_sums::<N>(&sums))
+}
+
+/// Likewise, each dot product still in the lanes of a vector.
+#[cube]
+fn dot_sums<F: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    j: usize,
+    tokens: u32,
+    columns: u32,
+) -> Array<Vector<f32, N>> {
     let last = tokens as usize - 1;
     let columns = columns as usize;
     let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
@@ -219,11 +310,7 @@ pub(super) fn dot_tile<F: Float, N: Size>(
         rows[u] = (first_token + min_index(i * SIDE + u, last)) * columns;
         rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last)) * columns;
     }
-    let mut sums = Array::<Vector<f32, N>>::new(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        sums[s] = Vector::<f32, N>::new(0.0f32);
-    }
+    let mut sums = zeros::<N>(comptime!(SIDE * SIDE));
     for k in 0..columns {
         let mut left = Array::<Vector<f32, N>>::new(SIDE);
         #[unroll]
@@ -239,12 +326,7 @@ pub(super) fn dot_tile<F: Float, N: Size>(
             }
         }
     }
-    let mut dots = Array::<f32>::new(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        dots[s] = sum_lanes::<N>(sums[s]);
-    }
-    dots
+    sums
 }
 
 #[cube]

@@ -26,8 +26,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
         "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram.rs",
-        "let weight = select(j == i, 1.0f32, 2.0f32);",
-        "let weight = select(j == i, 1.0f32, 1.0f32);",
+        "products[row] = sum + 2.0f32 * sum_lanes::<N>(all);",
+        "products[row] = sum + sum_lanes::<N>(all);",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -153,8 +153,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
-        "if is_live(factor) {\n                let mut i = 0usize;",
-        "if factor >= 0.0f32 {\n                let mut i = 0usize;",
+        "if is_live(factor) {\n                            outer_tile::<F, N>(",
+        "if factor >= 0.0f32 {\n                            outer_tile::<F, N>(",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -191,8 +191,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "linear-sum-overwrites", "dp-kernels/src/sum/linear.rs",
-        "out[(i + u) * g_columns as usize + column + v] +=",
-        "out[(i + u) * g_columns as usize + column + v] =",
+        "out[at] = fma(part, Vector::<f32, N>::new(scale), out[at]);",
+        "out[at] = part * Vector::<f32, N>::new(scale);",
         Conformance("linear_sums"),
     ),
     mutant(
