@@ -14,7 +14,8 @@ use dp_core::clipping::Clipping;
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
 use dp_kernels::{
-    self as kernels, KernelError, LayerPlan, LayerShape, LinearNorm, Planner, Tuning,
+    self as kernels, KernelError, Launch, LayerPlan, LayerShape, LinearNorm, Planner, Tuning,
+    Workspace,
 };
 use std::collections::HashMap;
 
@@ -33,6 +34,8 @@ pub struct PrivateGradients {
     planner: Planner,
     asked: LinearNorm,
     plans: Vec<LayerPlan>,
+    /// What the launchers write and read back themselves; it grows in the first microbatch.
+    workspace: Workspace,
 }
 
 /// One parameter's accumulator; its place in the list is its tensor number in the noise's counter.
@@ -56,6 +59,7 @@ impl PrivateGradients {
             planner: Planner::by_rule(),
             asked: LinearNorm::Auto,
             plans: Vec::new(),
+            workspace: Workspace::growing(),
         };
         module.visit(&mut gradients);
         gradients.tuning = gradients
@@ -129,28 +133,26 @@ impl PrivateGradients {
             });
         }
         let tuning = self.tuning()?;
+        let hows: Vec<_> = sites.iter().map(|site| self.plan(site)).collect();
+        let launch = &Launch::new(&mask.client, &tuning).with_workspace(&self.workspace);
         let norms_sq = filled(&mask, [rows], 0.0);
-        for site in &sites {
-            let how = self.plan(site);
-            site.add_norm_sq(&handle(&norms_sq), how, &tuning)?;
+        for (site, how) in sites.iter().zip(hows) {
+            site.add_norm_sq(launch, &handle(&norms_sq), how)?;
             settle_of(site.names().0, &norms_sq, &site.extents());
         }
         let factors = filled(&mask, [rows], 0.0);
         kernels::clip_factors(
-            &mask.client,
+            launch,
             &handle(&norms_sq),
             &handle(&mask),
             &handle(&factors),
             self.clipping,
-            &tuning,
         )?;
         settle("clip factors", &factors);
         for site in &sites {
-            site.add_weighted_sum(
-                &handle(&factors),
-                |id| handle(&self.sums[self.index[&id]].value),
-                &tuning,
-            )?;
+            site.add_weighted_sum(launch, &handle(&factors), |id| {
+                handle(&self.sums[self.index[&id]].value)
+            })?;
             settle_of(site.names().1, &factors, &site.extents());
         }
         Ok(())
@@ -181,7 +183,7 @@ impl PrivateGradients {
         let tuning = self.tuning()?;
         for (tensor, sum) in self.sums.iter().enumerate() {
             kernels::add_gaussian_noise(
-                &sum.value.client,
+                &Launch::new(&sum.value.client, &tuning),
                 &handle(&sum.value),
                 0,
                 noise.std_f32(),
@@ -189,7 +191,6 @@ impl PrivateGradients {
                 generator,
                 noise.step(),
                 tensor as u32,
-                &tuning,
             )?;
             settle("noise", &sum.value);
         }
@@ -375,24 +376,23 @@ impl Traced {
     /// Adds the squared norms of the examples' gradients at this site.
     fn add_norm_sq(
         &self,
+        launch: &Launch<'_>,
         norms_sq: &TensorHandle,
         how: LinearNorm,
-        tuning: &Tuning,
     ) -> Result<(), KernelError> {
-        let client = &self.g().client;
         let g = &handle(self.g());
         match self {
             Self::Linear { a, .. } => {
-                kernels::linear_norm_sq(client, &handle(a), g, norms_sq, how, tuning)?;
-                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+                kernels::linear_norm_sq(launch, &handle(a), g, norms_sq, how)?;
+                kernels::bias_norm_sq(launch, g, norms_sq)
             }
             Self::Embedding { ids, .. } => {
-                kernels::embedding_norm_sq(client, &handle(ids), g, norms_sq, tuning)
+                kernels::embedding_norm_sq(launch, &handle(ids), g, norms_sq)
             }
-            Self::Position { .. } => kernels::position_norm_sq(client, g, norms_sq, tuning),
+            Self::Position { .. } => kernels::position_norm_sq(launch, g, norms_sq),
             Self::LayerNorm { xhat, .. } => {
-                kernels::scale_norm_sq(client, &handle(xhat), g, norms_sq, tuning)?;
-                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+                kernels::scale_norm_sq(launch, &handle(xhat), g, norms_sq)?;
+                kernels::bias_norm_sq(launch, g, norms_sq)
             }
         }
     }
@@ -400,49 +400,29 @@ impl Traced {
     /// Adds `sum_b c_b g_b` of this site's parameters into their accumulators.
     fn add_weighted_sum(
         &self,
+        launch: &Launch<'_>,
         factors: &TensorHandle,
         sum: impl Fn(ParamId) -> TensorHandle,
-        tuning: &Tuning,
     ) -> Result<(), KernelError> {
-        let client = &self.g().client;
         let g = &handle(self.g());
         match self {
             Self::Linear {
                 weight, bias, a, ..
             } => {
-                kernels::weighted_sum_linear(
-                    client,
-                    &handle(a),
-                    g,
-                    factors,
-                    &sum(*weight),
-                    tuning,
-                )?;
-                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+                kernels::weighted_sum_linear(launch, &handle(a), g, factors, &sum(*weight))?;
+                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
             }
-            Self::Embedding { table, ids, .. } => kernels::weighted_sum_embedding(
-                client,
-                &handle(ids),
-                g,
-                factors,
-                &sum(*table),
-                tuning,
-            ),
+            Self::Embedding { table, ids, .. } => {
+                kernels::weighted_sum_embedding(launch, &handle(ids), g, factors, &sum(*table))
+            }
             Self::Position { table, .. } => {
-                kernels::weighted_sum_position(client, g, factors, &sum(*table), tuning)
+                kernels::weighted_sum_position(launch, g, factors, &sum(*table))
             }
             Self::LayerNorm {
                 gain, bias, xhat, ..
             } => {
-                kernels::weighted_sum_scale(
-                    client,
-                    &handle(xhat),
-                    g,
-                    factors,
-                    &sum(*gain),
-                    tuning,
-                )?;
-                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+                kernels::weighted_sum_scale(launch, &handle(xhat), g, factors, &sum(*gain))?;
+                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
             }
         }
     }

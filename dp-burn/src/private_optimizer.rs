@@ -13,7 +13,7 @@ use burn_cubecl::tensor::CubeTensor;
 use dp_core::noise::{GaussianDraw, Generator};
 use dp_core::update::UpdateRule;
 use dp_engine::keys::StepNoise;
-use dp_kernels::{self as kernels, Tuning, Updated};
+use dp_kernels::{self as kernels, Launch, Tuning, Updated};
 use std::collections::HashMap;
 
 /// AdamW that takes the clipped sums themselves: noise, division and update in one pass over the parameters, in place
@@ -192,7 +192,7 @@ impl Step<'_> {
             .or_insert_with(|| [(); 2].map(|()| filled(parameter, parameter.shape(), 0.0)));
         let [first, second] = [handle(&moments[0]), handle(&moments[1])];
         kernels::noised_update(
-            &parameter.client,
+            &Launch::new(&parameter.client, &self.tuning),
             &Updated {
                 sum: &handle(sum),
                 parameter: &handle(parameter),
@@ -210,7 +210,6 @@ impl Step<'_> {
             self.divisor,
             self.rule,
             true,
-            &self.tuning,
         )?;
         settle("noised update", parameter);
         Ok(())

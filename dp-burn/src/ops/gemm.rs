@@ -4,7 +4,7 @@ use crate::kernels::{empty, settle_of};
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
-use dp_kernels::{Routine, Transposes, matmul};
+use dp_kernels::{Launch, Transposes, Tuning, matmul};
 
 /// `A B`, both contiguous: `A [m, k]`, `B [k, n]`; a profile knows it by `name`.
 ///
@@ -13,15 +13,15 @@ use dp_kernels::{Routine, Transposes, matmul};
 pub(crate) fn product(name: &'static str, a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
     let ([m, k], [_, n]) = (a.shape().dims(), b.shape().dims());
     let out = empty(a, [m, n]);
-    let routine = Routine::for_client(&a.client);
+    let tuning = Tuning::for_client(&a.client);
     let (lhs, rhs) = (a.clone().into(), b.clone().into());
     let done = matmul(
-        &a.client,
+        &Launch::new(&a.client, &tuning),
         &lhs,
         &rhs,
         &out.clone().into(),
         Transposes::NONE,
-        routine,
+        tuning.routine,
     );
     if let Err(error) = done {
         panic!(

@@ -6,7 +6,7 @@ use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Shape;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use dp_kernels::{
-    KernelError, Routine, Transposes, Tuning, matmul, weighted_sum_bias, weighted_sum_embedding,
+    KernelError, Launch, Transposes, Tuning, matmul, weighted_sum_bias, weighted_sum_embedding,
     weighted_sum_position, weighted_sum_scale,
 };
 
@@ -17,18 +17,19 @@ use dp_kernels::{
 pub(crate) fn weight(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
     let ([b, t, d], [_, _, p]) = (a.shape().dims(), g.shape().dims());
     let out = empty(a, [d, p]);
+    let tuning = Tuning::for_client(&a.client);
     let flat = |tensor: &CubeTensor, columns| {
         CubeBackend::float_reshape(tensor.clone(), Shape::from([b * t, columns]))
     };
     done(
         "weight gradient",
         matmul(
-            &a.client,
+            &Launch::new(&a.client, &tuning),
             &flat(a, d).into(),
             &flat(g, p).into(),
             &out.clone().into(),
             Transposes::LHS,
-            Routine::for_client(&a.client),
+            tuning.routine,
         ),
         &out,
     );
@@ -39,12 +40,12 @@ pub(crate) fn weight(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
 pub(crate) fn bias(g: &CubeTensor) -> CubeTensor {
     let [b, _, p] = g.shape().dims();
     let (factors, out) = (filled(g, [b], 1.0), filled(g, [p], 0.0));
+    let tuning = Tuning::for_client(&g.client);
     let summed = weighted_sum_bias(
-        &g.client,
+        &Launch::new(&g.client, &tuning),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
-        &Tuning::for_client(&g.client),
     );
     done("bias gradient", summed, &out);
     out
@@ -54,13 +55,13 @@ pub(crate) fn bias(g: &CubeTensor) -> CubeTensor {
 pub(crate) fn gain(xhat: &CubeTensor, g: &CubeTensor) -> CubeTensor {
     let [b, _, p] = g.shape().dims();
     let (factors, out) = (filled(g, [b], 1.0), filled(g, [p], 0.0));
+    let tuning = Tuning::for_client(&g.client);
     let summed = weighted_sum_scale(
-        &g.client,
+        &Launch::new(&g.client, &tuning),
         &xhat.clone().into(),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
-        &Tuning::for_client(&g.client),
     );
     done("gain gradient", summed, &out);
     out
@@ -70,13 +71,13 @@ pub(crate) fn gain(xhat: &CubeTensor, g: &CubeTensor) -> CubeTensor {
 pub(crate) fn table(ids: &CubeTensor, g: &CubeTensor, vocabulary: usize) -> CubeTensor {
     let [b, _, p] = g.shape().dims();
     let (factors, out) = (filled(g, [b], 1.0), filled(g, [vocabulary, p], 0.0));
+    let tuning = Tuning::for_client(&g.client);
     let summed = weighted_sum_embedding(
-        &g.client,
+        &Launch::new(&g.client, &tuning),
         &ids.clone().into(),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
-        &Tuning::for_client(&g.client),
     );
     done("embedding gradient", summed, &out);
     out
@@ -86,12 +87,12 @@ pub(crate) fn table(ids: &CubeTensor, g: &CubeTensor, vocabulary: usize) -> Cube
 pub(crate) fn places(g: &CubeTensor, places: usize) -> CubeTensor {
     let [b, _, p] = g.shape().dims();
     let (factors, out) = (filled(g, [b], 1.0), filled(g, [places, p], 0.0));
+    let tuning = Tuning::for_client(&g.client);
     let summed = weighted_sum_position(
-        &g.client,
+        &Launch::new(&g.client, &tuning),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
-        &Tuning::for_client(&g.client),
     );
     done("position gradient", summed, &out);
     out
