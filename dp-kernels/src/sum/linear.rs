@@ -3,7 +3,7 @@
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
-use crate::outer::{Outer, outer_tile, zeros};
+use crate::outer::{Outer, block, outer_tile, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
@@ -51,8 +51,9 @@ pub fn weighted_sum_linear(
     if tuning.is_cpu {
         let shape = Outer::new(&a, &g, d, p, tuning);
         let vector = shape.vector.min(out.vector(p, shape.vector));
-        let [block_rows, block_columns] = block(d, p, &shape, vector, tuning);
-        let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns * vector);
+        let panel = vector * shape.columns;
+        let [block_rows, block_columns] = block([d, p], [shape.rows, panel], 1, tuning);
+        let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns);
         let (count, dim) = tuning.grid(tasks, 1);
         weighted_outer_registers::launch(
             client,
@@ -69,7 +70,7 @@ pub fn weighted_sum_linear(
             (p / vector) as u32,
             group(b, t) as u32,
             block_rows as u32,
-            block_columns as u32,
+            (block_columns / vector) as u32,
             group(b, t) > 1,
             shape.rows,
             shape.columns,
@@ -104,28 +105,6 @@ pub fn weighted_sum_linear(
 /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
 fn slices(tiles: usize, examples: usize, tuning: &Tuning) -> usize {
     tuning.busy_cubes.div_ceil(tiles).clamp(1, examples)
-}
-
-/// Rows and vectors of columns of the weight that one unit of a processor owns.
-///
-/// A block is read and written once for each group of examples, and both operands' share of the group once for each
-/// block: 128 by 256 floats stay in the second cache, with the operands. Smaller where units would idle.
-fn block(d: usize, p: usize, tile: &Outer, vector: usize, tuning: &Tuning) -> [usize; 2] {
-    let panel = vector * tile.columns;
-    let (mut rows, mut columns) = (d.min(128), p.min(256));
-    let tasks = |rows: usize, columns: usize| d.div_ceil(rows) * p.div_ceil(columns);
-    while tasks(rows, columns) < 4 * tuning.units as usize && (rows > tile.rows || columns > panel)
-    {
-        if columns >= 2 * rows && columns > panel || rows <= tile.rows {
-            columns = columns.div_ceil(2);
-        } else {
-            rows = rows.div_ceil(2);
-        }
-    }
-    [
-        rows.next_multiple_of(tile.rows),
-        columns.next_multiple_of(panel) / vector,
-    ]
 }
 
 /// Tokens of a group's examples, at most: with two vectors of 64 bytes a token, 32 KiB of `G`.
