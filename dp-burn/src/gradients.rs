@@ -1,19 +1,22 @@
 //! Clipped, summed and noised gradients of a logical batch.
 
 use crate::error::PrivacyError;
-use crate::kernels::settle;
+use crate::kernels::{filled, settle, settle_of};
 use crate::ops::{integers, plain, wrap};
 use crate::tape::{Site, Tape};
 use burn::backend::TensorMetadata;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Gradients, Shape, Tensor};
+use burn::tensor::{Gradients, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
-use dp_kernels::{self as kernels, KernelError, Launch, LinearNorm, Tuning};
+use dp_kernels::{
+    self as kernels, KernelError, Launch, LayerPlan, LayerShape, LinearNorm, Planner, Tuning,
+    Workspace,
+};
 use std::collections::HashMap;
 
 /// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
@@ -28,6 +31,11 @@ pub struct PrivateGradients {
     sums: Vec<Sum>,
     index: HashMap<ParamId, usize>,
     tuning: Option<Tuning>,
+    planner: Planner,
+    asked: LinearNorm,
+    plans: Vec<LayerPlan>,
+    /// What the launchers write and read back themselves; it grows in the first microbatch.
+    workspace: Workspace,
 }
 
 /// One parameter's accumulator; its place in the list is its tensor number in the noise's counter.
@@ -48,6 +56,10 @@ impl PrivateGradients {
             sums: Vec::new(),
             index: HashMap::new(),
             tuning: None,
+            planner: Planner::by_rule(),
+            asked: LinearNorm::Auto,
+            plans: Vec::new(),
+            workspace: Workspace::growing(),
         };
         module.visit(&mut gradients);
         gradients.tuning = gradients
@@ -55,6 +67,38 @@ impl PrivateGradients {
             .first()
             .map(|sum| Tuning::for_client(&sum.value.client));
         gradients
+    }
+
+    /// The same, with each Linear's norm taken the way that `planner` chooses for its shape; anything but
+    /// [`LinearNorm::Auto`] as `asked` overrides it. Without this it is the rule of [`LinearNorm::Auto`].
+    ///
+    /// Either way gives the same norm to rounding: a choice changes time, never the guarantee.
+    #[must_use]
+    pub fn planned(self, planner: Planner, asked: LinearNorm) -> Self {
+        Self {
+            planner,
+            asked,
+            ..self
+        }
+    }
+
+    /// What was chosen so far, once for each shape, in the order in which they were met.
+    #[must_use]
+    pub fn plans(&self) -> &[LayerPlan] {
+        &self.plans
+    }
+
+    /// The way of a Linear's norm; of no meaning for another layer.
+    fn plan(&mut self, site: &Traced) -> LinearNorm {
+        let Some(shape) = site.layer_shape() else {
+            return LinearNorm::Auto;
+        };
+        if let Some(known) = self.plans.iter().find(|plan| plan.shape == shape) {
+            return known.how;
+        }
+        let plan = self.planner.plan(shape, self.asked);
+        self.plans.push(plan);
+        plan.how
     }
 
     /// Adds a microbatch: runs the backward pass of `losses` and adds each example's clipped gradient.
@@ -88,14 +132,15 @@ impl PrivateGradients {
                 rows,
             });
         }
-        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
-        let launch = &Launch::new(&mask.client, &tuning);
-        let norms_sq = zeros(&mask, [rows]);
-        for site in &sites {
-            site.add_norm_sq(launch, &handle(&norms_sq))?;
-            settle(&norms_sq);
+        let tuning = self.tuning()?;
+        let hows: Vec<_> = sites.iter().map(|site| self.plan(site)).collect();
+        let launch = &Launch::new(&mask.client, &tuning).with_workspace(&self.workspace);
+        let norms_sq = filled(&mask, [rows], 0.0);
+        for (site, how) in sites.iter().zip(hows) {
+            site.add_norm_sq(launch, &handle(&norms_sq), how)?;
+            settle_of(site.names().0, &norms_sq, &site.extents());
         }
-        let factors = zeros(&mask, [rows]);
+        let factors = filled(&mask, [rows], 0.0);
         kernels::clip_factors(
             launch,
             &handle(&norms_sq),
@@ -103,11 +148,12 @@ impl PrivateGradients {
             &handle(&factors),
             self.clipping,
         )?;
+        settle("clip factors", &factors);
         for site in &sites {
             site.add_weighted_sum(launch, &handle(&factors), |id| {
                 handle(&self.sums[self.index[&id]].value)
             })?;
-            settle(&factors);
+            settle_of(site.names().1, &factors, &site.extents());
         }
         Ok(())
     }
@@ -134,7 +180,7 @@ impl PrivateGradients {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
-        let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
+        let tuning = self.tuning()?;
         for (tensor, sum) in self.sums.iter().enumerate() {
             kernels::add_gaussian_noise(
                 &Launch::new(&sum.value.client, &tuning),
@@ -146,6 +192,7 @@ impl PrivateGradients {
                 noise.step(),
                 tensor as u32,
             )?;
+            settle("noise", &sum.value);
         }
         Ok(self.divided(divisor))
     }
@@ -169,6 +216,17 @@ impl PrivateGradients {
             }
         }
         gradients
+    }
+
+    /// The accumulator of a parameter, and its number in the noise's counter.
+    pub(crate) fn sum(&self, id: ParamId) -> Result<(u32, &CubeTensor), PrivacyError> {
+        let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
+        Ok((at as u32, &self.sums[at].value))
+    }
+
+    /// How launches are cut on the module's device.
+    pub(crate) fn tuning(&self) -> Result<Tuning, PrivacyError> {
+        self.tuning.clone().ok_or(PrivacyError::EmptyModule)
     }
 
     /// Every parameter of the module exactly once.
@@ -196,7 +254,7 @@ impl ModuleVisitor for PrivateGradients {
         self.index.insert(param.id, self.sums.len());
         self.sums.push(Sum {
             id: param.id,
-            value: zeros(&value, value.shape()),
+            value: filled(&value, value.shape(), 0.0),
         });
     }
 }
@@ -281,12 +339,51 @@ impl Traced {
         self.g().shape()[0]
     }
 
+    /// What the choice of a Linear's way depends on.
+    fn layer_shape(&self) -> Option<LayerShape> {
+        let Self::Linear { a, g, .. } = self else {
+            return None;
+        };
+        let ([examples, tokens, inputs], [_, _, outputs]) = (a.shape().dims(), g.shape().dims());
+        Some(LayerShape {
+            examples,
+            tokens,
+            inputs,
+            outputs,
+            element_bytes: size_of::<f32>(),
+        })
+    }
+
+    /// What a profile calls the site's norm and its weighted sum.
+    fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Linear { .. } => ("linear norm", "linear sum"),
+            Self::Embedding { .. } => ("embedding norm", "embedding sum"),
+            Self::Position { .. } => ("position norm", "position sum"),
+            Self::LayerNorm { .. } => ("layer norm norm", "layer norm sum"),
+        }
+    }
+
+    /// What a profile says of the site: `[B, T, d, p]` of a Linear, otherwise the extents of G.
+    fn extents(&self) -> Vec<usize> {
+        let g = self.g().shape();
+        match self {
+            Self::Linear { a, .. } => vec![g[0], g[1], a.shape()[2], g[2]],
+            _ => g.to_vec(),
+        }
+    }
+
     /// Adds the squared norms of the examples' gradients at this site.
-    fn add_norm_sq(&self, launch: &Launch<'_>, norms_sq: &TensorHandle) -> Result<(), KernelError> {
+    fn add_norm_sq(
+        &self,
+        launch: &Launch<'_>,
+        norms_sq: &TensorHandle,
+        how: LinearNorm,
+    ) -> Result<(), KernelError> {
         let g = &handle(self.g());
         match self {
             Self::Linear { a, .. } => {
-                kernels::linear_norm_sq(launch, &handle(a), g, norms_sq, LinearNorm::Auto)?;
+                kernels::linear_norm_sq(launch, &handle(a), g, norms_sq, how)?;
                 kernels::bias_norm_sq(launch, g, norms_sq)
             }
             Self::Embedding { ids, .. } => {
@@ -343,20 +440,6 @@ impl Site {
 }
 
 /// The tensor as dp-kernels takes it; it shares the buffer.
-fn handle(tensor: &CubeTensor) -> TensorHandle {
+pub(crate) fn handle(tensor: &CubeTensor) -> TensorHandle {
     tensor.clone().into()
-}
-
-/// An f32 tensor of zeros beside `like`, with a buffer of its own.
-fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
-    let shape = shape.into();
-    let bytes = vec![0u8; shape.num_elements().max(1) * size_of::<f32>()];
-    let buffer = like.client.create_from_slice(&bytes);
-    CubeTensor::new_contiguous(
-        like.client.clone(),
-        like.device.clone(),
-        shape,
-        buffer,
-        DType::F32,
-    )
 }

@@ -22,6 +22,8 @@ mod layers;
 mod model;
 mod ops;
 mod optimizer;
+mod private_optimizer;
+pub mod profile;
 mod state;
 mod tape;
 
@@ -32,5 +34,6 @@ pub use layers::{Embedding, Init, LayerNorm, Linear, Position};
 pub use model::{Batch, ModelConfig, Transformer};
 pub use ops::{causal_attention, cross_entropy, gelu};
 pub use optimizer::AdamW;
+pub use private_optimizer::PrivateAdamW;
 pub use state::{NamedTensor, StateError, export, import};
 pub use tape::Tape;

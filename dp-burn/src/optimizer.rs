@@ -55,19 +55,14 @@ impl Optimizer for AdamW {
             unbias_2: unbias(self.beta_2) as f32,
             epsilon: self.epsilon,
         };
-        let Updated {
-            parameter,
-            moment_1,
-            moment_2,
-        } = step(
-            &plain(tensor),
-            &plain(gradient),
-            &plain(moment_1),
-            &plain(moment_2),
-            &coefficients,
-        );
-        let state = AdaptiveMomentumState::new(time, wrap(moment_1), wrap(moment_2));
-        (wrap(parameter), Some(state))
+        let moved = Updated {
+            parameter: plain(tensor),
+            moment_1: plain(moment_1),
+            moment_2: plain(moment_2),
+        };
+        let moved = step(moved, &plain(gradient), &coefficients);
+        let state = AdaptiveMomentumState::new(time, wrap(moved.moment_1), wrap(moved.moment_2));
+        (wrap(moved.parameter), Some(state))
     }
 
     fn to_device<const D: usize>(state: Self::State<D>, device: &Device) -> Self::State<D> {

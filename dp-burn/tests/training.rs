@@ -5,7 +5,7 @@ mod common;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, OptimizerRecord};
 use common::{devices, model, rows, values};
-use dp_burn::{PrivateGradients, StateError, Tape, Transformer, export, import};
+use dp_burn::{PrivateAdamW, PrivateGradients, StateError, Tape, Transformer, export, import};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::{Charge, Header};
@@ -206,5 +206,113 @@ fn the_fused_adamw_is_burns() {
             let error = common::relative(&a.values, &b.values);
             assert!(error <= 1e-4, "{name}: {} is off by {error:e}", a.name);
         }
+    }
+}
+
+fn paid(folder: &std::path::Path, keys: &RunKeys) -> dp_engine::ledger::Reservation {
+    let charge = Charge {
+        event: Event::Gaussian { sigma: 0.5 },
+        clip: 0.5,
+        eta: 0.0,
+        count: 1,
+    };
+    let mut ledger = ledger(folder, keys);
+    ledger.reserve(3, charge).expect("within the budget")
+}
+
+fn add(sums: &mut PrivateGradients, model: &Transformer, device: &burn::tensor::Device) {
+    let batch = rows(4).upload(device);
+    let mut tape = Tape::private(device);
+    let losses = model.losses(&batch, &mut tape).sum();
+    sums.add(tape, losses, batch.mask).expect("a private pass");
+}
+
+const RULE: dp_burn::AdamW = dp_burn::AdamW {
+    beta_1: 0.8,
+    beta_2: 0.95,
+    epsilon: 1e-2,
+    weight_decay: 0.1,
+};
+
+/// Three steps: the pass that draws the noise goes where release, division and AdamW go one after the other, and leaves
+/// the sums at zero.
+#[test]
+fn the_private_optimizer_is_release_and_adamw() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = RunKeys::generate().expect("keys");
+        let paid = paid(folder.path(), &keys);
+        let noise = keys.noise.for_step(&paid).expect("this start's");
+        let clipping = Clipping::Flat { clip: 0.5 };
+
+        let (mut ours, mut theirs) = (model(&device), model(&device));
+        let mut private = PrivateAdamW::new(RULE);
+        let mut ordinary = burn::optim::ModuleOptimizer::from(RULE);
+        let mut sums = PrivateGradients::new(&ours, clipping);
+        for _ in 0..3 {
+            add(&mut sums, &ours, &device);
+            let generator = Generator::ChaCha20;
+            ours = private
+                .step(0.01, ours, &mut sums, 4.0, &noise, generator)
+                .expect("a step");
+            let mut once = PrivateGradients::new(&theirs, clipping);
+            add(&mut once, &theirs, &device);
+            let gradients = once.release(4.0, &noise, generator).expect("a release");
+            theirs = ordinary.step(0.01, theirs, gradients);
+        }
+        assert_eq!(private.time(), 3);
+        let both = [&ours, &theirs].map(|model| export(model).expect("readable"));
+        for (a, b) in both[0].iter().zip(&both[1]) {
+            let error = common::relative(&a.values, &b.values);
+            assert!(error <= 1e-5, "{name}: {} is off by {error}", a.name);
+        }
+        let left = values(&ours, &sums.without_noise_not_private(1.0));
+        assert!(left.iter().flatten().all(|x| *x == 0.0), "{name}");
+    }
+}
+
+/// Saved after two steps and loaded again: the third step gives the same weights, to the bit.
+#[test]
+fn the_private_optimizer_comes_back_from_its_state() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = RunKeys::generate().expect("keys");
+        let paid = paid(folder.path(), &keys);
+        let noise = keys.noise.for_step(&paid).expect("this start's");
+        let step = |optimizer: &mut PrivateAdamW, model: Transformer| {
+            let mut sums = PrivateGradients::new(&model, Clipping::Flat { clip: 0.5 });
+            add(&mut sums, &model, &device);
+            let generator = Generator::ChaCha20;
+            optimizer
+                .step(0.01, model, &mut sums, 4.0, &noise, generator)
+                .expect("a step")
+        };
+        let mut optimizer = PrivateAdamW::new(RULE);
+        let mut trained = model(&device);
+        for _ in 0..2 {
+            trained = step(&mut optimizer, trained);
+        }
+        let weights = export(&trained).expect("readable");
+        let state = optimizer.state(&trained).expect("readable");
+        assert_eq!(state.len(), 2 * weights.len());
+        let expected = export(&step(&mut optimizer, trained)).expect("readable");
+
+        let fresh = import(model(&device), weights).expect("the same sizes");
+        let fresh_optimizer = || PrivateAdamW::new(RULE);
+        let mut loaded = fresh_optimizer()
+            .load(&fresh, 2, state.clone())
+            .expect("the same sizes");
+        let missing = fresh_optimizer().load(&fresh, 2, state[1..].to_vec());
+        assert!(
+            matches!(missing, Err(StateError::Missing(_))),
+            "{name}: a moment is missing"
+        );
+        assert_eq!(
+            export(&step(&mut loaded, fresh)).expect("readable"),
+            expected,
+            "{name}"
+        );
     }
 }

@@ -58,6 +58,19 @@ pub enum Device {
     Cuda,
 }
 
+/// How the per-record norm of a Linear layer's gradient is taken. It changes speed, nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Norms {
+    /// The quicker way for each layer, by rates that are measured on the device at the start.
+    Measured,
+    /// By a rule of thumb (products of tokens where 2 T^2 <= d p), nothing measured.
+    Rule,
+    /// By products of tokens.
+    Gram,
+    /// By forming each record's gradient, tile by tile.
+    Materialised,
+}
+
 /// How to train, whatever the data.
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
@@ -82,6 +95,10 @@ pub struct Settings {
     /// speed, nothing else.
     #[arg(long, value_name = "ROWS", default_value_t = 32)]
     pub microbatch: usize,
+
+    /// How the per-record norms of Linear layers are taken. It changes speed, nothing else.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Norms::Measured)]
+    pub norms: Norms,
 
     /// Clipping norm: the largest L2 norm that one record's gradient may have.
     #[arg(

@@ -135,6 +135,10 @@ fn arguments(args: &DemoArgs, name: &str, data: &Path, folder: &Path) -> Vec<OsS
     option("--steps", settings.steps.to_string().into());
     option("--batch", settings.batch.to_string().into());
     option("--microbatch", settings.microbatch.to_string().into());
+    option(
+        "--norms",
+        format!("{:?}", settings.norms).to_lowercase().into(),
+    );
     option("--lr", settings.lr.to_string().into());
     option("--seed", settings.seed.to_string().into());
     option("--canaries", args.canaries.to_string().into());

@@ -2,17 +2,17 @@
 
 use burn::tensor::Device;
 use dp_burn::{DeviceError, DeviceName};
-use dp_kernels::Tuning;
+use dp_kernels::Backend;
 
 use crate::args;
 use crate::error::Failure;
 
-/// The device of `--device` and how its launches are cut. It is probed first: burn itself panics where there is
+/// The device of `--device`, as burn has it and as the kernels do. It is probed first: burn itself panics where there is
 /// none.
 ///
 /// # Errors
 /// The device isn't there, or this build has no runtime for it.
-pub fn open(name: args::Device) -> Result<(Device, Tuning), Failure> {
+pub fn open(name: args::Device) -> Result<(Device, Backend), Failure> {
     let name = match name {
         args::Device::Cpu => DeviceName::Cpu,
         args::Device::Wgpu => DeviceName::Wgpu,
@@ -29,5 +29,5 @@ pub fn open(name: args::Device) -> Result<(Device, Tuning), Failure> {
         #[allow(unreachable_patterns)]
         name => return Err(DeviceError::NotBuilt(name).into()),
     };
-    Ok((device, backend.tuning))
+    Ok((device, backend))
 }

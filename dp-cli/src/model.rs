@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use dp_burn::{Batch, ModelConfig, NamedTensor, Tape, Transformer, import};
-use dp_engine::checkpoint::Checkpoint;
+use dp_engine::checkpoint::{Checkpoint, Tensor};
 use dp_text::canary::Completion;
 use dp_text::rows::Rows;
 use dp_text::tokenizer::Tokenizer;
@@ -214,22 +214,28 @@ pub fn load(
         .cloned()
         .unwrap_or(Value::Null);
     let config: ModelConfig = serde_json::from_value(sizes)?;
-    let mut tensors = Vec::new();
-    for tensor in checkpoint.tensors("model")? {
-        let values = tensor.to_f32().ok_or_else(|| {
-            Failure::new(format!(
-                "tensor {} of the checkpoint is not f32",
-                tensor.name
-            ))
-        })?;
-        tensors.push(NamedTensor {
-            name: tensor.name,
-            shape: tensor.shape,
-            values,
-        });
-    }
+    let tensors = checkpoint.tensors("model")?;
+    let tensors = tensors.iter().map(named).collect::<Result<_, _>>()?;
     Ok((
         import(Transformer::new(&config, 0, device), tensors)?,
         config,
     ))
+}
+
+/// A tensor of a checkpoint, as a module takes it.
+///
+/// # Errors
+/// Another type than f32.
+pub fn named(tensor: &Tensor<'_>) -> Result<NamedTensor, Failure> {
+    let values = tensor.to_f32().ok_or_else(|| {
+        Failure::new(format!(
+            "tensor {} of the checkpoint is not f32",
+            tensor.name
+        ))
+    })?;
+    Ok(NamedTensor {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        values,
+    })
 }

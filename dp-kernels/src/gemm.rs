@@ -8,6 +8,7 @@
 
 use crate::check::Arg;
 use crate::launch::Room;
+use crate::outer::block;
 use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::prelude::*;
@@ -62,18 +63,11 @@ fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
         .into_iter()
         .find(|r| m.is_multiple_of(*r))
         .unwrap_or(1);
-    // Blocks of rows that fit the second cache, more where threads would idle, then of columns.
-    let wanted = 4 * tuning.units as usize;
-    let tiles = m / tile_rows;
-    let row_blocks = tiles.min((m.div_ceil(64)).max(wanted.div_ceil(*z)));
-    let block_rows = tiles.div_ceil(row_blocks) * tile_rows;
-    let row_blocks = m.div_ceil(block_rows);
-    let panels = columns / tile_columns;
-    let column_blocks = panels.min(wanted.div_ceil(z * row_blocks));
-    let block_panels = panels.div_ceil(column_blocks);
-    let column_blocks = panels.div_ceil(block_panels);
+    let panel = vector * tile_columns;
+    let [block_rows, block_columns] = block([*m, *n], [tile_rows, panel], *z, tuning);
+    let blocks = z * m.div_ceil(block_rows) * n.div_ceil(block_columns);
     let (a_row, a_depth) = if *a_transposed { (1, *m) } else { (*k, 1) };
-    let (count, dim) = tuning.grid(z * row_blocks * column_blocks, 1);
+    let (count, dim) = tuning.grid(blocks, 1);
     product_registers::launch(
         client,
         count,
@@ -89,7 +83,7 @@ fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
         a_row as u32,
         a_depth as u32,
         block_rows as u32,
-        (block_panels * tile_columns) as u32,
+        (block_columns / vector) as u32,
         tile_rows,
         tile_columns,
         out.dtype(),

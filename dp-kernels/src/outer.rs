@@ -30,6 +30,33 @@ impl Outer {
     }
 }
 
+/// Rows and columns of the result that one unit of a processor takes, in whole tiles; there are `batch` such results.
+///
+/// A block is read and written once for each stretch of the depth, and both operands' share of the stretch once for each
+/// block: 128 by 256 floats stay in the second cache, with the operands. Smaller where units would idle.
+pub(crate) fn block(
+    [rows, columns]: [usize; 2],
+    tile: [usize; 2],
+    batch: usize,
+    tuning: &Tuning,
+) -> [usize; 2] {
+    let (mut down, mut across) = (rows.min(128), columns.min(256));
+    let blocks =
+        |down: usize, across: usize| batch * rows.div_ceil(down) * columns.div_ceil(across);
+    let can_shrink = |down: usize, across: usize| down > tile[0] || across > tile[1];
+    while blocks(down, across) < 4 * tuning.units as usize && can_shrink(down, across) {
+        if down <= tile[0] || across > tile[1] && across >= 2 * down {
+            across = across.div_ceil(2);
+        } else {
+            down = down.div_ceil(2);
+        }
+    }
+    [
+        down.next_multiple_of(tile[0]),
+        across.next_multiple_of(tile[1]),
+    ]
+}
+
 /// `count` zero vectors.
 #[cube]
 pub(crate) fn zeros<E: Float, N: Size>(#[comptime] count: usize) -> Array<Vector<E, N>> {

@@ -78,6 +78,21 @@ impl Tuning {
         microbatch + microbatches + 1
     }
 
+    /// The most roundings between an element of A or G and a Linear's part of an example's squared norm, `T` by `[d, p]`,
+    /// whichever way it is taken: what [`ClippedSum::norm_depth`](dp_core::sensitivity::ClippedSum) wants of one layer. What
+    /// is added into the norm after it, a rounding for each further launch, comes on top.
+    ///
+    /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor 16 pairs of a tile or a
+    /// row of `T / 4` tiles, and the `T / 4` rows, on a GPU 16 pairs, a tree of 64 units and `T^2 / 2048` tiles.
+    /// Materialised: `T` for an element, then the squares: on a processor `2 d` of a lane and `p` partial sums, on a GPU 16
+    /// of a unit, a tree and `d p / 1024` tiles with the ragged ones, `(d + p) / 32`.
+    #[must_use]
+    pub fn linear_norm_depth(&self, tokens: u64, inputs: u64, outputs: u64) -> u64 {
+        let gram = inputs + outputs + tokens + tokens * tokens / 1024;
+        let materialised = tokens + 2 * inputs + outputs + inputs * outputs / 1024;
+        gram.max(materialised) + 96
+    }
+
     /// The most elements of one load where everything is f32.
     pub(crate) fn lanes(&self) -> usize {
         self.vector_bytes / size_of::<f32>()

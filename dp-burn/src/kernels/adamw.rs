@@ -1,6 +1,6 @@
 //! AdamW in one pass over a parameter (Loshchilov and Hutter 1711.05101).
 
-use super::{buffer, empty, grid, lanes, row_of, settle};
+use super::{buffer, grid, lanes, row_of, settle};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -19,7 +19,7 @@ pub(crate) struct Coefficients {
     pub epsilon: f32,
 }
 
-/// What comes out of a step.
+/// What a step moves.
 pub(crate) struct Updated {
     pub parameter: CubeTensor,
     pub moment_1: CubeTensor,
@@ -27,33 +27,21 @@ pub(crate) struct Updated {
 }
 
 /// `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`, `p = (1 - decay) p - rate m u1 / (sqrt(v u2) + epsilon)`;
-/// all four of one shape, contiguous.
-pub(crate) fn step(
-    parameter: &CubeTensor,
-    gradient: &CubeTensor,
-    moment_1: &CubeTensor,
-    moment_2: &CubeTensor,
-    c: &Coefficients,
-) -> Updated {
+/// all four of one shape, contiguous. In place where nothing else holds a buffer, otherwise on a copy.
+pub(crate) fn step(mut out: Updated, gradient: &CubeTensor, c: &Coefficients) -> Updated {
+    for tensor in [&mut out.parameter, &mut out.moment_1, &mut out.moment_2] {
+        if !tensor.can_mut() {
+            *tensor = tensor.copy();
+        }
+    }
+    let Updated {
+        parameter,
+        moment_1,
+        moment_2,
+    } = &out;
     let shape = parameter.shape();
-    let out = Updated {
-        parameter: empty(parameter, shape.clone()),
-        moment_1: empty(parameter, shape.clone()),
-        moment_2: empty(parameter, shape.clone()),
-    };
     let len = shape.num_elements();
-    let n = lanes(
-        &[
-            parameter,
-            gradient,
-            moment_1,
-            moment_2,
-            &out.parameter,
-            &out.moment_1,
-            &out.moment_2,
-        ],
-        len,
-    );
+    let n = lanes(&[parameter, gradient, moment_1, moment_2], len);
     let is_cpu = parameter
         .client
         .properties()
@@ -72,9 +60,6 @@ pub(crate) fn step(
         buffer(gradient, n),
         buffer(moment_1, n),
         buffer(moment_2, n),
-        buffer(&out.parameter, n),
-        buffer(&out.moment_1, n),
-        buffer(&out.moment_2, n),
         vectors as u32,
         c.rate,
         1.0 - c.decay,
@@ -85,19 +70,16 @@ pub(crate) fn step(
         c.epsilon,
         run,
     );
-    settle(&out.parameter);
+    settle("optimizer", parameter);
     out
 }
 
 #[cube(launch)]
 fn adamw<N: Size>(
-    parameter: &[Vector<f32, N>],
+    parameter: &mut [Vector<f32, N>],
     gradient: &[Vector<f32, N>],
-    moment_1: &[Vector<f32, N>],
-    moment_2: &[Vector<f32, N>],
-    parameter_out: &mut [Vector<f32, N>],
-    moment_1_out: &mut [Vector<f32, N>],
-    moment_2_out: &mut [Vector<f32, N>],
+    moment_1: &mut [Vector<f32, N>],
+    moment_2: &mut [Vector<f32, N>],
     vectors: u32,
     rate: f32,
     keep: f32,
@@ -116,8 +98,8 @@ fn adamw<N: Size>(
         let v = moment_2[i] * Vector::new(beta_2) + g * g * Vector::new(1.0f32 - beta_2);
         let spread = Vector::<f32, N>::sqrt(v * Vector::new(unbias_2)) + Vector::new(epsilon);
         let move_by = m * Vector::new(unbias_1 * rate) / spread;
-        parameter_out[i] = parameter[i] * Vector::new(keep) - move_by;
-        moment_1_out[i] = m;
-        moment_2_out[i] = v;
+        parameter[i] = parameter[i] * Vector::new(keep) - move_by;
+        moment_1[i] = m;
+        moment_2[i] = v;
     }
 }

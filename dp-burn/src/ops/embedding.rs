@@ -1,13 +1,13 @@
 //! Rows of a table by index.
 
-use super::{Arg, arg, integers, wrap, wrap_graph};
+use super::{Arg, arg, integers, ordinary, wrap, wrap_graph};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::backend::ops::{FloatTensorOps, IntTensorOps, ModuleOps};
+use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::tensor::{Int, Shape, Tensor};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
@@ -61,7 +61,8 @@ impl Backward<CubeBackend, 2> for EmbeddingBackward {
         if let Some(node) = n_tap {
             grads.register::<CubeBackend>(node.id, g);
         } else if let Some(node) = n_table {
-            grads.register::<CubeBackend>(node.id, CubeBackend::embedding_backward(table, g, ids));
+            let [vocabulary, _] = table.shape().dims();
+            grads.register::<CubeBackend>(node.id, ordinary::table(&ids, &g, vocabulary));
         }
     }
 }

@@ -1,15 +1,13 @@
 //! Layer normalisation with gain and bias.
 
-use super::{Arg, arg, wrap, wrap_graph};
+use super::{Arg, arg, ordinary, wrap, wrap_graph};
 use crate::kernels::layer_norm::{Normalised, backward, forward};
-use burn::backend::TensorMetadata;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
     grads::Gradients,
     ops::{Backward, Ops, OpsKind},
 };
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::Tensor;
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
 /// `(x - mean) / sqrt(var + epsilon) * gain + bias` over the last axis of `x [B, T, d]`.
@@ -81,17 +79,11 @@ impl Backward<CubeBackend, 5> for LayerNormBackward {
             grads.register::<CubeBackend>(tap_input.id, out.xhat);
             return;
         }
-        let [b, t, d] = g.shape().dims();
-        let sum = |x: CubeTensor| {
-            let flat = CubeBackend::float_reshape(x, Shape::from([b * t, d]));
-            CubeBackend::float_reshape(CubeBackend::float_sum_dim(flat, 0), Shape::from([d]))
-        };
         if let Some(node) = n_gain {
-            grads
-                .register::<CubeBackend>(node.id, sum(CubeBackend::float_mul(g.clone(), out.xhat)));
+            grads.register::<CubeBackend>(node.id, ordinary::gain(&out.xhat, &g));
         }
         if let Some(node) = n_bias {
-            grads.register::<CubeBackend>(node.id, sum(g));
+            grads.register::<CubeBackend>(node.id, ordinary::bias(&g));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `y = x W + b`.
 
-use super::gemm::{product, times_transposed, weight_gradient};
-use super::{Arg, arg, wrap, wrap_graph};
+use super::gemm::{product, times_transposed};
+use super::{Arg, arg, ordinary, wrap, wrap_graph};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::{
     NodeId,
@@ -49,7 +49,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, tap: Tensor<1>) 
 fn forward(x: CubeTensor, w: CubeTensor, b: CubeTensor) -> CubeTensor {
     let ([batch, t, _], [d, p]) = (x.shape().dims(), w.shape().dims());
     let x = CubeBackend::float_reshape(into_contiguous(x), Shape::from([batch * t, d]));
-    let y = product(&x, &into_contiguous(w));
+    let y = product("linear forward", &x, &into_contiguous(w));
     let y = CubeBackend::float_add(y, CubeBackend::float_reshape(b, Shape::from([1, p])));
     CubeBackend::float_reshape(y, Shape::from([batch, t, p]))
 }
@@ -85,12 +85,10 @@ impl Backward<CubeBackend, 4> for LinearBackward {
         }
         if let Some(node) = nw {
             let x: CubeTensor = checkpointer.retrieve_node_output(x_id);
-            grads.register::<CubeBackend>(node.id, weight_gradient(&into_contiguous(x), &g));
+            grads.register::<CubeBackend>(node.id, ordinary::weight(&into_contiguous(x), &g));
         }
         if let Some(node) = nb {
-            let db = CubeBackend::float_sum_dim(flat.clone(), 0);
-            grads
-                .register::<CubeBackend>(node.id, CubeBackend::float_reshape(db, Shape::from([p])));
+            grads.register::<CubeBackend>(node.id, ordinary::bias(&g));
         }
     }
 }

@@ -11,6 +11,7 @@ mod gelu;
 mod gemm;
 mod layer_norm;
 mod linear;
+mod ordinary;
 mod position;
 
 pub use attention::causal_attention;

@@ -1,6 +1,6 @@
 //! A learned vector for every place in the sequence, added.
 
-use super::{Arg, arg, wrap, wrap_graph};
+use super::{Arg, arg, ordinary, wrap, wrap_graph};
 use burn::backend::TensorMetadata;
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::NoCheckpointing},
@@ -63,21 +63,7 @@ impl Backward<CubeBackend, 3> for PositionBackward {
         if let Some(node) = n_tap {
             grads.register::<CubeBackend>(node.id, g);
         } else if let Some(node) = n_table {
-            let [_, t, d] = g.shape().dims();
-            let device = g.device.clone();
-            let zeros = CubeBackend::float_zeros(
-                Shape::from([t_max, d]),
-                &device,
-                burn::tensor::FloatDType::F32,
-            );
-            let sum =
-                CubeBackend::float_reshape(CubeBackend::float_sum_dim(g, 0), Shape::from([t, d]));
-            let whole = CubeBackend::float_slice_assign(
-                zeros,
-                &[Slice::from(0..t), Slice::from(0..d)],
-                sum,
-            );
-            grads.register::<CubeBackend>(node.id, whole);
+            grads.register::<CubeBackend>(node.id, ordinary::places(&g, t_max));
         }
     }
 }

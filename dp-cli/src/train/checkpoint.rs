@@ -1,24 +1,22 @@
 //! Saving a run and taking it up again.
 
-use std::borrow::Cow;
 use std::fs;
 
-use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use burn::tensor::Bytes;
 use dp_burn::{Transformer, export};
 use dp_core::ledger::Head;
-use dp_engine::checkpoint::{self, Checkpoint, CheckpointMeta, Dataset, Dtype, Part, Tensor};
+use dp_engine::checkpoint::{self, Checkpoint, CheckpointMeta, Dataset, Part, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::CHECKPOINT;
+use super::optimizer::Optimizer;
 use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::report::{EpsilonPoint, LossPoint};
 
 /// Part of the checkpoint with the model's parameters.
 const MODEL: &str = "model";
-/// Part with the optimizer's state, as burn writes it.
+/// Part with the optimizer's state.
 const OPTIMIZER: &str = "optimizer";
 
 /// What was measured so far; it goes along with the checkpoint.
@@ -81,19 +79,9 @@ impl Saved {
         Ok(crate::model::load(&self.checkpoint, graph)?.0)
     }
 
-    /// The optimizer with its state back.
-    pub fn optimizer(&self, fresh: ModuleOptimizer) -> Result<ModuleOptimizer, Failure> {
-        let tensors = self.checkpoint.tensors(OPTIMIZER)?;
-        let Some(state) = tensors.into_iter().next() else {
-            return Err(Failure::new(
-                "the checkpoint holds no optimizer state; start again with another --out",
-            ));
-        };
-        let record = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(state.bytes.into_owned()))
-            .map_err(|error| {
-            Failure::new(format!("the optimizer's state cannot be read: {error:?}"))
-        })?;
-        Ok(fresh.load_record(record))
+    /// The optimizer with its state back; `model` is the saved one.
+    pub fn optimizer(&self, fresh: Optimizer, model: &Transformer) -> Result<Optimizer, Failure> {
+        fresh.load(model, self.step(), self.checkpoint.tensors(OPTIMIZER)?)
     }
 }
 
@@ -125,23 +113,13 @@ pub fn save(
     args: &TrainArgs,
     meta: &CheckpointMeta,
     model: &Transformer,
-    optimizer: &ModuleOptimizer,
+    optimizer: &Optimizer,
 ) -> Result<(), Failure> {
     let parameters: Vec<_> = export(model)?
         .into_iter()
         .map(|tensor| Tensor::from_f32(tensor.name, tensor.shape, &tensor.values))
         .collect();
-    let state = optimizer.to_record().into_bytes().map_err(|error| {
-        Failure::new(format!(
-            "the optimizer's state cannot be written: {error:?}"
-        ))
-    })?;
-    let state = Tensor {
-        name: "burnpack".into(),
-        dtype: Dtype::U8,
-        shape: vec![state.len()],
-        bytes: Cow::Borrowed(&state),
-    };
+    let state = optimizer.save(model)?;
     let parts = [
         Part {
             name: MODEL,
@@ -149,7 +127,7 @@ pub fn save(
         },
         Part {
             name: OPTIMIZER,
-            tensors: &[state],
+            tensors: &state,
         },
     ];
     Ok(checkpoint::save(&args.out.join(CHECKPOINT), meta, &parts)?)

@@ -3,6 +3,8 @@
 mod checkpoint;
 mod data;
 mod measure;
+mod norms;
+mod optimizer;
 mod private;
 mod run;
 mod settings;
@@ -22,6 +24,7 @@ use crate::report::RunSummary;
 
 use checkpoint::Saved;
 use data::Data;
+use norms::Norms;
 use private::Guarantee;
 use run::Run;
 
@@ -45,8 +48,8 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         model::tokenizer(args.settings.tokenizer.as_deref(), args.settings.model)?;
     let sizes = model::config(args.settings.model, &tokenizer);
     let data = Data::prepare(args, &tokenizer, sizes.context)?;
-    let (device, tuning) = device::open(args.settings.device)?;
-    let plan = private::plan(args, &data, &sizes, &tuning)?;
+    let (device, backend) = device::open(args.settings.device)?;
+    let plan = private::plan(args, &data, &sizes, &backend.tuning)?;
 
     let config = settings::config(args, &sizes, &tokenizer, plan.as_ref());
     let saved = Saved::find(args, &config, data.dataset())?;
@@ -60,10 +63,11 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         eprintln!("{line}");
     }
 
+    let norms = Norms::new(args.settings.norms, guarantee.is_some(), &backend)?;
     let graph: Device = device.clone().autodiff();
     let model = Transformer::new(&sizes, args.settings.seed, &graph);
     let mut run = Run::new(
-        args, config, &data, &tokenizer, sizes, model, graph, guarantee,
+        args, config, &data, &tokenizer, sizes, model, graph, guarantee, norms,
     )?;
     if let Some(saved) = saved {
         run.restore(saved)?;

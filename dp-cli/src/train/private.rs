@@ -10,7 +10,7 @@ use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
-use dp_kernels::{LinearNorm, Tuning};
+use dp_kernels::Tuning;
 use serde_json::Value;
 
 use super::LEDGER;
@@ -79,7 +79,7 @@ fn rounding_allowance(
     let sum = ClippedSum {
         terms,
         sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, terms.div_ceil(rows)),
-        norm_depth: norm_depth(sizes),
+        norm_depth: norm_depth(sizes, tuning),
         cancellation: cancellation(sizes),
     };
     sum.eta().map_err(|error| {
@@ -90,25 +90,22 @@ fn rounding_allowance(
 }
 
 /// The most roundings between a number of `a` or `g` and an example's finished squared norm: a product of tokens or a
-/// sum over them, the squares of a part, and the parts of all layers.
-fn norm_depth(sizes: &ModelConfig) -> u64 {
-    let (t, d) = (sizes.context, sizes.width);
+/// sum over them, the squares of a part, and the parts of all layers. Whichever way the norms of the Linears are taken.
+fn norm_depth(sizes: &ModelConfig, tuning: &Tuning) -> u64 {
+    let [t, d, hidden, vocabulary] =
+        [sizes.context, sizes.width, sizes.hidden, sizes.vocabulary].map(|extent| extent as u64);
     let linears = [
         (d, 3 * d),
         (d, d),
-        (d, sizes.hidden),
-        (sizes.hidden, d),
-        (d, sizes.vocabulary),
+        (d, hidden),
+        (hidden, d),
+        (d, vocabulary),
     ];
-    // The Gram way adds up pairs of tokens, the materialised way the squares of a whole weight.
-    let squares = linears.map(|(d, p)| match LinearNorm::Auto.resolve(t, d, p) {
-        LinearNorm::Materialised => t + d * p,
-        _ => t * t + d.max(p),
-    });
-    let widest = sizes.hidden.max(sizes.vocabulary).max(3 * d);
+    let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(t, d, p));
+    let widest = hidden.max(vocabulary).max(3 * d);
     let others = t * d + widest;
-    let parts = 16 * (sizes.layers + 2);
-    (squares.into_iter().fold(others, usize::max) + parts) as u64
+    let parts = 16 * (sizes.layers as u64 + 2);
+    of_linears.into_iter().fold(others, u64::max) + parts
 }
 
 /// How far a record's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Device;
-use dp_burn::{AdamW, Batch, ModelConfig, PrivateGradients, Tape, Transformer};
+use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
 use dp_core::clipping::Clipping;
 use dp_engine::batches::{Batches, LogicalBatch};
 use dp_engine::checkpoint::CheckpointMeta;
@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use super::checkpoint::{self, Measured, Saved};
 use super::data::Data;
+use super::norms::Norms;
+use super::optimizer::Optimizer;
 use super::private::{GENERATOR, Guarantee};
 use super::{measure, settings};
 use crate::args::TrainArgs;
@@ -29,18 +31,6 @@ use crate::report::{EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting
 const LOSS_POINTS: u64 = 20;
 /// Held-out records measured along the way; the last measure takes all.
 const SOME_HELD_OUT: usize = 256;
-/// AdamW's second-moment decay: half-life of a few hundred steps, as short runs need.
-const BETA_2: f32 = 0.99;
-
-/// The optimizer of every run.
-fn optimizer() -> ModuleOptimizer {
-    let adamw = AdamW {
-        beta_2: BETA_2,
-        ..AdamW::default()
-    };
-    adamw.into()
-}
-
 /// A training run.
 pub struct Run<'a> {
     args: &'a TrainArgs,
@@ -51,9 +41,12 @@ pub struct Run<'a> {
     graph: Device,
     /// `None` only while the optimizer has it.
     model: Option<Transformer>,
-    optimizer: ModuleOptimizer,
+    optimizer: Optimizer,
     batches: Batches,
     guarantee: Option<Guarantee>,
+    /// Of a private run, made at its first step and used again at each.
+    sums: Option<PrivateGradients>,
+    norms: Norms,
     done: u64,
     measured: Measured,
 }
@@ -70,6 +63,7 @@ impl<'a> Run<'a> {
         model: Transformer,
         graph: Device,
         mut guarantee: Option<Guarantee>,
+        norms: Norms,
     ) -> Result<Self, Failure> {
         let settings = &args.settings;
         let records = data.dataset().records;
@@ -88,9 +82,11 @@ impl<'a> Run<'a> {
             sizes,
             graph,
             model: Some(model),
-            optimizer: optimizer(),
+            optimizer: Optimizer::new(guarantee.is_some()),
             batches,
             guarantee,
+            sums: None,
+            norms,
             done: 0,
             measured: Measured::default(),
         })
@@ -98,8 +94,10 @@ impl<'a> Run<'a> {
 
     /// Takes up an interrupted run.
     pub fn restore(&mut self, saved: Saved) -> Result<(), Failure> {
-        self.model = Some(saved.model(&self.graph)?);
-        self.optimizer = saved.optimizer(optimizer())?;
+        let model = saved.model(&self.graph)?;
+        let fresh = Optimizer::new(self.guarantee.is_some());
+        self.optimizer = saved.optimizer(fresh, &model)?;
+        self.model = Some(model);
         self.measured = saved.measured()?;
         self.done = saved.step();
         Ok(())
@@ -118,6 +116,8 @@ impl<'a> Run<'a> {
             "non-private"
         };
         let mut progress = Progress::new(name, steps, self.done);
+        // Whether how the norms are taken was printed; it is known after the first batch that isn't empty.
+        let mut chosen = false;
         while self.done < steps {
             let started = Instant::now();
             if !self.step()? {
@@ -138,6 +138,12 @@ impl<'a> Run<'a> {
             })?;
             self.measured.seconds.push(started.elapsed().as_secs_f64());
             self.done += 1;
+            if let Some(sums) = self.sums.as_ref().filter(|_| !chosen) {
+                chosen = !sums.plans().is_empty();
+                for plan in sums.plans() {
+                    progress.note(&format!("norm of a Linear with {plan}"));
+                }
+            }
 
             if self.is_measured() {
                 self.measure()?;
@@ -175,27 +181,34 @@ impl<'a> Run<'a> {
             batch: self.args.settings.batch,
         };
         let batch = self.batches.draw(step);
-        let model = match &mut self.guarantee {
-            Some(guarantee) => {
-                let sums = work.clipped_sum(&model, batch, guarantee)?;
+        let model = match (&mut self.guarantee, &mut self.optimizer) {
+            (Some(guarantee), Optimizer::Private(optimizer)) => {
+                let clip = guarantee.plan().clip() as f32;
+                let sums = self.sums.get_or_insert_with(|| {
+                    PrivateGradients::new(&model, Clipping::Flat { clip })
+                        .planned(self.norms.planner, self.norms.asked)
+                });
+                work.add_clipped(&model, batch, sums)?;
                 let Some(paid) = guarantee.reserve(step)? else {
                     self.model = Some(model);
                     return Ok(false);
                 };
-                let gradients = sums.release(
-                    guarantee.plan().divisor(),
-                    &guarantee.noise(&paid)?,
-                    GENERATOR,
-                )?;
-                let model = self.optimizer.step(rate, model, gradients);
+                let noise = guarantee.noise(&paid)?;
+                let divisor = guarantee.plan().divisor();
+                let model = optimizer.step(rate, model, sums, divisor, &noise, GENERATOR)?;
                 guarantee.commit(paid)?;
                 model
             }
-            None => match work.ordinary(&model, batch)? {
-                Some(gradients) => self.optimizer.step(rate, model, gradients),
+            (None, Optimizer::Ordinary(optimizer)) => match work.ordinary(&model, batch)? {
+                Some(gradients) => optimizer.step(rate, model, gradients),
                 // No record was drawn: there is nothing to learn from.
                 None => model,
             },
+            _ => {
+                return Err(Failure::new(
+                    "the optimizer is not the one of this kind of run",
+                ));
+            }
         };
         self.model = Some(model);
         Ok(true)
@@ -336,23 +349,18 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// The clipped sum over the batch; zeros for an empty one.
-    fn clipped_sum(
+    /// Adds the clipped gradients of the batch into `sums`; nothing for an empty one.
+    fn add_clipped(
         &self,
         model: &Transformer,
         batch: LogicalBatch<'_>,
-        guarantee: &Guarantee,
-    ) -> Result<PrivateGradients, Failure> {
-        let clipping = Clipping::Flat {
-            clip: guarantee.plan().clip() as f32,
-        };
-        let mut sums = PrivateGradients::new(model, clipping);
+        sums: &mut PrivateGradients,
+    ) -> Result<(), Failure> {
         self.each_microbatch(batch, |batch| {
             let mut tape = Tape::private(self.graph);
             let losses = model.losses(&batch, &mut tape).sum();
             Ok(sums.add(tape, losses, batch.mask)?)
-        })?;
-        Ok(sums)
+        })
     }
 
     /// Ordinary summed gradients over the expected batch size; `None` for an empty batch.

@@ -3,6 +3,7 @@
 use super::linear::Problem;
 use crate::check::Arg;
 use crate::launch::Room;
+use crate::outer::zeros;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
@@ -124,23 +125,22 @@ fn launch_registers(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let most = tuning.lanes_of(a.accumulator());
-    let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));
+    // One width for both: the lanes of their dot products are multiplied with each other.
+    let vector = g.vector(*p, a.vector(*d, tuning.lanes_of(a.accumulator())));
     let (count, dim) = tuning.grid(b * tiles, 1);
     gram_registers::launch(
         client,
         count,
         dim,
-        a_vector,
-        g_vector,
-        a.buffer(a_vector),
-        g.buffer(g_vector),
+        vector,
+        a.buffer(vector),
+        g.buffer(vector),
         products.buffer(1),
         bounds.buffer(1),
         (b * tiles) as u32,
         *t as u32,
-        (d / a_vector) as u32,
-        (p / g_vector) as u32,
+        (d / vector) as u32,
+        (p / vector) as u32,
         a.dtype(),
         products.dtype(),
     );
@@ -148,9 +148,9 @@ fn launch_registers(
 
 /// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_registers<F: Float, E: Float, NA: Size, NG: Size>(
-    a: &[Vector<F, NA>],
-    g: &[Vector<F, NG>],
+pub(crate) fn gram_registers<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
     products: &mut [E],
     bounds: &mut [E],
     rows: u32,
@@ -160,23 +160,103 @@ pub(crate) fn gram_registers<F: Float, E: Float, NA: Size, NG: Size>(
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
+    let lanes = N::value();
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let first_token = row / tiles * tokens as usize;
         let i = row % tiles;
-        let mut sum = E::new(0.0);
-        for j in i..tiles {
-            let weight = select(j == i, E::new(1.0), E::new(2.0));
-            let a_tile = dot_tile::<F, E, NA>(a, a, first_token, i, j, tokens, a_columns);
-            let g_tile = dot_tile::<F, E, NG>(g, g, first_token, i, j, tokens, g_columns);
-            sum += weight * tile_sum::<E>(&a_tile, &g_tile, i, j, tokens);
-            if j == i {
-                bounds[row] = tile_bound::<E>(&a_tile, &g_tile, i, tokens);
+        let whole = tokens as usize / SIDE;
+        // The diagonal counts once, a tile beside it twice; a ragged last one is cut to size.
+        let a_sums = dot_sums::<F, E, N>(a, a, first_token, i, i, tokens, a_columns);
+        let g_sums = dot_sums::<F, E, N>(g, g, first_token, i, i, tokens, g_columns);
+        let a_tile = spread::<E, N>(&lane_sums::<E, N>(&a_sums));
+        let g_tile = spread::<E, N>(&lane_sums::<E, N>(&g_sums));
+        bounds[row] = tile_bound::<E>(&a_tile, &g_tile, i, tokens);
+        let mut sum = tile_sum::<E>(&a_tile, &g_tile, i, i, tokens);
+        let mut doubled = zeros::<E, N>(SIDE);
+        for j in i + 1..tiles {
+            let a_sums = dot_sums::<F, E, N>(a, a, first_token, i, j, tokens, a_columns);
+            let g_sums = dot_sums::<F, E, N>(g, g, first_token, i, j, tokens, g_columns);
+            let a_dots = lane_sums::<E, N>(&a_sums);
+            let g_dots = lane_sums::<E, N>(&g_sums);
+            if j < whole {
+                let vectors = comptime!(SIDE * SIDE / lanes);
+                #[unroll]
+                for k in 0..vectors {
+                    let way = comptime!(k % SIDE);
+                    doubled[way] = fma(a_dots[k], g_dots[k], doubled[way]);
+                }
+            } else {
+                let a_tile = spread::<E, N>(&a_dots);
+                let g_tile = spread::<E, N>(&g_dots);
+                sum += E::new(2.0) * tile_sum::<E>(&a_tile, &g_tile, i, j, tokens);
             }
         }
-        products[row] = sum;
+        let all = (doubled[0] + doubled[1]) + (doubled[2] + doubled[3]);
+        products[row] = sum + E::new(2.0) * sum_lanes::<E, N>(all);
     }
+}
+
+/// The lanes of each of `vectors` summed: the sums one after the other, as many as fit a vector in each.
+///
+/// By halves, two vectors at a time: after `log2 N` additions of vectors every lane holds a whole sum. Summing the lanes of
+/// one vector by itself takes as long for a single sum.
+#[cube]
+fn lane_sums<E: Float, N: Size>(vectors: &Array<Vector<E, N>>) -> Array<Vector<E, N>> {
+    let lanes = N::value();
+    let mut folded = zeros::<E, N>(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        folded[s] = vectors[s];
+    }
+    let steps = comptime!(lanes.ilog2() as usize);
+    #[unroll]
+    for step in 0..steps {
+        let pairs = comptime!((SIDE * SIDE) >> (step + 1));
+        #[unroll]
+        for pair in 0..pairs {
+            folded[pair] = fold::<E, N>(folded[2 * pair], folded[2 * pair + 1], step);
+        }
+    }
+    folded
+}
+
+/// The parts of a sum lie in runs of `N / 2^step` lanes, those of `x` and those of `y`; each run is halved, and `x`'s come first.
+#[cube]
+fn fold<E: Float, N: Size>(
+    x: Vector<E, N>,
+    y: Vector<E, N>,
+    #[comptime] step: usize,
+) -> Vector<E, N> {
+    let lanes = N::value();
+    let half = comptime!(lanes >> (step + 1));
+    let mut low = Vector::<E, N>::new(E::new(0.0));
+    let mut high = Vector::<E, N>::new(E::new(0.0));
+    #[unroll]
+    for lane in 0..comptime!(lanes / 2) {
+        let from = comptime!(lane / half * 2 * half + lane % half);
+        low.insert(lane, x.extract(from));
+        high.insert(lane, x.extract(comptime!(from + half)));
+        low.insert(comptime!(lanes / 2 + lane), y.extract(from));
+        high.insert(
+            comptime!(lanes / 2 + lane),
+            y.extract(comptime!(from + half)),
+        );
+    }
+    low + high
+}
+
+/// The lanes of what [`lane_sums`] gives, one by one.
+#[cube]
+fn spread<E: Float, N: Size>(folded: &Array<Vector<E, N>>) -> Array<E> {
+    let lanes = N::value();
+    let mut dots = Array::<E>::new(comptime!(SIDE * SIDE));
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        dots[s] = folded[comptime!(s / lanes)].extract(comptime!(s % lanes));
+    }
+    dots
 }
 
 /// The products of two tiles of dot products, summed; places past the last token left out.
@@ -230,6 +310,21 @@ pub(super) fn dot_tile<F: Float, E: Float, N: Size>(
     tokens: u32,
     columns: u32,
 ) -> Array<E> {
+    let sums = dot_sums::<F, E, N>(x, y, first_token, i, j, tokens, columns);
+    spread::<E, N>(&lane_sums::<E, N>(&sums))
+}
+
+/// Likewise, each dot product still in the lanes of a vector.
+#[cube]
+fn dot_sums<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    j: usize,
+    tokens: u32,
+    columns: u32,
+) -> Array<Vector<E, N>> {
     let last = tokens as usize - 1;
     let columns = columns as usize;
     let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
@@ -238,11 +333,7 @@ pub(super) fn dot_tile<F: Float, E: Float, N: Size>(
         rows[u] = (first_token + min_index(i * SIDE + u, last)) * columns;
         rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last)) * columns;
     }
-    let mut sums = Array::<Vector<E, N>>::new(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        sums[s] = Vector::<E, N>::new(E::new(0.0));
-    }
+    let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
     for k in 0..columns {
         let mut left = Array::<Vector<E, N>>::new(SIDE);
         #[unroll]
@@ -258,12 +349,7 @@ pub(super) fn dot_tile<F: Float, E: Float, N: Size>(
             }
         }
     }
-    let mut dots = Array::<E>::new(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        dots[s] = sum_lanes::<E, N>(sums[s]);
-    }
-    dots
+    sums
 }
 
 #[cube]

@@ -3,7 +3,7 @@
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
-use crate::outer::{Outer, outer_tile, zeros};
+use crate::outer::{Outer, block, outer_tile, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
@@ -15,7 +15,7 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// `a [B, T, d]`, `g [B, T, p]` (one type: f32, f16, bf16 or f64), `factors [B]` and `out [d, p]` f32 (f64 beside f64),
 /// ADDED into.
 ///
-/// The factor is applied to `G` as it is loaded, and the sum is kept in registers: nothing of the size
+/// The factor is applied to an example's sum, or to `G` as it is loaded, and the sum is kept in registers: nothing of the size
 /// of `G` is written. A dead example's rows are not read at all.
 ///
 /// # Errors
@@ -138,8 +138,10 @@ impl<'a> LinearSum<'a> {
         } = self;
         let shape = Outer::new(a, g, *d, *p, tuning);
         let vector = shape.vector.min(out.vector(*p, shape.vector));
-        let tiles = p / (vector * shape.columns);
-        let (count, dim) = tuning.grid(tiles, 1);
+        let panel = vector * shape.columns;
+        let [block_rows, block_columns] = block([*d, *p], [shape.rows, panel], 1, tuning);
+        let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns);
+        let (count, dim) = tuning.grid(tasks, 1);
         weighted_outer_registers::launch(
             client,
             count,
@@ -153,6 +155,10 @@ impl<'a> LinearSum<'a> {
             *t as u32,
             *d as u32,
             (p / vector) as u32,
+            group(*b, *t) as u32,
+            block_rows as u32,
+            (block_columns / vector) as u32,
+            group(*b, *t) > 1,
             shape.rows,
             shape.columns,
             a.dtype(),
@@ -204,8 +210,26 @@ impl<'a> LinearSum<'a> {
     }
 }
 
-/// One unit owns some columns of the weight, and walks the microbatch example by example.
+/// Tokens of a group's examples, at most: with two vectors of 64 bytes a token, 32 KiB of `G`.
+const GROUP_TOKENS: usize = 256;
+
+/// How many examples a register tile adds up before it is added to the sum: more than one where they are short, or the
+/// sum would be read and written for every few tokens.
+///
+/// A number then goes through one addition a token of its group and one a group. That is to be no more than one a token
+/// of its own example and one an example, which is what [`Tuning::weighted_sum_depth`] says.
+fn group(examples: usize, tokens: usize) -> usize {
+    let depth = |group: usize| group * tokens + examples.div_ceil(group);
+    let mut group = (GROUP_TOKENS / tokens).clamp(1, examples);
+    while depth(group) > depth(1) {
+        group -= 1;
+    }
+    group
+}
+
+/// One unit owns a block of the weight, and walks the microbatch group by group of examples.
 #[cube(launch)]
+#[allow(clippy::too_many_arguments)]
 pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     a: &[F],
     g: &[Vector<F, N>],
@@ -215,48 +239,71 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
+    group: u32,
+    block_rows: u32,
+    block_columns: u32,
+    #[comptime] grouped: bool,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
-    let tile = row_of(1u32);
-    let column = tile * tile_columns;
-    if column < g_columns as usize {
-        for b in 0..examples as usize {
-            let factor = factors[b];
-            if is_live::<E>(factor) {
-                let mut i = 0usize;
-                while i < a_columns as usize {
-                    // From zero, not from `out`: a number then goes through one addition a token of its own
-                    // example and one an example, not through one for every token of the batch.
+    let task = row_of(1u32);
+    let across = (g_columns as usize + block_columns as usize - 1) / block_columns as usize;
+    let first_row = task / across * block_rows as usize;
+    let first_column = task % across * block_columns as usize;
+    if first_row < a_columns as usize {
+        let last_row = min(first_row + block_rows as usize, a_columns as usize);
+        let last_column = min(first_column + block_columns as usize, g_columns as usize);
+        let mut first = 0usize;
+        while first < examples as usize {
+            let last = min(first + group as usize, examples as usize);
+            let mut column = first_column;
+            while column < last_column {
+                let mut i = first_row;
+                while i < last_row {
+                    // From zero, not from `out`: a number then goes through one addition a token of its own group and
+                    // one a group, not through one for every token of the batch.
                     let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                    outer_tile::<F, E, N>(
-                        a,
-                        g,
-                        &mut sums,
-                        b * tokens as usize,
-                        tokens as usize,
-                        a_columns as usize,
-                        g_columns as usize,
-                        i,
-                        column,
-                        factor,
-                        true,
-                        tile_rows,
-                        tile_columns,
-                    );
+                    for b in first..last {
+                        let factor = factors[b];
+                        if is_live::<E>(factor) {
+                            outer_tile::<F, E, N>(
+                                a,
+                                g,
+                                &mut sums,
+                                b * tokens as usize,
+                                tokens as usize,
+                                a_columns as usize,
+                                g_columns as usize,
+                                i,
+                                column,
+                                factor,
+                                grouped,
+                                tile_rows,
+                                tile_columns,
+                            );
+                        }
+                    }
+                    // An example by itself is scaled once, not at every token; a dead one's sums are zeros.
+                    let mut scale = E::new(1.0);
+                    if comptime!(!grouped) {
+                        scale = select(is_live::<E>(factors[first]), factors[first], E::new(0.0));
+                    }
                     #[unroll]
                     for u in 0..tile_rows {
                         #[unroll]
                         for v in 0..tile_columns {
-                            out[(i + u) * g_columns as usize + column + v] +=
-                                sums[u * tile_columns + v];
+                            let at = (i + u) * g_columns as usize + column + v;
+                            let part = sums[u * tile_columns + v];
+                            out[at] = fma(part, Vector::<E, N>::new(scale), out[at]);
                         }
                     }
                     i += tile_rows;
                 }
+                column += tile_columns;
             }
+            first = last;
         }
     }
 }

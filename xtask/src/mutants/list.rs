@@ -26,8 +26,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
         "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram.rs",
-        "let weight = select(j == i, E::new(1.0), E::new(2.0));",
-        "let weight = select(j == i, E::new(1.0), E::new(1.0));",
+        "products[row] = sum + E::new(2.0) * sum_lanes::<E, N>(all);",
+        "products[row] = sum + sum_lanes::<E, N>(all);",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -165,8 +165,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
-        "if is_live::<E>(factor) {\n                let mut i = 0usize;",
-        "if factor >= 0.0f32 {\n                let mut i = 0usize;",
+        "if is_live::<E>(factor) {\n                            outer_tile::<F, E, N>(",
+        "if factor >= E::new(0.0) {\n                            outer_tile::<F, E, N>(",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -203,8 +203,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "linear-sum-overwrites", "dp-kernels/src/sum/linear.rs",
-        "out[(i + u) * g_columns as usize + column + v] +=",
-        "out[(i + u) * g_columns as usize + column + v] =",
+        "out[at] = fma(part, Vector::<f32, N>::new(scale), out[at]);",
+        "out[at] = part * Vector::<f32, N>::new(scale);",
         Conformance("linear_sums"),
     ),
     mutant(
