@@ -1,8 +1,10 @@
 //! The program `dpcube`: train a language model with differential privacy, use it, answer what privacy
-//! costs, and verify the kernels on this machine.
+//! costs, and verify and time the kernels on this machine.
 
 mod account;
 mod args;
+mod bench;
+mod date;
 mod demo;
 mod device;
 mod error;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Account(args) => account::run(args).map_err(Failure::from),
         Command::Demo(args) => demo::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

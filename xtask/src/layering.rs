@@ -14,10 +14,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dp-backend-wgpu", &["dp-kernels"]),
     ("dp-backend-cuda", &["dp-kernels"]),
     ("dp-burn", &["dp-kernels", "dp-engine"]),
+    ("dp-bench", &["dp-kernels"]),
     (
         "dp-cli",
         &[
             "dp-burn",
+            "dp-bench",
             "dp-text",
             "dp-backend-cpu",
             "dp-backend-wgpu",
@@ -33,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const KNOW_BURN: [&str; 2] = ["dp-burn", "dp-cli"];
 
 /// Crates that work on any runtime, and so name none.
-const NEUTRAL: [&str; 4] = ["dp-core", "dp-kernels", "dp-engine", "dp-text"];
+const NEUTRAL: [&str; 5] = ["dp-core", "dp-kernels", "dp-engine", "dp-bench", "dp-text"];
 
 /// How the features of `cubecl` that bring a runtime begin, and what the runtimes' own crates are
 /// called after `cubecl-`.
