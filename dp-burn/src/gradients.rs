@@ -1,7 +1,7 @@
 //! Clipped, summed and noised gradients of a logical batch.
 
 use crate::error::PrivacyError;
-use crate::kernels::settle;
+use crate::kernels::{settle, settle_of};
 use crate::ops::{integers, plain, wrap};
 use crate::tape::{Site, Tape};
 use burn::backend::TensorMetadata;
@@ -92,7 +92,7 @@ impl PrivateGradients {
         let norms_sq = zeros(&mask, [rows]);
         for site in &sites {
             site.add_norm_sq(&handle(&norms_sq), &tuning)?;
-            settle(&norms_sq);
+            settle_of(site.names().0, &norms_sq, &site.extents());
         }
         let factors = zeros(&mask, [rows]);
         kernels::clip_factors(
@@ -103,13 +103,14 @@ impl PrivateGradients {
             self.clipping,
             &tuning,
         )?;
+        settle("clip factors", &factors);
         for site in &sites {
             site.add_weighted_sum(
                 &handle(&factors),
                 |id| handle(&self.sums[self.index[&id]].value),
                 &tuning,
             )?;
-            settle(&factors);
+            settle_of(site.names().1, &factors, &site.extents());
         }
         Ok(())
     }
@@ -149,6 +150,7 @@ impl PrivateGradients {
                 tensor as u32,
                 &tuning,
             )?;
+            settle("noise", &sum.value);
         }
         Ok(self.divided(divisor))
     }
@@ -282,6 +284,25 @@ impl Traced {
 
     fn rows(&self) -> usize {
         self.g().shape()[0]
+    }
+
+    /// What a profile calls the site's norm and its weighted sum.
+    fn names(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Linear { .. } => ("linear norm", "linear sum"),
+            Self::Embedding { .. } => ("embedding norm", "embedding sum"),
+            Self::Position { .. } => ("position norm", "position sum"),
+            Self::LayerNorm { .. } => ("layer norm norm", "layer norm sum"),
+        }
+    }
+
+    /// What a profile says of the site: `[B, T, d, p]` of a Linear, otherwise the extents of G.
+    fn extents(&self) -> Vec<usize> {
+        let g = self.g().shape();
+        match self {
+            Self::Linear { a, .. } => vec![g[0], g[1], a.shape()[2], g[2]],
+            _ => g.to_vec(),
+        }
     }
 
     /// Adds the squared norms of the examples' gradients at this site.

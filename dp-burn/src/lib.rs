@@ -22,6 +22,7 @@ mod layers;
 mod model;
 mod ops;
 mod optimizer;
+pub mod profile;
 mod state;
 mod tape;
 

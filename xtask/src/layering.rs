@@ -28,11 +28,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // Timing the accountant must not wait for the CubeCL tree.
     ("dp-benches", &["dp-core"]),
+    (
+        "dp-bench-step",
+        &[
+            "dp-burn",
+            "dp-backend-cpu",
+            "dp-backend-wgpu",
+            "dp-backend-cuda",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
 /// The only crates that know the framework.
-const KNOW_BURN: [&str; 2] = ["dp-burn", "dp-cli"];
+const KNOW_BURN: [&str; 3] = ["dp-burn", "dp-bench-step", "dp-cli"];
 
 /// Crates that work on any runtime, and so name none.
 const NEUTRAL: [&str; 5] = ["dp-core", "dp-kernels", "dp-engine", "dp-bench", "dp-text"];

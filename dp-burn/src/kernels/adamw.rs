@@ -85,7 +85,7 @@ pub(crate) fn step(
         c.epsilon,
         run,
     );
-    settle(&out.parameter);
+    settle("optimizer", &out.parameter);
     out
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn forward(qkv: &CubeTensor, heads: usize) -> (CubeTensor, CubeTensor
         s.h,
         s.e / n,
     );
-    settle(&out);
+    settle("attention forward", &out);
     (out, p)
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn backward(
         s.h,
         s.e / n,
     );
-    settle(&d_qkv);
+    settle("attention backward", &d_qkv);
     d_qkv
 }
 

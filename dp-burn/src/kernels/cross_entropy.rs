@@ -30,7 +30,7 @@ pub(crate) fn forward(
         rows as u32,
         v / n,
     );
-    settle(&loss);
+    settle("cross-entropy forward", &loss);
     (loss, log_sum)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn backward(
         rows as u32,
         v / n,
     );
-    settle(&d_logits);
+    settle("cross-entropy backward", &d_logits);
     d_logits
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn forward(x: &CubeTensor) -> CubeTensor {
         rows as u32,
         columns,
     );
-    settle(&y);
+    settle("gelu forward", &y);
     y
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn backward(g: &CubeTensor, x: &CubeTensor) -> CubeTensor {
         rows as u32,
         columns,
     );
-    settle(&dx);
+    settle("gelu backward", &dx);
     dx
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn forward(
         d / n,
         epsilon,
     );
-    settle(&out.y);
+    settle("layer norm forward", &out.y);
     out
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn backward(
         rows as u32,
         d / n,
     );
-    settle(&dx);
+    settle("layer norm backward", &dx);
     dx
 }
 

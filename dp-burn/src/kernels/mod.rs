@@ -14,6 +14,7 @@ pub(crate) mod cross_entropy;
 pub(crate) mod gelu;
 pub(crate) mod layer_norm;
 
+use crate::profile;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -54,14 +55,25 @@ pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
     )
 }
 
-/// On the CPU runtime, waits until the device has done what was launched.
+/// Notes for a profile that the operation `name`, which wrote `tensor`, was launched; on the CPU runtime waits until the
+/// device has done it.
 ///
 /// There a queue of 32 launches stands between this thread and the device's, and a thread that finds it full
-/// spins, on a core that the kernels need. Waiting sleeps. On a GPU launches run ahead, as they should.
-pub(crate) fn settle(tensor: &CubeTensor) {
-    if tensor.client.properties().hardware.num_cpu_cores.is_some() {
+/// spins, on a core that the kernels need. Waiting sleeps. On a GPU launches run ahead, as they should, unless a profile
+/// is recorded.
+pub(crate) fn settle(name: &'static str, tensor: &CubeTensor) {
+    settle_of(name, tensor, tensor.meta.shape());
+}
+
+/// Likewise, where the operation's extents are not those of what it wrote.
+pub(crate) fn settle_of(name: &'static str, tensor: &CubeTensor, shape: &[usize]) {
+    let is_recorded = profile::is_on();
+    if is_recorded || tensor.client.properties().hardware.num_cpu_cores.is_some() {
         // A failure shows on the next read of what was computed.
         let _ = cubecl::future::block_on(tensor.client.sync());
+    }
+    if is_recorded {
+        profile::mark(name, shape);
     }
 }
 

@@ -1,18 +1,18 @@
 //! Matrix products, by the routines that dp-kernels chooses for the device.
 
-use crate::kernels::{empty, settle};
+use crate::kernels::{empty, settle_of};
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 use dp_kernels::{Routine, Transposes, Tuning, matmul, weighted_sum_linear};
 
-/// `A B`, both contiguous: `A [m, k]`, `B [k, n]`.
+/// `A B`, both contiguous: `A [m, k]`, `B [k, n]`; a profile knows it by `name`.
 ///
 /// # Panics
 /// Panics when their shapes don't fit, which the layers rule out, or the device can't run its routine.
-pub(crate) fn product(a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
-    let ([m, _], [_, n]) = (a.shape().dims(), b.shape().dims());
+pub(crate) fn product(name: &'static str, a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
+    let ([m, k], [_, n]) = (a.shape().dims(), b.shape().dims());
     let out = empty(a, [m, n]);
     let routine = Routine::for_client(&a.client);
     let (lhs, rhs) = (a.clone().into(), b.clone().into());
@@ -31,7 +31,7 @@ pub(crate) fn product(a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
             b.shape()
         );
     }
-    settle(&out);
+    settle_of(name, &out, &[m, k, n]);
     out
 }
 
@@ -40,7 +40,11 @@ pub(crate) fn product(a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
 /// W is transposed by a copy. It is small beside G, and the CPU's routine takes twenty times as long
 /// for a factor that it reads by columns.
 pub(crate) fn times_transposed(g: &CubeTensor, w: CubeTensor) -> CubeTensor {
-    product(g, &into_contiguous(CubeBackend::float_transpose(w)))
+    product(
+        "linear backward",
+        g,
+        &into_contiguous(CubeBackend::float_transpose(w)),
+    )
 }
 
 /// `sum_b A_b^T G_b`, `A [B, T, d]`, `G [B, T, p]`: the ordinary gradient of a layer's weight, by the kernel
@@ -49,7 +53,7 @@ pub(crate) fn times_transposed(g: &CubeTensor, w: CubeTensor) -> CubeTensor {
 /// # Panics
 /// As [`product`].
 pub(crate) fn weight_gradient(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
-    let ([b, _, d], [_, _, p]) = (a.shape().dims(), g.shape().dims());
+    let ([b, t, d], [_, _, p]) = (a.shape().dims(), g.shape().dims());
     let filled = |shape: Shape, value: f32| {
         let bytes: Vec<u8> = std::iter::repeat_n(value.to_le_bytes(), shape.num_elements())
             .flatten()
@@ -82,6 +86,6 @@ pub(crate) fn weight_gradient(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
             g.shape()
         );
     }
-    settle(&out);
+    settle_of("weight gradient", &out, &[b, t, d, p]);
     out
 }

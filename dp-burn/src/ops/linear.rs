@@ -49,7 +49,7 @@ pub fn linear(x: Tensor<3>, weight: Tensor<2>, bias: Tensor<1>, tap: Tensor<1>) 
 fn forward(x: CubeTensor, w: CubeTensor, b: CubeTensor) -> CubeTensor {
     let ([batch, t, _], [d, p]) = (x.shape().dims(), w.shape().dims());
     let x = CubeBackend::float_reshape(into_contiguous(x), Shape::from([batch * t, d]));
-    let y = product(&x, &into_contiguous(w));
+    let y = product("linear forward", &x, &into_contiguous(w));
     let y = CubeBackend::float_add(y, CubeBackend::float_reshape(b, Shape::from([1, p])));
     CubeBackend::float_reshape(y, Shape::from([batch, t, p]))
 }
