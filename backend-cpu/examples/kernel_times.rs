@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let backend = dp_backend_cpu::open()?;
     println!("{}", backend.describe());
     let client = &backend.client;
-    let tuning = &backend.tuning;
+    let workspace = Workspace::growing();
+    let launch = &backend.launch().with_workspace(&workspace);
     let shapes: [(usize, usize, usize, usize, usize); 8] = [
         (32, 64, 128, 128, 256),
         (32, 64, 128, 512, 256),
@@ -59,11 +60,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let backward = floats(client, &[b * t, d]);
         for routine in [Routine::CpuGemm, Routine::Registers] {
             time(client, &format!("A^T G {routine:?}"), product, || {
-                matmul(client, &flat_a, &flat_g, &out, Transposes::LHS, routine)
+                matmul(launch, &flat_a, &flat_g, &out, Transposes::LHS, routine)
             })?;
             time(client, &format!("A W {routine:?}"), product, || {
                 matmul(
-                    client,
+                    launch,
                     &flat_a,
                     &weight,
                     &forward,
@@ -73,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })?;
             time(client, &format!("G W^T {routine:?}"), product, || {
                 matmul(
-                    client,
+                    launch,
                     &flat_g,
                     &weight,
                     &backward,
@@ -83,49 +84,48 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             })?;
         }
         time(client, "weighted_sum_linear", product, || {
-            weighted_sum_linear(client, &a, &g, &factors, &weight, tuning)
+            weighted_sum_linear(launch, &a, &g, &factors, &weight)
         })?;
         time(client, "linear_norm_sq gram", bt * tt * (df + pf), || {
-            linear_norm_sq(client, &a, &g, &norms, LinearNorm::Gram, tuning)
+            linear_norm_sq(launch, &a, &g, &norms, LinearNorm::Gram)
         })?;
         time(client, "linear_norm_sq materialised", product, || {
-            linear_norm_sq(client, &a, &g, &norms, LinearNorm::Materialised, tuning)
+            linear_norm_sq(launch, &a, &g, &norms, LinearNorm::Materialised)
         })?;
         time(client, "bias_norm_sq", bt * pf, || {
-            bias_norm_sq(client, &g, &norms, tuning)
+            bias_norm_sq(launch, &g, &norms)
         })?;
         time(client, "scale_norm_sq", 2.0 * bt * pf, || {
-            scale_norm_sq(client, &g, &g, &norms, tuning)
+            scale_norm_sq(launch, &g, &g, &norms)
         })?;
         time(client, "position_norm_sq", 2.0 * bt * pf, || {
-            position_norm_sq(client, &g, &norms, tuning)
+            position_norm_sq(launch, &g, &norms)
         })?;
         time(client, "embedding_norm_sq", 2.0 * bt * pf, || {
-            embedding_norm_sq(client, &ids, &g, &norms, tuning)
+            embedding_norm_sq(launch, &ids, &g, &norms)
         })?;
         time(client, "weighted_sum_bias", bt * pf, || {
-            weighted_sum_bias(client, &g, &factors, &bias, tuning)
+            weighted_sum_bias(launch, &g, &factors, &bias)
         })?;
         time(client, "weighted_sum_scale", 2.0 * bt * pf, || {
-            weighted_sum_scale(client, &g, &g, &factors, &bias, tuning)
+            weighted_sum_scale(launch, &g, &g, &factors, &bias)
         })?;
         time(client, "weighted_sum_position", 2.0 * bt * pf, || {
-            weighted_sum_position(client, &g, &factors, &places, tuning)
+            weighted_sum_position(launch, &g, &factors, &places)
         })?;
         time(client, "weighted_sum_embedding", 2.0 * bt * pf, || {
-            weighted_sum_embedding(client, &ids, &g, &factors, &table, tuning)
+            weighted_sum_embedding(launch, &ids, &g, &factors, &table)
         })?;
         time(client, "zero_dead_rows (none dead)", 0.0, || {
-            zero_dead_rows(client, &g, &factors, tuning)
+            zero_dead_rows(launch, &g, &factors)
         })?;
         time(client, "clip_factors", 0.0, || {
             clip_factors(
-                client,
+                launch,
                 &norms,
                 &factors,
                 &factors,
                 Clipping::Flat { clip: 1.0 },
-                tuning,
             )
         })?;
     }
@@ -133,7 +133,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = floats(client, &[1 << 20]);
     for generator in [Generator::ChaCha20, Generator::Philox4x32x10NotSecure] {
         time(client, &format!("2^20 normals, {generator:?}"), 0.0, || {
-            add_gaussian_noise(client, &target, 0, 1.0, &key, generator, 1, 0, tuning)
+            add_gaussian_noise(launch, &target, 0, 1.0, &key, generator, 1, 0)
         })?;
     }
     let moments = [1, 2, 3].map(|_| floats(client, &[1 << 20]));
@@ -164,12 +164,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             client,
             &format!("2^20 AdamW with noise of {std}"),
             0.0,
-            || noised_update(client, &updated, &draw, 32.0, rule, false, tuning),
+            || noised_update(launch, &updated, &draw, 32.0, rule, false),
         )?;
     }
     let plan = Hardened::plan(1.0, 1.0, 0.0, 1 << 20, -20)?;
     time(client, "2^20 hardened", 0.0, || {
-        release_hardened(client, &target, 0, &plan, &key, 1, 0, tuning)
+        release_hardened(launch, &target, 0, &plan, &key, 1, 0)
     })?;
     Ok(())
 }

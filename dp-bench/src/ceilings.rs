@@ -143,7 +143,7 @@ fn gemm_rate(bench: &Bench) -> Result<f64, BenchError> {
         for transposes in [Transposes::NONE, Transposes::LHS, Transposes::RHS] {
             let launch = || {
                 Ok(matmul(
-                    bench.client(),
+                    &bench.launch(),
                     &lhs,
                     &rhs,
                     &out,

@@ -6,7 +6,7 @@ use cubecl::{
     ir::{ElemType, FloatKind, UIntKind},
     std::tensor::TensorHandle,
 };
-use dp_kernels::{Backend, CeilingError, KernelError};
+use dp_kernels::{Backend, CeilingError, KernelError, Launch, Workspace};
 use half::{bf16, f16};
 
 /// What kept a row from being measured.
@@ -43,12 +43,14 @@ impl From<dp_core::reference::ReferenceError> for BenchError {
 const USUAL_CACHE: u64 = 64 << 20;
 
 /// A device under measurement.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Bench {
     /// The device.
     pub backend: Backend,
     /// The most bytes that the buffers of one group may take.
     pub memory: u64,
+    /// Where launchers write their intermediate results, as in a training program: after the warm-up none allocates.
+    workspace: Workspace,
 }
 
 pub(crate) const F32: ElemType = ElemType::Float(FloatKind::F32);
@@ -57,7 +59,11 @@ impl Bench {
     /// On `backend`, with at most `memory` bytes of buffers at a time.
     #[must_use]
     pub fn new(backend: Backend, memory: u64) -> Self {
-        Self { backend, memory }
+        Self {
+            backend,
+            memory,
+            workspace: Workspace::growing(),
+        }
     }
 
     /// The last-level cache in bytes, and whether the runtime told it.
@@ -73,6 +79,11 @@ impl Bench {
             told.map_or(USUAL_CACHE, |bytes| bytes as u64),
             told.is_some(),
         )
+    }
+
+    /// What a launcher is handed first.
+    pub(crate) fn launch(&self) -> Launch<'_> {
+        self.backend.launch().with_workspace(&self.workspace)
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -13,7 +13,7 @@ use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
-use dp_kernels::{self as kernels, KernelError, LinearNorm, Tuning};
+use dp_kernels::{self as kernels, KernelError, Launch, LinearNorm, Tuning};
 use std::collections::HashMap;
 
 /// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
@@ -89,27 +89,25 @@ impl PrivateGradients {
             });
         }
         let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
+        let launch = &Launch::new(&mask.client, &tuning);
         let norms_sq = zeros(&mask, [rows]);
         for site in &sites {
-            site.add_norm_sq(&handle(&norms_sq), &tuning)?;
+            site.add_norm_sq(launch, &handle(&norms_sq))?;
             settle_of(site.names().0, &norms_sq, &site.extents());
         }
         let factors = zeros(&mask, [rows]);
         kernels::clip_factors(
-            &mask.client,
+            launch,
             &handle(&norms_sq),
             &handle(&mask),
             &handle(&factors),
             self.clipping,
-            &tuning,
         )?;
         settle("clip factors", &factors);
         for site in &sites {
-            site.add_weighted_sum(
-                &handle(&factors),
-                |id| handle(&self.sums[self.index[&id]].value),
-                &tuning,
-            )?;
+            site.add_weighted_sum(launch, &handle(&factors), |id| {
+                handle(&self.sums[self.index[&id]].value)
+            })?;
             settle_of(site.names().1, &factors, &site.extents());
         }
         Ok(())
@@ -140,7 +138,7 @@ impl PrivateGradients {
         let tuning = self.tuning.clone().ok_or(PrivacyError::EmptyModule)?;
         for (tensor, sum) in self.sums.iter().enumerate() {
             kernels::add_gaussian_noise(
-                &sum.value.client,
+                &Launch::new(&sum.value.client, &tuning),
                 &handle(&sum.value),
                 0,
                 noise.std_f32(),
@@ -148,7 +146,6 @@ impl PrivateGradients {
                 generator,
                 noise.step(),
                 tensor as u32,
-                &tuning,
             )?;
             settle("noise", &sum.value);
         }
@@ -306,21 +303,20 @@ impl Traced {
     }
 
     /// Adds the squared norms of the examples' gradients at this site.
-    fn add_norm_sq(&self, norms_sq: &TensorHandle, tuning: &Tuning) -> Result<(), KernelError> {
-        let client = &self.g().client;
+    fn add_norm_sq(&self, launch: &Launch<'_>, norms_sq: &TensorHandle) -> Result<(), KernelError> {
         let g = &handle(self.g());
         match self {
             Self::Linear { a, .. } => {
-                kernels::linear_norm_sq(client, &handle(a), g, norms_sq, LinearNorm::Auto, tuning)?;
-                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+                kernels::linear_norm_sq(launch, &handle(a), g, norms_sq, LinearNorm::Auto)?;
+                kernels::bias_norm_sq(launch, g, norms_sq)
             }
             Self::Embedding { ids, .. } => {
-                kernels::embedding_norm_sq(client, &handle(ids), g, norms_sq, tuning)
+                kernels::embedding_norm_sq(launch, &handle(ids), g, norms_sq)
             }
-            Self::Position { .. } => kernels::position_norm_sq(client, g, norms_sq, tuning),
+            Self::Position { .. } => kernels::position_norm_sq(launch, g, norms_sq),
             Self::LayerNorm { xhat, .. } => {
-                kernels::scale_norm_sq(client, &handle(xhat), g, norms_sq, tuning)?;
-                kernels::bias_norm_sq(client, g, norms_sq, tuning)
+                kernels::scale_norm_sq(launch, &handle(xhat), g, norms_sq)?;
+                kernels::bias_norm_sq(launch, g, norms_sq)
             }
         }
     }
@@ -328,49 +324,29 @@ impl Traced {
     /// Adds `sum_b c_b g_b` of this site's parameters into their accumulators.
     fn add_weighted_sum(
         &self,
+        launch: &Launch<'_>,
         factors: &TensorHandle,
         sum: impl Fn(ParamId) -> TensorHandle,
-        tuning: &Tuning,
     ) -> Result<(), KernelError> {
-        let client = &self.g().client;
         let g = &handle(self.g());
         match self {
             Self::Linear {
                 weight, bias, a, ..
             } => {
-                kernels::weighted_sum_linear(
-                    client,
-                    &handle(a),
-                    g,
-                    factors,
-                    &sum(*weight),
-                    tuning,
-                )?;
-                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+                kernels::weighted_sum_linear(launch, &handle(a), g, factors, &sum(*weight))?;
+                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
             }
-            Self::Embedding { table, ids, .. } => kernels::weighted_sum_embedding(
-                client,
-                &handle(ids),
-                g,
-                factors,
-                &sum(*table),
-                tuning,
-            ),
+            Self::Embedding { table, ids, .. } => {
+                kernels::weighted_sum_embedding(launch, &handle(ids), g, factors, &sum(*table))
+            }
             Self::Position { table, .. } => {
-                kernels::weighted_sum_position(client, g, factors, &sum(*table), tuning)
+                kernels::weighted_sum_position(launch, g, factors, &sum(*table))
             }
             Self::LayerNorm {
                 gain, bias, xhat, ..
             } => {
-                kernels::weighted_sum_scale(
-                    client,
-                    &handle(xhat),
-                    g,
-                    factors,
-                    &sum(*gain),
-                    tuning,
-                )?;
-                kernels::weighted_sum_bias(client, g, factors, &sum(*bias), tuning)
+                kernels::weighted_sum_scale(launch, &handle(xhat), g, factors, &sum(*gain))?;
+                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
             }
         }
     }

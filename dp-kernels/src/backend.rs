@@ -1,7 +1,7 @@
 //! An opened device, as the backend crates hand it out.
 
 use crate::caps::computes_with;
-use crate::{Capabilities, Tuning};
+use crate::{Capabilities, Launch, Tuning};
 use core::fmt;
 use cubecl::{client::Client, ir::FloatKind};
 
@@ -26,6 +26,12 @@ impl Backend {
             client,
             description,
         }
+    }
+
+    /// What a launcher is handed first, without a workspace.
+    #[must_use]
+    pub fn launch(&self) -> Launch<'_> {
+        Launch::new(&self.client, &self.tuning)
     }
 
     /// What the device is and can do.

@@ -172,27 +172,6 @@ pub(crate) fn check_elements(
     Ok(elements as usize)
 }
 
-/// An f32 buffer that lives for one launcher: partial results on the device.
-pub(crate) fn scratch(
-    client: &Client,
-    op: &'static str,
-    shape: &[usize],
-) -> Result<TensorHandle, KernelError> {
-    scratch_of(client, op, shape, ElemType::Float(FloatKind::F32))
-}
-
-/// Likewise, of another type.
-pub(crate) fn scratch_of(
-    client: &Client,
-    op: &'static str,
-    shape: &[usize],
-    dtype: ElemType,
-) -> Result<TensorHandle, KernelError> {
-    let elements = check_elements(op, "workspace", shape)?;
-    let handle = client.empty((elements * dtype.size()).max(4));
-    Ok(TensorHandle::new_contiguous(shape.to_vec(), handle, dtype))
-}
-
 /// Whether the elements lie row-major without gaps; an axis of one element may have any stride.
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1;

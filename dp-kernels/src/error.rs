@@ -78,6 +78,18 @@ pub enum KernelError {
         /// Bytes there.
         actual: u64,
     },
+    /// The caller's workspace is smaller than what the launcher writes between its kernels.
+    #[error(
+        "{op}: the workspace has {available} usable bytes, {needed} are needed: hand over a larger buffer, or `Workspace::growing()`"
+    )]
+    WorkspaceTooSmall {
+        /// The launcher.
+        op: &'static str,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes there, from the first that the device can bind.
+        available: u64,
+    },
     /// More elements than the kernels can index with 32 bits.
     #[error("{op}: `{argument}` would have {elements} elements, the kernels index at most {limit}")]
     TooLarge {

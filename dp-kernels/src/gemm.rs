@@ -6,10 +6,11 @@
 //!
 //! A transposed `b` is copied first: `k n` elements against `m k n` products.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use crate::{KernelError, Launch};
+use cubecl::prelude::*;
 
 /// One product, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
 pub(crate) struct Product<'a> {
@@ -28,21 +29,21 @@ pub(crate) struct Product<'a> {
 /// How much of `k` is taken at once: with two vectors of 64 bytes a row, 32 KiB.
 const DEPTH: usize = 256;
 
-pub(crate) fn launch(client: &Client, product: &Product<'_>) -> Result<(), KernelError> {
-    let tuning = Tuning::for_client(client);
+pub(crate) fn launch(launch: &Launch<'_>, product: &Product<'_>) -> Result<(), KernelError> {
     if !product.b_transposed {
-        launch_plain(client, product, &product.b, &tuning);
+        launch_plain(launch, product, &product.b);
         return Ok(());
     }
     let Product { op, b, z, n, k, .. } = product;
-    let plain = scratch(client, op, &[*z, *k, *n])?;
+    let [plain] = launch.scratch(op, [Room::f32(&[*z, *k, *n])])?;
     let plain = Arg::new(op, "workspace", &plain)?;
-    launch_transpose(client, b, &plain, *z, *n, *k, &tuning);
-    launch_plain(client, product, &plain, &tuning);
+    launch_transpose(launch, b, &plain, *z, *n, *k);
+    launch_plain(launch, product, &plain);
     Ok(())
 }
 
-fn launch_plain(client: &Client, product: &Product<'_>, b: &Arg<'_>, tuning: &Tuning) {
+fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
+    let Launch { client, tuning, .. } = *launch;
     let Product {
         a,
         out,
@@ -191,14 +192,14 @@ fn smaller(a: usize, b: usize) -> usize {
 
 /// Launches [`transpose`] of `from [z, rows, columns]` into `to [z, columns, rows]`, of one type.
 pub(crate) fn launch_transpose(
-    client: &Client,
+    launch: &Launch<'_>,
     from: &Arg<'_>,
     to: &Arg<'_>,
     z: usize,
     rows: usize,
     columns: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     // A unit of a processor takes a square, one of a GPU an element beside its neighbour's.
     let side = if tuning.is_cpu { 16 } else { 1 };
     let tiles = z * rows.div_ceil(side) * columns.div_ceil(side);

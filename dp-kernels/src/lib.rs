@@ -1,10 +1,10 @@
 //! CubeCL kernels for private training: per-example gradient norms, clip factors, weighted sums
 //! and noise. One source for CUDA, wgpu and CPU; no runtime is named here.
 //!
-//! Every launcher takes the caller's own [`Client`](cubecl::client::Client) and buffers
+//! Every launcher takes a [`Launch`], with the caller's own [`Client`](cubecl::client::Client), and the caller's buffers
 //! ([`TensorHandle`](cubecl::std::tensor::TensorHandle)), checks shapes, types and layout at the boundary
 //! ([`KernelError`]), enqueues, and returns: nothing is read back and nothing waits. [`Tuning`] says how
-//! to cut the work for a device.
+//! to cut the work for a device, and a [`Workspace`] holds intermediate results, so that no launch allocates.
 //!
 //! One layer's part in one step:
 //! 1. a norm ([`norm`]) adds the squared norm of each example's gradient into `norms_sq [B]`;
@@ -32,6 +32,7 @@ mod clip;
 pub mod conformance;
 mod error;
 mod gemm;
+mod launch;
 mod live;
 mod matmul;
 mod noise;
@@ -44,6 +45,8 @@ mod tile;
 mod tuning;
 mod unfold;
 mod update;
+mod words;
+mod workspace;
 
 pub use backend::{Backend, BackendError, Description};
 pub use caps::Capabilities;
@@ -51,6 +54,7 @@ pub use clip::{
     QuantileCounts, clip_factors, group_clip_factors, group_pitch, group_row, zero_dead_rows,
 };
 pub use error::KernelError;
+pub use launch::Launch;
 pub use matmul::{Routine, Transposes, matmul};
 pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
@@ -66,5 +70,6 @@ pub use sum::{
 };
 pub use tuning::Tuning;
 pub use update::{Updated, noised_update};
+pub use workspace::Workspace;
 
 pub use dp_core::reference::{ConvError, ConvLayout, ConvShape};

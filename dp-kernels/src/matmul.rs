@@ -1,8 +1,8 @@
 //! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
 
-use crate::KernelError;
 use crate::check::{Arg, check_elements};
 use crate::gemm;
+use crate::{KernelError, Launch};
 use cubecl::{client::Client, std::tensor::TensorHandle};
 use cubek::matmul::{
     definition::{MatmulElems, MatmulGlobalElems},
@@ -118,13 +118,14 @@ impl Routine {
 /// # Precision
 /// f32 sums over `k`, in an order that is the routine's.
 pub fn matmul(
-    client: &Client,
+    launch: &Launch<'_>,
     lhs: &TensorHandle,
     rhs: &TensorHandle,
     out: &TensorHandle,
     transposes: Transposes,
     routine: Routine,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "matmul";
     let rank = out.shape().len();
     for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
@@ -166,7 +167,7 @@ pub fn matmul(
     }
     if routine == Routine::Registers {
         return gemm::launch(
-            client,
+            launch,
             &gemm::Product {
                 op,
                 a: Arg::new(op, "lhs", lhs)?.is_f32()?,

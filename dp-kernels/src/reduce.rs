@@ -1,6 +1,6 @@
 //! What the row kernels share: which row a unit works on, and the sums of fixed order.
 
-use crate::Tuning;
+use crate::Launch;
 use crate::check::Arg;
 use crate::outer::zeros;
 use cubecl::prelude::*;
@@ -149,13 +149,13 @@ pub(crate) fn add_row_sums(
 
 /// Launches [`add_row_sums`] of `partials [rows, columns]` into `totals [rows]`.
 pub(crate) fn launch_add_row_sums(
-    client: &Client,
+    launch: &Launch<'_>,
     partials: &Arg<'_>,
     totals: &Arg<'_>,
     rows: usize,
     columns: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let width = tuning.width(columns.div_ceil(4));
     let (count, dim) = tuning.grid(rows, width);
     add_row_sums::launch(

@@ -5,13 +5,14 @@
 //! written. `x` and `g` are copied channels last (each once), so that a place of the kernel meets one row of
 //! neighbouring channels, and a table `[positions, places]`, the same for all examples and channels, says which.
 
-use crate::check::{Arg, scratch_of};
+use crate::check::Arg;
 use crate::gemm::launch_transpose;
+use crate::launch::Room;
 use crate::reduce::row_of;
 use crate::tile::{self, DEPTH, PITCH, REGISTERS, TILE, UNITS};
-use crate::{ConvShape, KernelError, Tuning};
+use crate::words::launch_words;
+use crate::{ConvShape, KernelError, Launch};
 use cubecl::{
-    CubeElement,
     client::Client,
     ir::{ElemType, UIntKind},
     prelude::*,
@@ -105,26 +106,36 @@ impl<'a> Convolution<'a> {
         self.x.dtype()
     }
 
-    /// Copies `x` and `g` channels last and makes the table of positions.
-    pub(crate) fn unfold(&self, client: &Client, tuning: &Tuning) -> Result<Unfolded, KernelError> {
+    /// Room for the copies of `x` and `g`, the table of positions, and what the table is made of.
+    pub(crate) fn workspace(&self) -> [Room; 4] {
         let z = self.examples * self.groups;
-        let last = |from: &Arg<'_>, channels, positions| -> Result<TensorHandle, KernelError> {
-            let to = scratch_of(client, self.op, &[z, positions, channels], from.dtype())?;
-            let arg = Arg::new(self.op, "workspace", &to)?;
-            launch_transpose(client, from, &arg, z, channels, positions, tuning);
-            Ok(to)
-        };
         let index = ElemType::UInt(UIntKind::U32);
-        let positions = scratch_of(client, self.op, &[self.tokens, self.places], index)?;
-        let x = last(&self.x, self.group_in, self.inputs)?;
-        let g = last(&self.g, self.group_out, self.tokens)?;
-        self.launch_positions(client, &Arg::new(self.op, "workspace", &positions)?, tuning);
+        [
+            Room::of(&[z, self.inputs, self.group_in], self.dtype()),
+            Room::of(&[z, self.tokens, self.group_out], self.dtype()),
+            Room::of(&[self.tokens, self.places], index),
+            Room::of(&[GEOMETRY], index),
+        ]
+    }
+
+    /// Copies `x` and `g` channels last and makes the table of positions, in the buffers of [`workspace`](Self::workspace).
+    pub(crate) fn unfold(
+        &self,
+        launch: &Launch<'_>,
+        [x, g, positions, geometry]: [TensorHandle; 4],
+    ) -> Result<Unfolded, KernelError> {
+        let z = self.examples * self.groups;
+        let to = |tensor| Arg::new(self.op, "workspace", tensor);
+        launch_transpose(launch, &self.x, &to(&x)?, z, self.group_in, self.inputs);
+        launch_transpose(launch, &self.g, &to(&g)?, z, self.group_out, self.tokens);
+        self.launch_positions(launch, &to(&geometry)?, &to(&positions)?);
         Ok(Unfolded { x, g, positions })
     }
 
-    fn launch_positions(&self, client: &Client, positions: &Arg<'_>, tuning: &Tuning) {
+    fn launch_positions(&self, launch: &Launch<'_>, geometry: &Arg<'_>, positions: &Arg<'_>) {
+        let Launch { client, tuning, .. } = *launch;
         let layout = &self.layout;
-        let sizes = [
+        let sizes: [_; GEOMETRY / 3] = [
             layout.input(),
             layout.output(),
             layout.kernel(),
@@ -134,22 +145,22 @@ impl<'a> Convolution<'a> {
         ];
         // Sizes of a buffer that was indexed with 32 bits, but for a stride or padding that meets nothing.
         let words = sizes.map(|axes| axes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)));
-        let words = words.as_flattened();
-        let geometry = client.create_from_slice(u32::as_bytes(words));
-        // SAFETY: the buffer was made of exactly these words.
-        let geometry = unsafe { BufferArg::from_raw_parts(geometry, words.len()) };
+        launch_words(launch, words.as_flattened(), geometry);
         let (count, dim) = tuning.grid(positions.len(), 1);
         unfold_positions::launch(
             client,
             count,
             dim,
-            geometry,
+            geometry.buffer(1),
             positions.buffer(1),
             self.tokens as u32,
             self.places as u32,
         );
     }
 }
+
+/// Words of a convolution's geometry: six sizes of three axes.
+const GEOMETRY: usize = 18;
 
 /// What the kernels read.
 pub(crate) struct Unfolded {

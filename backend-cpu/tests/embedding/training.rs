@@ -20,7 +20,10 @@ pub fn train(
     ledger: &Path,
 ) -> Result<([f32; 9], f64), Box<dyn Error>> {
     const ROWS: usize = 128;
-    let (client, tuning) = (&device.client, &device.tuning);
+    let client = &device.client;
+    // What the kernels write for themselves; it grows during the first step and is kept.
+    let workspace = dp::Workspace::growing();
+    let launch = &device.launch().with_workspace(&workspace);
     // Your buffers: any handle of the client, with its shape. Here they are filled from the host.
     let upload = |shape: &[usize], values: &[f32]| {
         let handle = client.create_from_slice(f32::as_bytes(values));
@@ -29,7 +32,9 @@ pub fn train(
 
     // What f32 rounding adds to one record's influence, then the noise that the target asks for.
     let (n, batch, steps, clip) = (records.len() as u64, 100, 60, 1.0);
-    let sum_depth = tuning.weighted_sum_depth(ROWS as u64, 1, n.div_ceil(ROWS as u64));
+    let sum_depth = device
+        .tuning
+        .weighted_sum_depth(ROWS as u64, 1, n.div_ceil(ROWS as u64));
     let sum = ClippedSum {
         terms: n,
         sum_depth,
@@ -75,11 +80,11 @@ pub fn train(
             );
             // Every parameter adds into the norms before the factors are taken of them.
             let norms = upload(&[ROWS], &[0.0; ROWS]);
-            dp::linear_norm_sq(client, &a, &g, &norms, dp::LinearNorm::Auto, tuning)?;
-            dp::bias_norm_sq(client, &g, &norms, tuning)?;
-            dp::clip_factors(client, &norms, &mask, &factors, clipping, tuning)?;
-            dp::weighted_sum_linear(client, &a, &g, &factors, &sums[0], tuning)?;
-            dp::weighted_sum_bias(client, &g, &factors, &sums[1], tuning)?;
+            dp::linear_norm_sq(launch, &a, &g, &norms, dp::LinearNorm::Auto)?;
+            dp::bias_norm_sq(launch, &g, &norms)?;
+            dp::clip_factors(launch, &norms, &mask, &factors, clipping)?;
+            dp::weighted_sum_linear(launch, &a, &g, &factors, &sums[0])?;
+            dp::weighted_sum_bias(launch, &g, &factors, &sums[1])?;
         }
         // Paid on the disk first; only the reservation opens the noise key. An empty batch pays and is noised too.
         let paid = ledger.reserve(step, plan.charge())?;
@@ -88,17 +93,7 @@ pub fn train(
         for (tensor, sum) in sums.into_iter().enumerate() {
             let (std, key, generator) = (noise.std_f32(), noise.key(), Generator::ChaCha20);
             let tensor = tensor as u32;
-            dp::add_gaussian_noise(
-                client,
-                &sum,
-                0,
-                std,
-                key,
-                generator,
-                noise.step(),
-                tensor,
-                tuning,
-            )?;
+            dp::add_gaussian_noise(launch, &sum, 0, std, key, generator, noise.step(), tensor)?;
             let bytes = client
                 .read_one(sum.handle)
                 .map_err(|error| format!("{error:?}"))?;

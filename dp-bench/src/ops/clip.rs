@@ -104,14 +104,14 @@ impl Built for BuiltClip {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             norms,
             mask,
             factors,
         } = &self.sets[set];
         let policy = POLICIES[op].1;
-        clip_factors(client, norms, mask, &factors[op], policy, tuning)?;
+        clip_factors(launch, norms, mask, &factors[op], policy)?;
         Ok(())
     }
 }

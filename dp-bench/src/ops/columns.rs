@@ -146,7 +146,7 @@ impl Built for BuiltColumns {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             xhat,
             g,
@@ -155,12 +155,12 @@ impl Built for BuiltColumns {
         } = &self.sets[set];
         let out = &out[op];
         match op {
-            0 => bias_norm_sq(client, g, out, tuning)?,
-            1 => weighted_sum_bias(client, g, factors, out, tuning)?,
-            2 => scale_norm_sq(client, xhat, g, out, tuning)?,
-            3 => weighted_sum_scale(client, xhat, g, factors, out, tuning)?,
-            4 => position_norm_sq(client, g, out, tuning)?,
-            _ => weighted_sum_position(client, g, factors, out, tuning)?,
+            0 => bias_norm_sq(launch, g, out)?,
+            1 => weighted_sum_bias(launch, g, factors, out)?,
+            2 => scale_norm_sq(launch, xhat, g, out)?,
+            3 => weighted_sum_scale(launch, xhat, g, factors, out)?,
+            4 => position_norm_sq(launch, g, out)?,
+            _ => weighted_sum_position(launch, g, factors, out)?,
         }
         Ok(())
     }

@@ -182,7 +182,7 @@ impl Built for BuiltConv {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             x,
             g,
@@ -192,8 +192,8 @@ impl Built for BuiltConv {
         } = &self.sets[set];
         let shape = &self.shape;
         match WAYS.get(op) {
-            Some((how, _)) => conv_norm_sq(client, x, g, &norms[op], shape, *how, tuning)?,
-            None => weighted_sum_conv(client, x, g, factors, sum, shape, tuning)?,
+            Some((how, _)) => conv_norm_sq(launch, x, g, &norms[op], shape, *how)?,
+            None => weighted_sum_conv(launch, x, g, factors, sum, shape)?,
         }
         Ok(())
     }

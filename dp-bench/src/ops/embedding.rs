@@ -122,7 +122,7 @@ impl Built for BuiltEmbedding {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             ids,
             g,
@@ -131,9 +131,9 @@ impl Built for BuiltEmbedding {
             sum,
         } = &self.sets[set];
         if op == NORM {
-            embedding_norm_sq(client, ids, g, norms, tuning)?;
+            embedding_norm_sq(launch, ids, g, norms)?;
         } else {
-            weighted_sum_embedding(client, ids, g, factors, sum, tuning)?;
+            weighted_sum_embedding(launch, ids, g, factors, sum)?;
         }
         Ok(())
     }

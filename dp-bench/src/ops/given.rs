@@ -108,7 +108,7 @@ impl Built for BuiltGiven {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             g,
             factors,
@@ -116,9 +116,9 @@ impl Built for BuiltGiven {
             sum,
         } = &self.sets[set];
         if op == NORM {
-            gradient_norm_sq(client, g, norms, tuning)?;
+            gradient_norm_sq(launch, g, norms)?;
         } else {
-            weighted_sum_gradient(client, g, factors, sum, tuning)?;
+            weighted_sum_gradient(launch, g, factors, sum)?;
         }
         Ok(())
     }

@@ -270,7 +270,7 @@ impl Built for BuiltLinear {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let Set {
             a,
             g,
@@ -280,23 +280,23 @@ impl Built for BuiltLinear {
             plain,
         } = &self.sets[set];
         let [b, t, d, p] = self.extents;
-        let routine = tuning.routine;
+        let routine = launch.tuning.routine;
         let (rows_a, rows_g) = (flat(a, [b * t, d]), flat(g, [b * t, p]));
         match (self.launches[op], plain) {
-            (Launch::Norm(how), _) => linear_norm_sq(client, a, g, &norms[op], how, tuning)?,
-            (Launch::Sum, _) => weighted_sum_linear(client, a, g, factors, sum, tuning)?,
+            (Launch::Norm(how), _) => linear_norm_sq(launch, a, g, &norms[op], how)?,
+            (Launch::Sum, _) => weighted_sum_linear(launch, a, g, factors, sum)?,
             (Launch::Forward, Some(plain)) => {
                 let none = Transposes::NONE;
-                matmul(client, &rows_a, &plain.weight, &plain.output, none, routine)?;
+                matmul(launch, &rows_a, &plain.weight, &plain.output, none, routine)?;
             }
             (Launch::InputGradient, Some(plain)) => {
                 let out = &plain.input_gradient;
                 let rhs = Transposes::RHS;
-                matmul(client, &rows_g, &plain.weight, out, rhs, routine)?;
+                matmul(launch, &rows_g, &plain.weight, out, rhs, routine)?;
             }
             (Launch::WeightGradient, Some(plain)) => {
                 let out = &plain.weight_gradient;
-                matmul(client, &rows_a, &rows_g, out, Transposes::LHS, routine)?;
+                matmul(launch, &rows_a, &rows_g, out, Transposes::LHS, routine)?;
             }
             (_, None) => return Err(BenchError::Reference("no products of this type".into())),
         }

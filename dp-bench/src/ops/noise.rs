@@ -135,14 +135,14 @@ impl Built for BuiltNoise {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let target = &self.sets[set][op];
         let key = key();
         if op == 2 {
-            release_hardened(client, target, 0, &self.plan, &key, STEP, TENSOR, tuning)?;
+            release_hardened(launch, target, 0, &self.plan, &key, STEP, TENSOR)?;
         } else {
             let bits = generator(op);
-            add_gaussian_noise(client, target, 0, STD, &key, bits, STEP, TENSOR, tuning)?;
+            add_gaussian_noise(launch, target, 0, STD, &key, bits, STEP, TENSOR)?;
         }
         Ok(())
     }

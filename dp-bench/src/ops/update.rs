@@ -158,7 +158,7 @@ impl Built for BuiltUpdate {
     }
 
     fn launch(&self, bench: &Bench, op: usize, set: usize) -> Result<(), BenchError> {
-        let dp_kernels::Backend { client, tuning, .. } = &bench.backend;
+        let launch = &bench.launch();
         let [sum, parameter, moment_1, moment_2] = &self.sets[set][op];
         let (_, rule, generator) = OPS[op];
         let moments = [moment_1, moment_2];
@@ -170,7 +170,7 @@ impl Built for BuiltUpdate {
         };
         let key = key();
         let draw = draw(&key, 0, generator);
-        noised_update(client, &updated, &draw, EXPECTED_BATCH, rule, true, tuning)?;
+        noised_update(launch, &updated, &draw, EXPECTED_BATCH, rule, true)?;
         Ok(())
     }
 }

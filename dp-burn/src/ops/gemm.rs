@@ -5,7 +5,7 @@ use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{DType, Shape};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
-use dp_kernels::{Routine, Transposes, Tuning, matmul, weighted_sum_linear};
+use dp_kernels::{Launch, Transposes, Tuning, matmul, weighted_sum_linear};
 
 /// `A B`, both contiguous: `A [m, k]`, `B [k, n]`; a profile knows it by `name`.
 ///
@@ -14,15 +14,15 @@ use dp_kernels::{Routine, Transposes, Tuning, matmul, weighted_sum_linear};
 pub(crate) fn product(name: &'static str, a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
     let ([m, k], [_, n]) = (a.shape().dims(), b.shape().dims());
     let out = empty(a, [m, n]);
-    let routine = Routine::for_client(&a.client);
+    let tuning = Tuning::for_client(&a.client);
     let (lhs, rhs) = (a.clone().into(), b.clone().into());
     let done = matmul(
-        &a.client,
+        &Launch::new(&a.client, &tuning),
         &lhs,
         &rhs,
         &out.clone().into(),
         Transposes::NONE,
-        routine,
+        tuning.routine,
     );
     if let Err(error) = done {
         panic!(
@@ -71,13 +71,13 @@ pub(crate) fn weight_gradient(a: &CubeTensor, g: &CubeTensor) -> CubeTensor {
         filled(Shape::from([b]), 1.0),
         filled(Shape::from([d, p]), 0.0),
     );
+    let tuning = Tuning::for_client(&a.client);
     let done = weighted_sum_linear(
-        &a.client,
+        &Launch::new(&a.client, &tuning),
         &a.clone().into(),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
-        &Tuning::for_client(&a.client),
     );
     if let Err(error) = done {
         panic!(

@@ -1,10 +1,12 @@
 //! Clip factors where each group of parameters has a clipping norm of its own.
 
 use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{CubeElement, client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::words::launch_words;
+use crate::{KernelError, Launch};
+use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 use dp_core::clipping::{GroupClipping, automatic_factor, flat_factor};
 
 /// Writes each example's clip factors, one for each group: `factors[g, b]` from `norms_sq[g, b]`, exactly 0 in *all* groups where
@@ -24,13 +26,13 @@ use dp_core::clipping::{GroupClipping, automatic_factor, flat_factor};
 /// # Precision
 /// The very functions of [`dp_core::clipping`], compiled for the device.
 pub fn group_clip_factors(
-    client: &Client,
+    launch: &Launch<'_>,
     norms_sq: &TensorHandle,
     mask: &TensorHandle,
     factors: &TensorHandle,
     clipping: GroupClipping<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "group_clip_factors";
     let groups = clipping.clips().len();
     let mask = Arg::new(op, "mask", mask)?.is_f32()?;
@@ -42,7 +44,9 @@ pub fn group_clip_factors(
     if b == 0 {
         return Ok(());
     }
-    let clips = upload(client, clipping.clips());
+    let [clips] = launch.scratch(op, [Room::f32(&[groups])])?;
+    let clips = Arg::new(op, "workspace", &clips)?;
+    launch_clips(launch, clipping.clips(), &clips);
     let (count, dim) = tuning.grid(b, 1);
     factors_of_group_norms::launch(
         client,
@@ -50,7 +54,7 @@ pub fn group_clip_factors(
         dim,
         norms_sq.buffer(1),
         mask.buffer(1),
-        clips,
+        clips.buffer(1),
         factors.buffer(1),
         groups as u32,
         b as u32,
@@ -123,11 +127,10 @@ pub(super) fn matrix<'a>(
     Ok((arg, pitch))
 }
 
-/// A few numbers as a kernel argument.
-pub(super) fn upload(client: &Client, values: &[f32]) -> BufferArg {
-    let handle = client.create_from_slice(f32::as_bytes(values));
-    // SAFETY: the buffer was made of as many values.
-    unsafe { BufferArg::from_raw_parts(handle, values.len()) }
+/// Writes a step's clipping norms into `to`.
+pub(super) fn launch_clips(launch: &Launch<'_>, clips: &[f32], to: &Arg<'_>) {
+    let words: Vec<u32> = clips.iter().map(|clip| clip.to_bits()).collect();
+    launch_words(launch, &words, to);
 }
 
 /// One unit takes one example: first whether it is live in every group, then its factors.

@@ -9,8 +9,8 @@ pub use quantile::QuantileCounts;
 use crate::check::Arg;
 use crate::live::is_live;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
 
 /// Writes each example's clip factor: `factors[b]` from `norms_sq[b]`, exactly 0 where `mask[b]` is not 1.
@@ -29,13 +29,13 @@ use dp_core::clipping::{Clipping, automatic_factor, flat_factor};
 /// # Precision
 /// The very functions of [`dp_core::clipping`], compiled for the device.
 pub fn clip_factors(
-    client: &Client,
+    launch: &Launch<'_>,
     norms_sq: &TensorHandle,
     mask: &TensorHandle,
     factors: &TensorHandle,
     clipping: Clipping,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "clip_factors";
     clipping
         .validate()
@@ -99,11 +99,11 @@ pub(crate) fn factors_of_norms(
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 pub fn zero_dead_rows(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     factors: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "zero_dead_rows";
     let x_shape = x.shape().to_vec();
     let x = Arg::new(op, "x", x)?.is_float(client)?;

@@ -1,11 +1,16 @@
 //! The counts that adaptive clipping learns from: made on the device, and gone from there only with noise.
 
-use super::group::{matrix, upload};
-use crate::check::{Arg, scratch};
+use super::group::{launch_clips, matrix};
+use crate::check::{Arg, check_elements};
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::reduce::{lane_of, row_of, sum_units};
-use crate::{KernelError, Tuning, add_gaussian_noise};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, add_gaussian_noise};
+use cubecl::{
+    ir::{ElemType, FloatKind},
+    prelude::*,
+    std::tensor::TensorHandle,
+};
 use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator};
 use dp_core::noise::{Generator, Key};
 
@@ -29,15 +34,37 @@ impl QuantileCounts {
     ///
     /// # Errors
     /// A [`KernelError`] when the policy has more groups than a buffer can hold.
-    pub fn new(
-        client: &Client,
+    pub fn new(launch: &Launch<'_>, policy: AdaptiveQuantile) -> Result<Self, KernelError> {
+        let shape = [policy.groups() + 1];
+        let elements = check_elements("quantile_counts", "counts", &shape)?;
+        let handle = launch.client.empty(elements * size_of::<f32>());
+        let dtype = ElemType::Float(FloatKind::F32);
+        Self::in_buffer(
+            launch,
+            policy,
+            TensorHandle::new_contiguous(shape, handle, dtype),
+        )
+    }
+
+    /// Zero counts of a new logical batch in a buffer of the caller's, `counts [G + 1]` f32, which is overwritten: with the
+    /// buffer that [`release`](Self::release) gave away no step allocates one. Whoever keeps a copy of the handle can read the
+    /// counts without noise: that is not private.
+    ///
+    /// # Errors
+    /// A [`KernelError`] when shape, type or layout is another; nothing is launched then.
+    pub fn in_buffer(
+        launch: &Launch<'_>,
         policy: AdaptiveQuantile,
-        tuning: &Tuning,
+        counts: TensorHandle,
     ) -> Result<Self, KernelError> {
-        let counts = scratch(client, "quantile_counts", &[policy.groups() + 1])?;
-        let (count, dim) = tuning.grid(policy.groups() + 1, 1);
-        let buffer = Arg::new("quantile_counts", "counts", &counts)?.buffer(1);
-        zero_counts::launch(client, count, dim, buffer, policy.groups() as u32 + 1);
+        let Launch { client, tuning, .. } = *launch;
+        let len = policy.groups() + 1;
+        let buffer = Arg::new("quantile_counts", "counts", &counts)?
+            .has_shape(&[len])?
+            .is_f32()?
+            .buffer(1);
+        let (count, dim) = tuning.grid(len, 1);
+        zero_counts::launch(client, count, dim, buffer, len as u32);
         Ok(Self {
             counts,
             policy,
@@ -55,13 +82,13 @@ impl QuantileCounts {
     /// shapes, types or layouts don't agree. Nothing is launched then.
     pub fn add(
         &mut self,
-        client: &Client,
+        launch: &Launch<'_>,
         norms_sq: &TensorHandle,
         mask: &TensorHandle,
         factors: &TensorHandle,
         clips: &[f32],
-        tuning: &Tuning,
     ) -> Result<(), KernelError> {
+        let Launch { client, tuning, .. } = *launch;
         let op = "quantile_counts";
         let groups = self.policy.groups();
         if clips.len() != groups {
@@ -83,10 +110,13 @@ impl QuantileCounts {
             let source = QuantileError::Counted { examples };
             return Err(KernelError::Quantile { op, source });
         }
-        self.counted = examples;
         if b == 0 {
             return Ok(());
         }
+        let [uploaded] = launch.scratch(op, [Room::f32(&[groups])])?;
+        let uploaded = Arg::new(op, "workspace", &uploaded)?;
+        self.counted = examples;
+        launch_clips(launch, clips, &uploaded);
         let width = tuning.width(b.div_ceil(4));
         let (count, dim) = tuning.grid(groups + 1, width);
         count_within::launch(
@@ -96,7 +126,7 @@ impl QuantileCounts {
             norms_sq.buffer(1),
             mask.buffer(1),
             factors.buffer(1),
-            upload(client, clips),
+            uploaded.buffer(1),
             Arg::new(op, "counts", &self.counts)?.buffer(1),
             groups as u32,
             b as u32,
@@ -120,15 +150,14 @@ impl QuantileCounts {
     /// [`AdaptiveQuantile::event`], under the conditions of [`add_gaussian_noise`].
     pub fn release(
         self,
-        client: &Client,
+        launch: &Launch<'_>,
         key: &Key,
         generator: Generator,
         step: u64,
         tensor: u32,
-        tuning: &Tuning,
     ) -> Result<TensorHandle, KernelError> {
         add_gaussian_noise(
-            client,
+            launch,
             &self.counts,
             0,
             self.policy.count_std(),
@@ -136,7 +165,6 @@ impl QuantileCounts {
             generator,
             step,
             tensor,
-            tuning,
         )?;
         Ok(self.counts)
     }

@@ -2,7 +2,7 @@
 
 use super::CheckError;
 use super::data::{Case, Host, Stream};
-use crate::{Backend, Tuning};
+use crate::{Backend, Launch, Tuning};
 use cubecl::{
     CubeElement,
     client::Client,
@@ -120,6 +120,11 @@ impl Bench {
             // No launcher takes it, so that its bytes don't matter.
             _ => self.place(shape, &vec![0; values.len() * size_of::<f64>()], dtype),
         }
+    }
+
+    /// What every launcher is handed.
+    pub(super) fn launch(&self) -> Launch<'_> {
+        self.backend.launch()
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -48,7 +48,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         }
         let x = probe.upload_input(&[CASE.b, CASE.t, CASE.p], &host.g);
         let factors = bench.upload(&[CASE.b], &host.factors);
-        let answer = zero_dead_rows(bench.client(), &x, &factors, bench.tuning());
+        let answer = zero_dead_rows(&bench.launch(), &x, &factors);
         rows.push(row("zero_dead_rows", kind, "as an input", &answer, want));
 
         let want = if caps.accumulators.contains(&kind) {
@@ -58,7 +58,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         };
         let g = bench.upload(&[CASE.b, CASE.t, CASE.p], &host.g);
         let out = probe.upload_input(&[CASE.b], &[0.0; CASE.b]);
-        let answer = bias_norm_sq(bench.client(), &g, &out, bench.tuning());
+        let answer = bias_norm_sq(&bench.launch(), &g, &out);
         rows.push(row(
             "bias_norm_sq",
             kind,

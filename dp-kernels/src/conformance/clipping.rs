@@ -31,12 +31,11 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     for clipping in POLICIES {
         let out = bench.upload(&[b], &vec![f32::NAN; b]);
         clip_factors(
-            bench.client(),
+            &bench.launch(),
             &bench.upload(&[b], &norms),
             &bench.upload(&[b], &mask),
             &out,
             clipping,
-            bench.tuning(),
         )?;
         let got = bench.download(&out)?;
         let want: Vec<f32> = norms
@@ -135,12 +134,7 @@ pub(super) fn zero_dead_rows(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             .map(|i| if i % 2 == 0 { 0.5 } else { dead[i / 2 % 5] })
             .collect();
         let tensor = bench.upload_input(&shape, &x);
-        launch_zero_dead_rows(
-            bench.client(),
-            &tensor,
-            &bench.upload(&[b], &factors),
-            bench.tuning(),
-        )?;
+        launch_zero_dead_rows(&bench.launch(), &tensor, &bench.upload(&[b], &factors))?;
         let got = bench.download_input(&tensor)?;
         let row = len.checked_div(b).unwrap_or(0);
         let want: Vec<f32> = x

@@ -8,9 +8,9 @@ use super::oracle::Gradient;
 use super::sums::{self, SUM_BUDGET};
 use super::{CheckError, Row};
 use crate::{
-    ConvLayout, ConvShape, KernelError, LinearNorm, Tuning, conv_norm_sq, weighted_sum_conv,
+    ConvLayout, ConvShape, KernelError, Launch, LinearNorm, conv_norm_sq, weighted_sum_conv,
 };
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use cubecl::std::tensor::TensorHandle;
 use dp_core::reference;
 
 /// One geometry, in three dimensions; it is launched in its last `axes`.
@@ -183,25 +183,25 @@ impl<'a> Images<'a> {
         })
     }
 
-    fn client(&self) -> (&Client, &Tuning) {
-        (self.bench.client(), self.bench.tuning())
+    fn launch(&self) -> Launch<'_> {
+        self.bench.launch()
     }
 
     pub(super) fn norm(&self, out: &TensorHandle, how: LinearNorm) -> Result<(), KernelError> {
-        let ((client, tuning), (x, g)) = (self.client(), (&self.x, &self.g));
+        let (launch, (x, g)) = (&self.launch(), (&self.x, &self.g));
         match self.case.axes {
-            1 => conv_norm_sq(client, x, g, out, &last::<1>(&self.case.shape), how, tuning),
-            2 => conv_norm_sq(client, x, g, out, &last::<2>(&self.case.shape), how, tuning),
-            _ => conv_norm_sq(client, x, g, out, &self.case.shape, how, tuning),
+            1 => conv_norm_sq(launch, x, g, out, &last::<1>(&self.case.shape), how),
+            2 => conv_norm_sq(launch, x, g, out, &last::<2>(&self.case.shape), how),
+            _ => conv_norm_sq(launch, x, g, out, &self.case.shape, how),
         }
     }
 
     pub(super) fn sum(&self, c: &TensorHandle, out: &TensorHandle) -> Result<(), KernelError> {
-        let ((client, tuning), (x, g)) = (self.client(), (&self.x, &self.g));
+        let (launch, (x, g)) = (&self.launch(), (&self.x, &self.g));
         match self.case.axes {
-            1 => weighted_sum_conv(client, x, g, c, out, &last::<1>(&self.case.shape), tuning),
-            2 => weighted_sum_conv(client, x, g, c, out, &last::<2>(&self.case.shape), tuning),
-            _ => weighted_sum_conv(client, x, g, c, out, &self.case.shape, tuning),
+            1 => weighted_sum_conv(launch, x, g, c, out, &last::<1>(&self.case.shape)),
+            2 => weighted_sum_conv(launch, x, g, c, out, &last::<2>(&self.case.shape)),
+            _ => weighted_sum_conv(launch, x, g, c, out, &self.case.shape),
         }
     }
 }

@@ -95,12 +95,11 @@ pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let want = batch.factors_on_host(clipping)?;
             let out = batch.upload(bench, &vec![PAD; batch.norms.len()]);
             group_clip_factors(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &out,
                 clipping,
-                bench.tuning(),
             )?;
             let got = bench.download(&out)?;
             let shape = format!("{} gamma {gamma:?}", batch.words());
@@ -179,28 +178,21 @@ fn sums(
     clips: &[f32],
     [b, t, p]: [usize; 3],
 ) -> Result<Vec<f32>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+    let (client, launch) = (bench.client(), &bench.launch());
     let pitch = group_pitch(client, b);
     let norms = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
     let factors = bench.upload(&[2, pitch], &vec![0.0; 2 * pitch]);
     let g = gradients.map(|g| bench.upload_input(&[b, t, p], g));
     for (group, g) in g.iter().enumerate() {
-        bias_norm_sq(client, g, &group_row(client, &norms, group, b)?, tuning)?;
+        bias_norm_sq(launch, g, &group_row(client, &norms, group, b)?)?;
     }
     let mask = bench.upload(&[b], mask);
-    group_clip_factors(
-        client,
-        &norms,
-        &mask,
-        &factors,
-        policy(clips, None)?,
-        tuning,
-    )?;
+    group_clip_factors(launch, &norms, &mask, &factors, policy(clips, None)?)?;
     let mut sums = Vec::new();
     for (group, g) in g.iter().enumerate() {
         let out = bench.upload(&[p], &vec![0.0; p]);
         let factors = group_row(client, &factors, group, b)?;
-        weighted_sum_bias(client, g, &factors, &out, tuning)?;
+        weighted_sum_bias(launch, g, &factors, &out)?;
         sums.extend(bench.download(&out)?);
     }
     Ok(sums)
@@ -215,21 +207,20 @@ pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         let factors = batch.factors_on_host(policy(&clips, None)?)?;
         let std = 0.75;
         let policy = AdaptiveQuantile::new(0.5, 0.2, std, 32.0, batch.groups).map_err(refused)?;
-        let mut counts = QuantileCounts::new(bench.client(), policy, bench.tuning())?;
+        let mut counts = QuantileCounts::new(&bench.launch(), policy)?;
         let mut want = vec![0.0; batch.groups + 1];
         for _ in 0..3 {
             reference::add_quantile_counts(&batch.norms, &batch.mask, &factors, &clips, &mut want)
                 .map_err(|error| CheckError::Reference(error.to_string()))?;
             counts.add(
-                bench.client(),
+                &bench.launch(),
                 &batch.upload(bench, &batch.norms),
                 &bench.upload(&[batch.mask.len()], &batch.mask),
                 &batch.upload(bench, &factors),
                 &clips,
-                bench.tuning(),
             )?;
         }
-        let released = counts.release(bench.client(), &key, chacha, 3, 8, bench.tuning())?;
+        let released = counts.release(&bench.launch(), &key, chacha, 3, 8)?;
         let got = bench.download(&released)?;
         let mut noise = vec![0.0; want.len()];
         fill_gaussian(&mut noise, 0, std, &key, chacha, 3, 8)
@@ -254,19 +245,19 @@ fn refused(error: QuantileError) -> CheckError {
 }
 
 fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    let (client, tuning) = (bench.client(), bench.tuning());
+    let (client, launch) = (bench.client(), &bench.launch());
     let clips = [1.0, 1.0];
     let upload = |shape: &[usize]| bench.upload(shape, &vec![1.0; shape.iter().product()]);
     let matrix = upload(&[2, 4]);
     let groups = policy(&clips, None)?;
     let factors = |norms: &[usize], mask: &[usize], out: &[usize]| {
         let (norms, mask, out) = (upload(norms), upload(mask), upload(out));
-        group_clip_factors(client, &norms, &mask, &out, groups, tuning)
+        group_clip_factors(launch, &norms, &mask, &out, groups)
     };
     let two = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 2).map_err(refused)?;
-    let mut counts = QuantileCounts::new(client, two, tuning)?;
+    let mut counts = QuantileCounts::new(&bench.launch(), two)?;
     let mask = upload(&[4]);
-    let clips_of_one = counts.add(client, &matrix, &mask, &matrix, &[1.0], tuning);
+    let clips_of_one = counts.add(launch, &matrix, &mask, &matrix, &[1.0]);
     // Only the shape is looked at before the count is.
     let rows = 1 << 22;
     let vast = |shape: &[usize]| {
@@ -274,9 +265,9 @@ fn refusals(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         TensorHandle::new_contiguous(shape.to_vec(), client.empty(bytes), F32)
     };
     let one = AdaptiveQuantile::new(0.5, 0.2, 1.0, 32.0, 1).map_err(refused)?;
-    let mut many = QuantileCounts::new(client, one, tuning)?;
+    let mut many = QuantileCounts::new(&bench.launch(), one)?;
     let wide = vast(&[1, rows + 1]);
-    let too_many = many.add(client, &wide, &vast(&[rows + 1]), &wide, &[1.0], tuning);
+    let too_many = many.add(launch, &wide, &vast(&[rows + 1]), &wide, &[1.0]);
     let odd = client.properties().memory.alignment > 4;
     let misaligned = match group_row(client, &upload(&[2, 3]), 1, 3) {
         Err(KernelError::Misaligned { .. }) => odd,

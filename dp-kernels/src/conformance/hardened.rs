@@ -29,16 +29,7 @@ pub(super) fn against_host(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             .map_err(|error| CheckError::Reference(error.to_string()))?;
         let release = |values: &[f32], first| {
             let target = bench.upload(&[values.len()], values);
-            release_hardened(
-                bench.client(),
-                &target,
-                first,
-                &plan,
-                &key,
-                step,
-                tensor,
-                bench.tuning(),
-            )?;
+            release_hardened(&bench.launch(), &target, first, &plan, &key, step, tensor)?;
             bench.download(&target)
         };
         let got = release(&sum, first)?;
@@ -78,10 +69,8 @@ fn refusal(bench: &Bench, key: &Key) -> Result<Row, CheckError> {
     let plan = Hardened::plan(1.0, 1.0, 0.0, 1, -10)
         .map_err(|error| CheckError::Reference(error.to_string()))?;
     let target = bench.upload(&[3], &[1.0; 3]);
-    let ask = |first, tensor| {
-        let (client, tuning) = (bench.client(), bench.tuning());
-        release_hardened(client, &target, first, &plan, key, 0, tensor, tuning)
-    };
+    let ask =
+        |first, tensor| release_hardened(&bench.launch(), &target, first, &plan, key, 0, tensor);
     let answers = [ask((1 << 32) - 2, 0), ask(0, u32::MAX)];
     let right = |answer: &Result<(), KernelError>| matches!(answer, Err(KernelError::Noise { .. }));
     let failure = (!answers.iter().all(right)).then(|| format!("{answers:?}"));

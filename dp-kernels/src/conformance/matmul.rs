@@ -32,7 +32,7 @@ pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 F32,
             );
             matmul(
-                bench.client(),
+                &bench.launch(),
                 &bench.upload(&lhs_shape, &lhs),
                 &bench.upload(&rhs_shape, &rhs),
                 &out,

@@ -192,7 +192,7 @@ fn draw(
 ) -> Result<Vec<f32>, CheckError> {
     let target = bench.upload(&[start.len()], start);
     add_gaussian_noise(
-        bench.client(),
+        &bench.launch(),
         &target,
         first,
         std,
@@ -200,7 +200,6 @@ fn draw(
         generator,
         step,
         tensor,
-        bench.tuning(),
     )?;
     bench.download(&target)
 }

@@ -41,16 +41,14 @@ pub(super) const NORMS: [NormOp; 26] = [
     NormOp {
         name: "bias_norm_sq",
         gradient: Gradient::Bias,
-        launch: |bench, host, out| {
-            bias_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
-        },
+        launch: |bench, host, out| bias_norm_sq(&bench.launch(), &g(bench, host), out),
     },
     NormOp {
         name: "scale_norm_sq",
         gradient: Gradient::Scale,
         launch: |bench, host, out| {
             let (xhat, g) = (xhat(bench, host), g(bench, host));
-            scale_norm_sq(bench.client(), &xhat, &g, out, bench.tuning())
+            scale_norm_sq(&bench.launch(), &xhat, &g, out)
         },
     },
     NormOp {
@@ -59,7 +57,7 @@ pub(super) const NORMS: [NormOp; 26] = [
         launch: |bench, host, out| {
             let Case { b, t, .. } = host.case;
             let ids = bench.upload_u32(&[b, t], &host.ids);
-            embedding_norm_sq(bench.client(), &ids, &g(bench, host), out, bench.tuning())
+            embedding_norm_sq(&bench.launch(), &ids, &g(bench, host), out)
         },
     },
     NormOp {
@@ -68,36 +66,30 @@ pub(super) const NORMS: [NormOp; 26] = [
         launch: |bench, host, out| {
             let Case { b, t, .. } = host.case;
             let ids = bench.upload_i32(&[b, t], &host.ids);
-            embedding_norm_sq(bench.client(), &ids, &g(bench, host), out, bench.tuning())
+            embedding_norm_sq(&bench.launch(), &ids, &g(bench, host), out)
         },
     },
     NormOp {
         name: "position_norm_sq",
         gradient: Gradient::Position,
-        launch: |bench, host, out| {
-            position_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
-        },
+        launch: |bench, host, out| position_norm_sq(&bench.launch(), &g(bench, host), out),
     },
     NormOp {
         name: "gradient_norm_sq",
         gradient: Gradient::Given,
-        launch: |bench, host, out| {
-            gradient_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
-        },
+        launch: |bench, host, out| gradient_norm_sq(&bench.launch(), &g(bench, host), out),
     },
     NormOp {
         name: "channel_bias_norm_sq",
         gradient: Gradient::ChannelBias,
-        launch: |bench, host, out| {
-            channel_bias_norm_sq(bench.client(), &g(bench, host), out, bench.tuning())
-        },
+        launch: |bench, host, out| channel_bias_norm_sq(&bench.launch(), &g(bench, host), out),
     },
     NormOp {
         name: "channel_scale_norm_sq",
         gradient: Gradient::ChannelScale,
         launch: |bench, host, out| {
             let (xhat, g) = (xhat(bench, host), g(bench, host));
-            channel_scale_norm_sq(bench.client(), &xhat, &g, out, bench.tuning())
+            channel_scale_norm_sq(&bench.launch(), &xhat, &g, out)
         },
     },
     NormOp {
@@ -198,7 +190,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Linear,
         launch: |bench, host, out| {
             let (a, g, c) = (a(bench, host), g(bench, host), factors(bench, host));
-            weighted_sum_linear(bench.client(), &a, &g, &c, out, bench.tuning())
+            weighted_sum_linear(&bench.launch(), &a, &g, &c, out)
         },
     },
     SumOp {
@@ -206,7 +198,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Bias,
         launch: |bench, host, out| {
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_bias(bench.client(), &g, &c, out, bench.tuning())
+            weighted_sum_bias(&bench.launch(), &g, &c, out)
         },
     },
     SumOp {
@@ -214,7 +206,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Scale,
         launch: |bench, host, out| {
             let (xhat, g, c) = (xhat(bench, host), g(bench, host), factors(bench, host));
-            weighted_sum_scale(bench.client(), &xhat, &g, &c, out, bench.tuning())
+            weighted_sum_scale(&bench.launch(), &xhat, &g, &c, out)
         },
     },
     SumOp {
@@ -224,7 +216,7 @@ pub(super) const SUMS: [SumOp; 17] = [
             let Case { b, t, .. } = host.case;
             let ids = bench.upload_u32(&[b, t], &host.ids);
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_embedding(bench.client(), &ids, &g, &c, out, bench.tuning())
+            weighted_sum_embedding(&bench.launch(), &ids, &g, &c, out)
         },
     },
     SumOp {
@@ -234,7 +226,7 @@ pub(super) const SUMS: [SumOp; 17] = [
             let Case { b, t, .. } = host.case;
             let ids = bench.upload_i32(&[b, t], &host.ids);
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_embedding(bench.client(), &ids, &g, &c, out, bench.tuning())
+            weighted_sum_embedding(&bench.launch(), &ids, &g, &c, out)
         },
     },
     SumOp {
@@ -242,7 +234,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Position,
         launch: |bench, host, out| {
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_position(bench.client(), &g, &c, out, bench.tuning())
+            weighted_sum_position(&bench.launch(), &g, &c, out)
         },
     },
     SumOp {
@@ -250,7 +242,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Given,
         launch: |bench, host, out| {
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_gradient(bench.client(), &g, &c, out, bench.tuning())
+            weighted_sum_gradient(&bench.launch(), &g, &c, out)
         },
     },
     SumOp {
@@ -258,7 +250,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::ChannelBias,
         launch: |bench, host, out| {
             let (g, c) = (g(bench, host), factors(bench, host));
-            weighted_sum_channel_bias(bench.client(), &g, &c, out, bench.tuning())
+            weighted_sum_channel_bias(&bench.launch(), &g, &c, out)
         },
     },
     SumOp {
@@ -266,7 +258,7 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::ChannelScale,
         launch: |bench, host, out| {
             let (xhat, g, c) = (xhat(bench, host), g(bench, host), factors(bench, host));
-            weighted_sum_channel_scale(bench.client(), &xhat, &g, &c, out, bench.tuning())
+            weighted_sum_channel_scale(&bench.launch(), &xhat, &g, &c, out)
         },
     },
     SumOp {
@@ -324,7 +316,7 @@ fn linear(
     how: LinearNorm,
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
-    linear_norm_sq(bench.client(), &a, &g, out, how, bench.tuning())
+    linear_norm_sq(&bench.launch(), &a, &g, out, how)
 }
 
 /// Geometry `I` on the device.
@@ -340,7 +332,7 @@ fn tied(
     out: &TensorHandle,
 ) -> Result<(), KernelError> {
     let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
-    tied_norm_sq(bench.client(), ids, &g, &h, &delta, out, bench.tuning())
+    tied_norm_sq(&bench.launch(), ids, &g, &h, &delta, out)
 }
 
 fn tied_sum(
@@ -350,8 +342,8 @@ fn tied_sum(
     out: &TensorHandle,
 ) -> Result<(), KernelError> {
     let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
-    let (c, tuning) = (factors(bench, host), bench.tuning());
-    weighted_sum_tied(bench.client(), ids, &g, &h, &delta, &c, out, tuning)
+    let c = factors(bench, host);
+    weighted_sum_tied(&bench.launch(), ids, &g, &h, &delta, &c, out)
 }
 
 fn delta(bench: &Bench, host: &Host) -> TensorHandle {

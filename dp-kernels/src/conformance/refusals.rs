@@ -15,6 +15,7 @@ use dp_core::noise::{Generator, Key};
 
 pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let (client, tuning) = (bench.client(), bench.tuning());
+    let launch = &bench.launch();
     let values = [1.0f32; 48];
     let upload = |shape: &[usize]| bench.upload(shape, &values[..shape.iter().product()]);
     let out = upload(&[2]);
@@ -35,85 +36,81 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let flat = Clipping::Flat { clip: 1.0 };
     let noise = |std: f32, first: u64, tensor: u32| {
         let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
-        add_gaussian_noise(client, &out, first, std, &key, chacha, 0, tensor, tuning)
+        add_gaussian_noise(launch, &out, first, std, &key, chacha, 0, tensor)
     };
-    let conv = |shape: ConvShape<1>| conv_norm_sq(client, &a, &g, &out, &shape, gram, tuning);
+    let conv = |shape: ConvShape<1>| conv_norm_sq(launch, &a, &g, &out, &shape, gram);
 
     let answers = [
         (
             "rank of a",
             "Rank",
-            linear_norm_sq(client, &out, &g, &out, gram, tuning),
+            linear_norm_sq(launch, &out, &g, &out, gram),
         ),
         (
             "tokens of g",
             "Shape",
-            linear_norm_sq(client, &a, &upload(&[2, 4, 5]), &out, gram, tuning),
+            linear_norm_sq(launch, &a, &upload(&[2, 4, 5]), &out, gram),
         ),
         (
             "examples of out",
             "Shape",
-            linear_norm_sq(client, &a, &g, &upload(&[3]), gram, tuning),
+            linear_norm_sq(launch, &a, &g, &upload(&[3]), gram),
         ),
-        (
-            "integer g",
-            "ElementType",
-            bias_norm_sq(client, &ids, &out, tuning),
-        ),
+        ("integer g", "ElementType", bias_norm_sq(launch, &ids, &out)),
         (
             "integer out",
             "ElementType",
-            bias_norm_sq(client, &g, &bench.upload_u32(&[2], &[1, 1]), tuning),
+            bias_norm_sq(launch, &g, &bench.upload_u32(&[2], &[1, 1])),
         ),
         (
             "strided g",
             "NotContiguous",
-            bias_norm_sq(client, &transposed, &out, tuning),
+            bias_norm_sq(launch, &transposed, &out),
         ),
         (
             "short buffer",
             "BufferTooSmall",
-            bias_norm_sq(client, &short, &out, tuning),
+            bias_norm_sq(launch, &short, &out),
         ),
         (
             "2^41 elements",
             "TooLarge",
-            bias_norm_sq(client, &vast, &out, tuning),
+            bias_norm_sq(launch, &vast, &out),
         ),
         (
             "2^33 parameters",
             "TooLarge",
-            gradient_norm_sq(client, &wide, &one, tuning),
+            gradient_norm_sq(launch, &wide, &one),
         ),
         (
             "the sum of 2^33 parameters",
             "TooLarge",
-            weighted_sum_gradient(client, &wide, &one, &wide, tuning),
+            weighted_sum_gradient(launch, &wide, &one, &wide),
         ),
         (
             "a gradient without examples",
             "Rank",
-            gradient_norm_sq(client, &scalar, &one, tuning),
+            gradient_norm_sq(launch, &scalar, &one),
         ),
         (
             "channels without positions",
             "Rank",
-            channel_bias_norm_sq(client, &one, &out, tuning),
+            channel_bias_norm_sq(launch, &one, &out),
         ),
         (
             "xhat of channels",
             "Shape",
-            channel_scale_norm_sq(client, &a, &g, &out, tuning),
+            channel_scale_norm_sq(launch, &a, &g, &out),
         ),
         (
             "width of the head's input",
             "Shape",
-            tied_norm_sq(client, &ids, &g, &a, &a, &out, tuning),
+            tied_norm_sq(launch, &ids, &g, &a, &a, &out),
         ),
         (
             "tied table",
             "Shape",
-            weighted_sum_tied(client, &ids, &g, &g, &a, &out, &upload(&[5, 4]), tuning),
+            weighted_sum_tied(launch, &ids, &g, &g, &a, &out, &upload(&[5, 4])),
         ),
         (
             "kernel wider than its input",
@@ -140,69 +137,54 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         (
             "axes of an image",
             "Rank",
-            conv_norm_sq(client, &a, &g, &out, &ConvShape::new([1, 1]), gram, tuning),
+            conv_norm_sq(launch, &a, &g, &out, &ConvShape::new([1, 1]), gram),
         ),
         (
             "weight of a convolution",
             "Shape",
             weighted_sum_conv(
-                client,
+                launch,
                 &a,
                 &a,
                 &out,
                 &upload(&[3, 3, 2]),
                 &ConvShape::new([1]),
-                tuning,
             ),
         ),
         (
             "float ids",
             "ElementType",
-            embedding_norm_sq(client, &upload(&[2, 3]), &g, &out, tuning),
+            embedding_norm_sq(launch, &upload(&[2, 3]), &g, &out),
         ),
         (
             "width of the table",
             "Shape",
-            weighted_sum_embedding(client, &ids, &g, &out, &upload(&[3, 4]), tuning),
+            weighted_sum_embedding(launch, &ids, &g, &out, &upload(&[3, 4])),
         ),
         (
             "shape of the weight",
             "Shape",
-            weighted_sum_linear(client, &a, &g, &out, &upload(&[5, 4]), tuning),
+            weighted_sum_linear(launch, &a, &g, &out, &upload(&[5, 4])),
         ),
         (
             "mask",
             "Shape",
-            clip_factors(client, &out, &upload(&[3]), &out, flat, tuning),
+            clip_factors(launch, &out, &upload(&[3]), &out, flat),
         ),
         (
             "clip 0",
             "Clipping",
-            clip_factors(
-                client,
-                &out,
-                &out,
-                &out,
-                Clipping::Flat { clip: 0.0 },
-                tuning,
-            ),
+            clip_factors(launch, &out, &out, &out, Clipping::Flat { clip: 0.0 }),
         ),
         (
             "clip NaN",
             "Clipping",
-            clip_factors(
-                client,
-                &out,
-                &out,
-                &out,
-                Clipping::Flat { clip: f32::NAN },
-                tuning,
-            ),
+            clip_factors(launch, &out, &out, &out, Clipping::Flat { clip: f32::NAN }),
         ),
         (
             "factors",
             "Shape",
-            zero_dead_rows(client, &g, &upload(&[3]), tuning),
+            zero_dead_rows(launch, &g, &upload(&[3])),
         ),
         ("std -1", "Noise", noise(-1.0, 0, 0)),
         ("std NaN", "Noise", noise(f32::NAN, 0, 0)),
@@ -212,7 +194,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "inner axes",
             "Shape",
             matmul(
-                client,
+                launch,
                 &a,
                 &g,
                 &upload(&[2, 3, 5]),
@@ -224,7 +206,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "routine",
             "Matmul",
             matmul(
-                client,
+                launch,
                 &a,
                 &upload(&[2, 4, 5]),
                 &upload(&[2, 3, 5]),
@@ -269,6 +251,7 @@ pub(super) fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::UnsupportedType { .. }) => "UnsupportedType",
         Err(KernelError::NotContiguous { .. }) => "NotContiguous",
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",
+        Err(KernelError::WorkspaceTooSmall { .. }) => "WorkspaceTooSmall",
         Err(KernelError::TooLarge { .. }) => "TooLarge",
         Err(KernelError::Clipping { .. }) => "Clipping",
         Err(KernelError::Quantile { .. }) => "Quantile",

@@ -2,8 +2,8 @@
 
 use crate::check::Arg;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 use dp_core::noise::discrete::{
     DISCRETE_STATE, check_discrete_request, discrete_gaussian, discrete_key,
 };
@@ -30,15 +30,15 @@ use dp_core::noise::{Hardened, Key};
 /// Exact, but for values beyond 64 sigma, which are drawn again (total variation below 2^-2900 an element).
 #[allow(clippy::too_many_arguments)]
 pub fn release_hardened(
-    client: &Client,
+    launch: &Launch<'_>,
     target: &TensorHandle,
     first_element: u64,
     plan: &Hardened,
     key: &Key,
     step: u64,
     tensor: u32,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "release_hardened";
     let target = Arg::new(op, "target", target)?.is_f32()?;
     let len = target.len();

@@ -7,8 +7,8 @@ pub use hardened::release_hardened;
 
 use crate::check::Arg;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32x10_normals};
 
 /// Adds Gaussian noise of standard deviation `std` to every element of `target`.
@@ -32,7 +32,7 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 /// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add.
 #[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
-    client: &Client,
+    launch: &Launch<'_>,
     target: &TensorHandle,
     first_element: u64,
     std: f32,
@@ -40,8 +40,8 @@ pub fn add_gaussian_noise(
     generator: Generator,
     step: u64,
     tensor: u32,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "add_gaussian_noise";
     let target = Arg::new(op, "target", target)?.is_f32()?;
     let len = target.len();

@@ -1,9 +1,10 @@
 //! One parameter a channel, channels first: the gain and bias of a GroupNorm, the bias of a convolution.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's bias gradient, `sum_c (sum_s g_cs)^2`, into `norms_sq`: the bias of
 /// a GroupNorm, an InstanceNorm or a convolution.
@@ -21,13 +22,12 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// f32, over the positions and then the channels, in a fixed order that depends on the shape and the device but not
 /// on `B`: an example's norm has the same bits in every microbatch.
 pub fn channel_bias_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "channel_bias_norm_sq";
-    launch(client, op, None, g, norms_sq, tuning)
+    launch_norms(launch, op, None, g, norms_sq)
 }
 
 /// Adds the squared norm of each example's gain gradient, `sum_c (sum_s g_cs xhat_cs)^2`, into `norms_sq`: the gain
@@ -44,25 +44,24 @@ pub fn channel_bias_norm_sq(
 /// # Precision
 /// As [`channel_bias_norm_sq`].
 pub fn channel_scale_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "channel_scale_norm_sq";
-    launch(client, op, Some(xhat), g, norms_sq, tuning)
+    launch_norms(launch, op, Some(xhat), g, norms_sq)
 }
 
-fn launch(
-    client: &Client,
+fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<&TensorHandle>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let maps = ChannelMaps::new(client, op, xhat, g, tuning)?;
+    let Launch { client, tuning, .. } = *launch;
+    let maps = ChannelMaps::new(launch, op, xhat, g)?;
     let ChannelMaps { b, c, s, .. } = maps;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
@@ -70,7 +69,7 @@ fn launch(
     if b * c * s == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, c])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[b, c])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let width = tuning.width(s / maps.vector);
     let (count, dim) = tuning.grid(b * c, width);
@@ -89,7 +88,7 @@ fn launch(
         dim.num_elems(),
         maps.g.dtype(),
     );
-    launch_add_row_sums(client, &partials, &norms_sq, b, c, tuning);
+    launch_add_row_sums(launch, &partials, &norms_sq, b, c);
     Ok(())
 }
 
@@ -106,12 +105,12 @@ pub(crate) struct ChannelMaps<'a> {
 
 impl<'a> ChannelMaps<'a> {
     pub(crate) fn new(
-        client: &Client,
+        launch: &Launch<'_>,
         op: &'static str,
         xhat: Option<&'a TensorHandle>,
         g: &'a TensorHandle,
-        tuning: &Tuning,
     ) -> Result<Self, KernelError> {
+        let Launch { client, tuning, .. } = *launch;
         let shape: &[usize] = g.shape();
         let g = Arg::new(op, "g", g)?.is_float(client)?;
         let &[b, c, ref spatial @ ..] = shape else {

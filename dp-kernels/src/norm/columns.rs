@@ -2,8 +2,8 @@
 
 use crate::check::Arg;
 use crate::reduce::{lane_of, row_of, sum_lanes, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's bias gradient, `|sum_t g_t|^2`, into `norms_sq`.
 ///
@@ -16,14 +16,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// f32 sums over the tokens, then over the columns in a fixed order that depends on `T`, `p` and
 /// the device but not on `B`: an example's norm has the same bits in every microbatch.
 pub fn bias_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "bias_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
-    launch(client, op, None, g, norms_sq, tuning)
+    launch_norms(launch, op, None, g, norms_sq)
 }
 
 /// Adds the squared norm of each example's gain gradient, `|sum_t g_t * xhat_t|^2` (elementwise
@@ -37,29 +37,29 @@ pub fn bias_norm_sq(
 /// # Precision
 /// As [`bias_norm_sq`].
 pub fn scale_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "scale_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
     let xhat = Arg::new(op, "xhat", xhat)?
         .has_shape(&[b, t, p])?
         .same_type(&g)?;
-    launch(client, op, Some(xhat), g, norms_sq, tuning)
+    launch_norms(launch, op, Some(xhat), g, norms_sq)
 }
 
-fn launch(
-    client: &Client,
+fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<Arg<'_>>,
     g: Arg<'_>,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let [b, t, p] = g.dims()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?

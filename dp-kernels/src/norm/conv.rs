@@ -4,15 +4,16 @@ use super::gram::{
     self, SIDE, dot_tile, launch_finish, min_index, tile_bound, tile_sum, triangle, write_products,
 };
 use super::linear::LinearNorm;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::outer::zeros;
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
 use crate::unfold::{
     Convolution, OUTSIDE, Unfolded, unfolded_gram, unfolded_outer_tile, unfolded_product,
 };
-use crate::{ConvShape, KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{ConvShape, KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's weight gradient of a convolution into `norms_sq`.
 ///
@@ -38,14 +39,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// Z. Bu, J. Mao, S. Xu, "Scalable and Efficient Training of Large Convolutional Neural Networks with Differential
 /// Privacy", arXiv 2205.10683.
 pub fn conv_norm_sq<const N: usize>(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
     shape: &ConvShape<N>,
     how: LinearNorm,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "conv_norm_sq";
     let conv = Convolution::new(client, op, x, g, shape)?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
@@ -60,31 +61,39 @@ pub fn conv_norm_sq<const N: usize>(
         _ => Tiles::new(&conv, tuning).count,
     };
     let shape = [conv.examples, conv.groups, tiles];
-    let products = scratch(client, op, &shape)?;
-    let bounds = scratch(client, op, &shape)?;
+    let [x, g, positions, geometry] = conv.workspace();
+    let rooms = [
+        x,
+        g,
+        positions,
+        geometry,
+        Room::f32(&shape),
+        Room::f32(&shape),
+    ];
+    let [x, g, positions, geometry, products, bounds] = launch.scratch(op, rooms)?;
     let products = Arg::new(op, "workspace", &products)?;
     let bounds = Arg::new(op, "workspace", &bounds)?;
-    let unfolded = conv.unfold(client, tuning)?;
+    let unfolded = conv.unfold(launch, [x, g, positions, geometry])?;
     if way == LinearNorm::Gram {
-        launch_gram(client, op, &conv, &unfolded, &products, &bounds, tuning)?;
-        launch_finish(client, &products, &bounds, &norms_sq, shape, tuning);
+        launch_gram(launch, op, &conv, &unfolded, &products, &bounds)?;
+        launch_finish(launch, &products, &bounds, &norms_sq, shape);
     } else {
-        launch_materialised(client, op, &conv, &unfolded, &products, tuning)?;
+        launch_materialised(launch, op, &conv, &unfolded, &products)?;
         let columns = conv.groups * tiles;
-        launch_add_row_sums(client, &products, &norms_sq, conv.examples, columns, tuning);
+        launch_add_row_sums(launch, &products, &norms_sq, conv.examples, columns);
     }
     Ok(())
 }
 
 fn launch_gram(
-    client: &Client,
+    launch: &Launch<'_>,
     op: &'static str,
     conv: &Convolution<'_>,
     unfolded: &Unfolded,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
@@ -178,13 +187,13 @@ fn widest(n: usize, most: usize) -> usize {
 }
 
 fn launch_materialised(
-    client: &Client,
+    launch: &Launch<'_>,
     op: &'static str,
     conv: &Convolution<'_>,
     unfolded: &Unfolded,
     partials: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;

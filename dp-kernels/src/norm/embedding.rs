@@ -1,10 +1,11 @@
 //! Embedding: tokens with one id share a row of the table, so their gradients add before they are squared.
 
 use super::columns::chunk;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's embedding gradient,
 /// `sum_{t,t'} [id_t = id_t'] <g_t, g_t'>`, into `norms_sq`.
@@ -18,12 +19,12 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// Computed as `sum over distinct ids of |sum of their g|^2`, in f32 and in a fixed order: no
 /// cancellation between squares, unlike the double sum above.
 pub fn embedding_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "embedding_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
@@ -34,22 +35,22 @@ pub fn embedding_norm_sq(
     if b * t * p == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, t])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[b, t])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    launch_rows(client, &ids, &g, &partials, [b, t, p], tuning);
-    launch_add_row_sums(client, &partials, &norms_sq, b, t, tuning);
+    launch_rows(launch, &ids, &g, &partials, [b, t, p]);
+    launch_add_row_sums(launch, &partials, &norms_sq, b, t);
     Ok(())
 }
 
 /// Launches [`embedding_rows`] into `partials [B, T]`.
 pub(super) fn launch_rows(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &Arg<'_>,
     g: &Arg<'_>,
     partials: &Arg<'_>,
     [b, t, p]: [usize; 3],
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let vector = g.vector(p, tuning.lanes());
     let columns = p / vector;
     let width = tuning.width(columns);

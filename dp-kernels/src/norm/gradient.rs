@@ -1,9 +1,10 @@
 //! Any parameter whose per-example gradients the caller has formed: `[B, P]`.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's gradient, `|g_b|^2`, into `norms_sq`: for a parameter of any
 /// kind whose per-example gradients lie in memory.
@@ -23,11 +24,11 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// f32, in spans whose length grows with the root of `P`: an element goes through about `2 sqrt(P)` additions at most.
 /// The order doesn't depend on `B`: an example's norm has the same bits in every microbatch.
 pub fn gradient_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "gradient_norm_sq";
     let shape = g.shape().to_vec();
     let g = Arg::new(op, "g", g)?.is_float(client)?;
@@ -39,19 +40,19 @@ pub fn gradient_norm_sq(
             actual: 0,
         });
     };
-    launch(client, op, &g, b, rest.iter().product(), norms_sq, tuning)
+    launch_norms(launch, op, &g, b, rest.iter().product(), norms_sq)
 }
 
 /// The norms of `rows` rows of `row` elements, added into `norms_sq`.
-pub(super) fn launch(
-    client: &Client,
+pub(super) fn launch_norms(
+    launch: &Launch<'_>,
     op: &'static str,
     g: &Arg<'_>,
     rows: usize,
     row: usize,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let tuning = launch.tuning;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[rows])?
         .is_f32()?;
@@ -59,10 +60,10 @@ pub(super) fn launch(
         return Ok(());
     }
     let spans = spans(g, row, tuning);
-    let partials = scratch(client, op, &[rows, spans])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[rows, spans])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    launch_squares(client, g, &partials, rows, row, tuning);
-    launch_add_row_sums(client, &partials, &norms_sq, rows, spans, tuning);
+    launch_squares(launch, g, &partials, rows, row);
+    launch_add_row_sums(launch, &partials, &norms_sq, rows, spans);
     Ok(())
 }
 
@@ -81,13 +82,13 @@ pub(super) fn spans(g: &Arg<'_>, row: usize, tuning: &Tuning) -> usize {
 
 /// Launches [`row_squares`] of `g [rows, row]` into `partials [rows, spans]`.
 pub(super) fn launch_squares(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &Arg<'_>,
     partials: &Arg<'_>,
     rows: usize,
     row: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let vector = g.vector(row, tuning.lanes());
     let columns = row / vector;
     let span = span(columns, tuning);

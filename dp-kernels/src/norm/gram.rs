@@ -1,11 +1,12 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::prelude::*;
 
 /// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
 ///
@@ -19,36 +20,28 @@ pub const GRAM_FLOOR: f32 = 1.0 / 65536.0;
 pub(super) const SIDE: usize = 4;
 
 pub(super) fn launch(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let [products, bounds] = workspace(client, problem, tuning)?;
-    let tiles = tiles(problem.t, tuning);
+    let [products, bounds] = launch.scratch(problem.op, workspace(problem, launch.tuning))?;
+    let tiles = tiles(problem.t, launch.tuning);
     let products = Arg::new(problem.op, "workspace", &products)?;
     let bounds = Arg::new(problem.op, "workspace", &bounds)?;
-    launch_products(client, problem, &products, &bounds, tuning);
-    launch_finish(
-        client,
-        &products,
-        &bounds,
-        norms_sq,
-        [problem.b, 1, tiles],
-        tuning,
-    );
+    launch_products(launch, problem, &products, &bounds);
+    launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
     Ok(())
 }
 
 /// Launches [`finish_gram`] of `products` and `bounds`, both `[B, groups, tiles]`.
 pub(super) fn launch_finish(
-    client: &Client,
+    launch: &Launch<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     norms_sq: &Arg<'_>,
     [b, groups, tiles]: [usize; 3],
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let (count, dim) = tuning.grid(b, 1);
     finish_gram::launch(
         client,
@@ -74,41 +67,35 @@ pub(super) fn tiles(t: usize, tuning: &Tuning) -> usize {
 }
 
 /// Room for the partial products and bounds, each `[B, tiles]`.
-pub(super) fn workspace(
-    client: &Client,
-    problem: &Problem<'_>,
-    tuning: &Tuning,
-) -> Result<[TensorHandle; 2], KernelError> {
+pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 2] {
     let shape = [problem.b, tiles(problem.t, tuning)];
-    let products = scratch(client, problem.op, &shape)?;
-    let bounds = scratch(client, problem.op, &shape)?;
-    Ok([products, bounds])
+    [Room::f32(&shape), Room::f32(&shape)]
 }
 
 /// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
 pub(super) fn launch_products(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
-    tuning: &Tuning,
 ) {
+    let tuning = launch.tuning;
     let tiles = tiles(problem.t, tuning);
     if tuning.is_cpu {
-        launch_registers(client, problem, products, bounds, tiles, tuning);
+        launch_registers(launch, problem, products, bounds, tiles);
     } else {
-        launch_shared(client, problem, products, bounds, tiles, tuning);
+        launch_shared(launch, problem, products, bounds, tiles);
     }
 }
 
 fn launch_registers(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     tiles: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
@@ -253,13 +240,13 @@ pub(super) fn min_index(a: usize, b: usize) -> usize {
 }
 
 fn launch_shared(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     tiles: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;

@@ -3,7 +3,7 @@
 use super::{gram, materialised};
 use crate::check::Arg;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
-use crate::{KernelError, Tuning};
+use crate::{KernelError, Launch};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// How the squared norm of a Linear's per-example weight gradient `A_b^T G_b` is taken.
@@ -64,13 +64,13 @@ impl LinearNorm {
 /// I. Goodfellow, "Efficient per-example gradient computations", arXiv 1510.01799;
 /// X. Li et al., "Large Language Models Can Be Strong Differentially Private Learners", arXiv 2110.05679.
 pub fn linear_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     a: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
     how: LinearNorm,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "linear_norm_sq";
     let problem = Problem::named(client, op, ("a", a), ("g", g))?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
@@ -81,11 +81,11 @@ pub fn linear_norm_sq(
         return Ok(());
     }
     if t == 1 {
-        return launch_one_token(client, &problem, &norms_sq, tuning);
+        return launch_one_token(launch, &problem, &norms_sq);
     }
     match how.resolve(t, d, p) {
-        LinearNorm::Gram => gram::launch(client, &problem, &norms_sq, tuning),
-        _ => materialised::launch(client, &problem, &norms_sq, tuning),
+        LinearNorm::Gram => gram::launch(launch, &problem, &norms_sq),
+        _ => materialised::launch(launch, &problem, &norms_sq),
     }
 }
 
@@ -126,11 +126,11 @@ impl<'a> Problem<'a> {
 }
 
 fn launch_one_token(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let Problem { a, g, b, d, p, .. } = problem;
     let most = tuning.lanes();
     let (a_vector, g_vector) = (a.vector(*d, most), g.vector(*p, most));

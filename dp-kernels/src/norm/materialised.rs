@@ -1,19 +1,20 @@
 //! `A_b^T G_b` in tiles, squared while they are in registers.
 
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*};
+use crate::{KernelError, Launch};
+use cubecl::prelude::*;
 
 pub(super) fn launch(
-    client: &Client,
+    launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
@@ -23,7 +24,7 @@ pub(super) fn launch(
     } else {
         d.div_ceil(TILE) * p.div_ceil(TILE)
     };
-    let partials = scratch(client, problem.op, &[*b, tiles])?;
+    let [partials] = launch.scratch(problem.op, [Room::f32(&[*b, tiles])])?;
     let partials = Arg::new(problem.op, "workspace", &partials)?;
     if tuning.is_cpu {
         let (count, dim) = tuning.grid(b * tiles, 1);
@@ -59,7 +60,7 @@ pub(super) fn launch(
             a.dtype(),
         );
     }
-    launch_add_row_sums(client, &partials, norms_sq, *b, tiles, tuning);
+    launch_add_row_sums(launch, &partials, norms_sq, *b, tiles);
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use super::gradient;
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 
 /// Adds the squared norm of each example's positional-embedding gradient, `sum_t |g_t|^2`, into
 /// `norms_sq`: `g` is the per-example gradient itself.
@@ -16,13 +16,13 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// # Precision
 /// As [`gradient_norm_sq`](crate::gradient_norm_sq).
 pub fn position_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "position_norm_sq";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
-    gradient::launch(client, op, &g, b, t * p, norms_sq, tuning)
+    gradient::launch_norms(launch, op, &g, b, t * p, norms_sq)
 }

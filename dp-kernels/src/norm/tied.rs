@@ -4,11 +4,12 @@ use super::embedding::launch_rows;
 use super::gradient;
 use super::gram::{self, GRAM_FLOOR, SIDE, dot_tile};
 use super::linear::Problem;
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds the squared norm of each example's gradient of a tied table `[V, p]` into `norms_sq`: one parameter that is
 /// the embedding of the tokens and the weight of the head.
@@ -39,14 +40,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # References
 /// X. Li et al., "Large Language Models Can Be Strong Differentially Private Learners", arXiv 2110.05679.
 pub fn tied_norm_sq(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     h: &TensorHandle,
     delta: &TensorHandle,
     norms_sq: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "tied_norm_sq";
     let head = Problem::named(client, op, ("h", h), ("delta", delta))?;
     let Problem {
@@ -64,18 +65,23 @@ pub fn tied_norm_sq(
     }
     let spans = gradient::spans(&g, p, tuning);
     let crosses = cross_tiles(t, tuning);
-    let [products, bounds] = gram::workspace(client, &head, tuning)?;
-    let rows = scratch(client, op, &[b, t])?;
-    let cross = scratch(client, op, &[b, crosses])?;
-    let squares = scratch(client, op, &[b, t * spans])?;
+    let [products, bounds] = gram::workspace(&head, tuning);
+    let rooms = [
+        products,
+        bounds,
+        Room::f32(&[b, t]),
+        Room::f32(&[b, crosses]),
+        Room::f32(&[b, t * spans]),
+    ];
+    let [products, bounds, rows, cross, squares] = launch.scratch(op, rooms)?;
     let workspace = |tensor| Arg::new(op, "workspace", tensor);
     let (products, bounds) = (workspace(&products)?, workspace(&bounds)?);
     let (rows, cross, squares) = (workspace(&rows)?, workspace(&cross)?, workspace(&squares)?);
 
-    gram::launch_products(client, &head, &products, &bounds, tuning);
-    launch_rows(client, &ids, &g, &rows, [b, t, p], tuning);
-    launch_cross(client, &ids, &g, &head, &cross, tuning);
-    gradient::launch_squares(client, &g, &squares, b * t, p, tuning);
+    gram::launch_products(launch, &head, &products, &bounds);
+    launch_rows(launch, &ids, &g, &rows, [b, t, p]);
+    launch_cross(launch, &ids, &g, &head, &cross);
+    gradient::launch_squares(launch, &g, &squares, b * t, p);
 
     let width = tuning.width(t.div_ceil(4));
     let (count, dim) = tuning.grid(b, width);
@@ -110,13 +116,13 @@ fn cross_tiles(t: usize, tuning: &Tuning) -> usize {
 }
 
 fn launch_cross(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &Arg<'_>,
     g: &Arg<'_>,
     head: &Problem<'_>,
     cross: &Arg<'_>,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let Problem {
         a: h,
         g: delta,

@@ -128,7 +128,7 @@ impl fmt::Display for Ceilings {
 
 /// Bytes a second of the norm that does nothing but read, over several times the last-level cache.
 fn read_rate(backend: &Backend) -> Result<f64, CeilingError> {
-    let Backend { client, tuning, .. } = backend;
+    let client = &backend.client;
     let cache = client.properties().hardware.last_level_cache_size;
     let bytes = cache.map_or(READ_BYTES, |cache| {
         (4 * cache as usize).clamp(READ_BYTES, MOST_READ_BYTES)
@@ -142,14 +142,13 @@ fn read_rate(backend: &Backend) -> Result<f64, CeilingError> {
     );
     let norms = floats(backend, &[rows], |_| 0.0);
     // Written once, or the pages of a processor's buffer would all be the same page of zeros.
-    zero_dead_rows(client, &g, &norms, tuning)?;
-    let seconds = shortest(backend, || position_norm_sq(client, &g, &norms, tuning))?;
+    zero_dead_rows(&backend.launch(), &g, &norms)?;
+    let seconds = shortest(backend, || position_norm_sq(&backend.launch(), &g, &norms))?;
     Ok((rows * columns * size_of::<f32>()) as f64 / seconds)
 }
 
 /// FLOP a second of one way, over as many examples as make a launch long enough to time.
 fn flop_rate(backend: &Backend, how: LinearNorm) -> Result<f64, CeilingError> {
-    let Backend { client, tuning, .. } = backend;
     let mut examples = 4;
     loop {
         let input = |i: usize| (i % 17) as f32 / 16.0 - 0.5;
@@ -157,7 +156,7 @@ fn flop_rate(backend: &Backend, how: LinearNorm) -> Result<f64, CeilingError> {
         let g = floats(backend, &[examples, TOKENS, WIDTH], input);
         let norms = floats(backend, &[examples], |_| 0.0);
         let seconds = shortest(backend, || {
-            linear_norm_sq(client, &a, &g, &norms, how, tuning)
+            linear_norm_sq(&backend.launch(), &a, &g, &norms, how)
         })?;
         if seconds >= LONG_ENOUGH.as_secs_f64() || examples >= MOST_EXAMPLES {
             let an_example = match how {

@@ -1,12 +1,13 @@
 //! One parameter a channel, channels first: the gain and bias of a GroupNorm, the bias of a convolution.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::channels::ChannelMaps;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
 use crate::sum::columns::launch_add_columns;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b sum_s g_bcs` into `out`: the bias of a GroupNorm, an InstanceNorm or a convolution.
 ///
@@ -23,14 +24,13 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, in a fixed order: positions, then examples.
 pub fn weighted_sum_channel_bias(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "weighted_sum_channel_bias";
-    launch(client, op, None, g, factors, out, tuning)
+    launch_sums(launch, op, None, g, factors, out)
 }
 
 /// Adds `sum_b c_b sum_s g_bcs xhat_bcs` into `out`: the gain of a GroupNorm or InstanceNorm.
@@ -47,27 +47,26 @@ pub fn weighted_sum_channel_bias(
 /// # Precision
 /// As [`weighted_sum_channel_bias`].
 pub fn weighted_sum_channel_scale(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
     let op = "weighted_sum_channel_scale";
-    launch(client, op, Some(xhat), g, factors, out, tuning)
+    launch_sums(launch, op, Some(xhat), g, factors, out)
 }
 
-fn launch(
-    client: &Client,
+fn launch_sums(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<&TensorHandle>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
-    let maps = ChannelMaps::new(client, op, xhat, g, tuning)?;
+    let Launch { client, tuning, .. } = *launch;
+    let maps = ChannelMaps::new(launch, op, xhat, g)?;
     let ChannelMaps { b, c, s, .. } = maps;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
@@ -76,7 +75,7 @@ fn launch(
     if b * c * s == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, c])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[b, c])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let width = tuning.width(s / maps.vector);
     let (count, dim) = tuning.grid(b * c, width);
@@ -97,7 +96,7 @@ fn launch(
         dim.num_elems(),
         maps.g.dtype(),
     );
-    launch_add_columns(client, &partials, &out, b, c, tuning);
+    launch_add_columns(launch, &partials, &out, b, c);
     Ok(())
 }
 

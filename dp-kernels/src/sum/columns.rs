@@ -1,11 +1,12 @@
 //! A bias and the gain of a LayerNorm or RMSNorm.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::columns::{chunk, sum_tokens};
 use crate::reduce::{lane_of, row_of};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b sum_t g_t` into `out`.
 ///
@@ -21,15 +22,15 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, in a fixed order: tokens, then examples.
 pub fn weighted_sum_bias(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_bias";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
-    launch(client, op, None, g, factors, out, tuning)
+    launch_sums(launch, op, None, g, factors, out)
 }
 
 /// Adds `sum_b c_b sum_t g_t * xhat_t` (elementwise product) into `out`.
@@ -46,31 +47,31 @@ pub fn weighted_sum_bias(
 /// # Precision
 /// As [`weighted_sum_bias`].
 pub fn weighted_sum_scale(
-    client: &Client,
+    launch: &Launch<'_>,
     xhat: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_scale";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
     let xhat = Arg::new(op, "xhat", xhat)?
         .has_shape(&[b, t, p])?
         .same_type(&g)?;
-    launch(client, op, Some(xhat), g, factors, out, tuning)
+    launch_sums(launch, op, Some(xhat), g, factors, out)
 }
 
-fn launch(
-    client: &Client,
+fn launch_sums(
+    launch: &Launch<'_>,
     op: &'static str,
     xhat: Option<Arg<'_>>,
     g: Arg<'_>,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let [b, t, p] = g.dims()?;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[b])?
@@ -79,7 +80,7 @@ fn launch(
     if b * t * p == 0 {
         return Ok(());
     }
-    let partials = scratch(client, op, &[b, p])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[b, p])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
@@ -105,7 +106,7 @@ fn launch(
         width,
         g.dtype(),
     );
-    launch_add_columns(client, &partials, &out, b, p, tuning);
+    launch_add_columns(launch, &partials, &out, b, p);
     Ok(())
 }
 
@@ -150,13 +151,13 @@ pub(crate) fn weighted_columns<F: Float, N: Size>(
 
 /// Launches [`add_columns`] of `partials [rows, len]` into `out [len]`.
 pub(crate) fn launch_add_columns(
-    client: &Client,
+    launch: &Launch<'_>,
     partials: &Arg<'_>,
     out: &Arg<'_>,
     rows: usize,
     len: usize,
-    tuning: &Tuning,
 ) {
+    let Launch { client, tuning, .. } = *launch;
     let most = tuning.lanes();
     let vector = out.vector(len, most);
     let (count, dim) = tuning.grid(len / vector, 1);

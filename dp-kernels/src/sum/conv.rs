@@ -1,14 +1,15 @@
 //! Convolutions: one matrix product a group over all output positions of the live examples.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::conv::Tiles;
 use crate::outer::zeros;
 use crate::reduce::row_of;
 use crate::tile::{self, REGISTERS, TILE};
 use crate::unfold::{Convolution, unfolded_outer_tile, unfolded_product};
-use crate::{ConvShape, KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{ConvShape, KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b (weight gradient of b)` of a convolution into `out`.
 ///
@@ -27,14 +28,14 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, positions in order within an example, examples in order within a slice of the microbatch.
 pub fn weighted_sum_conv<const N: usize>(
-    client: &Client,
+    launch: &Launch<'_>,
     x: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
     shape: &ConvShape<N>,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "weighted_sum_conv";
     let conv = Convolution::new(client, op, x, g, shape)?;
     let factors = Arg::new(op, "factors", factors)?
@@ -55,9 +56,12 @@ pub fn weighted_sum_conv<const N: usize>(
             .div_ceil(conv.groups * tiles.count)
             .clamp(1, conv.examples)
     };
-    let partials = scratch(client, op, &[slices, out.len()])?;
+    let [x, g, positions, geometry] = conv.workspace();
+    let partials = Room::f32(&[slices, out.len()]);
+    let [x, g, positions, geometry, partials] =
+        launch.scratch(op, [x, g, positions, geometry, partials])?;
     let partials = Arg::new(op, "workspace", &partials)?;
-    let unfolded = conv.unfold(client, tuning)?;
+    let unfolded = conv.unfold(launch, [x, g, positions, geometry])?;
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;

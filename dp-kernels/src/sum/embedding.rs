@@ -5,8 +5,8 @@ use crate::live::is_live;
 use crate::norm::columns::chunk;
 use crate::outer::zeros;
 use crate::reduce::{lane_of, row_of};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b sum_t g_t` into row `id_t` of `out`.
 ///
@@ -22,13 +22,13 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, rows `(b, t)` in order.
 pub fn weighted_sum_embedding(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "weighted_sum_embedding";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;

@@ -5,8 +5,8 @@ use crate::live::is_live;
 use crate::norm::columns::chunk;
 use crate::outer::zeros;
 use crate::reduce::row_of;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b g_b` into `out`: for a parameter of any kind whose per-example gradients lie in memory.
 ///
@@ -23,12 +23,12 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, examples in order.
 pub fn weighted_sum_gradient(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_gradient";
     let shape: &[usize] = g.shape();
     let g = Arg::new(op, "g", g)?.is_float(client)?;
@@ -40,21 +40,21 @@ pub fn weighted_sum_gradient(
             actual: 0,
         });
     };
-    launch(client, op, &g, b, rest, factors, out, tuning)
+    launch_sums(launch, op, &g, b, rest, factors, out)
 }
 
 /// Adds the weighted sum of `rows` rows of the shape of `out`.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn launch(
-    client: &Client,
+pub(super) fn launch_sums(
+    launch: &Launch<'_>,
     op: &'static str,
     g: &Arg<'_>,
     rows: usize,
     parameter: &[usize],
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[rows])?
         .is_f32()?;

@@ -1,13 +1,14 @@
 //! Linear: one matrix product over all live tokens of the microbatch.
 
-use crate::check::{Arg, scratch};
+use crate::check::Arg;
+use crate::launch::Room;
 use crate::live::is_live;
 use crate::outer::{Outer, outer_tile, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Adds `sum_b c_b A_b^T G_b` into `out`.
 ///
@@ -27,13 +28,13 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// # Precision
 /// f32, tokens in order within an example, examples in order within a slice of the microbatch.
 pub fn weighted_sum_linear(
-    client: &Client,
+    launch: &Launch<'_>,
     a: &TensorHandle,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "weighted_sum_linear";
     let a = Arg::new(op, "a", a)?.is_float(client)?;
     let [b, t, d] = a.dims()?;
@@ -73,7 +74,7 @@ pub fn weighted_sum_linear(
     }
     let tiles = d.div_ceil(TILE) * p.div_ceil(TILE);
     let slices = slices(tiles, b, tuning);
-    let partials = scratch(client, op, &[slices, d, p])?;
+    let [partials] = launch.scratch(op, [Room::f32(&[slices, d, p])])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     let (count, dim) = tile::grid(tiles * slices, tuning);
     weighted_outer_shared::launch(
@@ -91,7 +92,7 @@ pub fn weighted_sum_linear(
         slices as u32,
         a.dtype(),
     );
-    launch_add_columns(client, &partials, &out, slices, d * p, tuning);
+    launch_add_columns(launch, &partials, &out, slices, d * p);
     Ok(())
 }
 

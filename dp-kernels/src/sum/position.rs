@@ -2,8 +2,8 @@
 
 use super::gradient;
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 
 /// Adds `sum_b c_b g_b` into `out`.
 ///
@@ -18,14 +18,14 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// # Precision
 /// f32, examples in order.
 pub fn weighted_sum_position(
-    client: &Client,
+    launch: &Launch<'_>,
     g: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_position";
     let g = Arg::new(op, "g", g)?.is_float(client)?;
     let [b, t, p] = g.dims()?;
-    gradient::launch(client, op, &g, b, &[t, p], factors, out, tuning)
+    gradient::launch_sums(launch, op, &g, b, &[t, p], factors, out)
 }

@@ -2,8 +2,8 @@
 
 use super::{weighted_sum_embedding, weighted_sum_linear};
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, std::tensor::TensorHandle};
+use crate::{KernelError, Launch};
+use cubecl::std::tensor::TensorHandle;
 
 /// Adds `sum_b c_b (E_b + H_b)` into `out`, the gradient of a tied table: row `v` of `E_b` is the sum of the `g_t` of
 /// the example's tokens `v`, and `H_b = sum_t delta_t h_t^T`.
@@ -24,15 +24,15 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 /// [`Tuning::weighted_sum_depth`](crate::Tuning::weighted_sum_depth) wants twice the microbatches.
 #[allow(clippy::too_many_arguments)]
 pub fn weighted_sum_tied(
-    client: &Client,
+    launch: &Launch<'_>,
     ids: &TensorHandle,
     g: &TensorHandle,
     h: &TensorHandle,
     delta: &TensorHandle,
     factors: &TensorHandle,
     out: &TensorHandle,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let client = launch.client;
     let op = "weighted_sum_tied";
     // Everything that the second part would refuse, before the first is launched.
     let first = Arg::new(op, "g", g)?.is_float(client)?;
@@ -44,6 +44,6 @@ pub fn weighted_sum_tied(
     let [_, _, v] = last.dims()?;
     last.has_shape(&[b, t, v])?;
     Arg::new(op, "out", out)?.has_shape(&[v, p])?.is_f32()?;
-    weighted_sum_embedding(client, ids, g, factors, out, tuning)?;
-    weighted_sum_linear(client, delta, h, factors, out, tuning)
+    weighted_sum_embedding(launch, ids, g, factors, out)?;
+    weighted_sum_linear(launch, delta, h, factors, out)
 }

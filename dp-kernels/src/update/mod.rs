@@ -3,8 +3,9 @@
 mod kernel;
 
 use crate::check::Arg;
-use crate::{KernelError, Tuning};
-use cubecl::{client::Client, ir::ElemType, prelude::*, std::tensor::TensorHandle};
+use crate::launch::Room;
+use crate::{KernelError, Launch, Tuning};
+use cubecl::std::tensor::TensorHandle;
 use dp_core::noise::{GaussianDraw, Generator};
 use dp_core::update::UpdateRule;
 use kernel::{Form, KeyWordsLaunch, NumbersLaunch, PlaceLaunch};
@@ -41,14 +42,14 @@ pub struct Updated<'a> {
 /// f32; against [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
 #[allow(clippy::too_many_arguments)]
 pub fn noised_update(
-    client: &Client,
+    launch: &Launch<'_>,
     updated: &Updated<'_>,
     draw: &GaussianDraw<'_>,
     expected_batch: f64,
     rule: UpdateRule,
     zero_sum: bool,
-    tuning: &Tuning,
 ) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
     let op = "noised_update";
     let c = rule
         .coefficients(expected_batch)
@@ -116,6 +117,18 @@ pub fn noised_update(
         zero_sum,
     };
     let copy_type = copy.as_ref().map_or(sum.dtype(), Arg::dtype);
+    // A buffer of one vector in the place of each that isn't there: the kernel does not touch it.
+    let absent = if moment_2.is_some() && copy.is_some() {
+        Vec::new()
+    } else {
+        let one = |dtype| Room::of(&[vector], dtype);
+        let rooms = [one(sum.dtype()), one(sum.dtype()), one(copy_type)];
+        launch.scratch(op, rooms)?.into()
+    };
+    let or_absent = |arg: Option<Arg<'_>>, place: usize| match arg {
+        Some(arg) => Ok(arg.buffer(vector)),
+        None => Ok(Arg::new(op, "workspace", &absent[place])?.buffer(vector)),
+    };
     let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
     kernel::noised_update::launch(
         client,
@@ -125,9 +138,9 @@ pub fn noised_update(
         vector,
         sum.buffer(vector),
         parameter.buffer(vector),
-        buffer_or_none(client, moment_1.as_ref(), vector, sum.dtype()),
-        buffer_or_none(client, moment_2.as_ref(), vector, sum.dtype()),
-        buffer_or_none(client, copy.as_ref(), vector, copy_type),
+        or_absent(moment_1, 0)?,
+        or_absent(moment_2, 1)?,
+        or_absent(copy, 2)?,
         place,
         KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
         numbers,
@@ -155,18 +168,4 @@ fn vector(
         width /= 2;
     }
     width
-}
-
-/// The argument's buffer, or one of a single vector that the kernel does not touch.
-fn buffer_or_none(
-    client: &Client,
-    arg: Option<&Arg<'_>>,
-    vector: usize,
-    dtype: ElemType,
-) -> BufferArg {
-    match arg {
-        Some(arg) => arg.buffer(vector),
-        // SAFETY: the buffer holds one vector.
-        None => unsafe { BufferArg::from_raw_parts(client.empty(vector * dtype.size().max(4)), 1) },
-    }
 }

@@ -93,7 +93,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "position-norm-summed-over-tokens", "dp-kernels/src/norm/position.rs",
         "let op = \"position_norm_sq\";",
-        "let op = \"position_norm_sq\";\n    return super::bias_norm_sq(client, g, norms_sq, tuning);",
+        "let op = \"position_norm_sq\";\n    return super::bias_norm_sq(launch, g, norms_sq);",
         Conformance("column_and_position_norms"),
     ),
     mutant(

@@ -117,15 +117,13 @@ fn on_device(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, Che
         moments: &moments[..call.rule.moments()],
         copy: call.copy,
     };
-    let (client, tuning) = (bench.client(), bench.tuning());
     noised_update(
-        client,
+        &bench.launch(),
         &updated,
         &call.draw,
         BATCH,
         call.rule,
         call.zero_sum,
-        tuning,
     )?;
     Ok(State {
         sum: bench.download(&sum)?,
@@ -274,7 +272,7 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 fn separate(bench: &Bench, sum: &[f32], draw: &GaussianDraw<'_>) -> Result<Vec<f32>, CheckError> {
     let target = bench.upload(&[sum.len()], sum);
     add_gaussian_noise(
-        bench.client(),
+        &bench.launch(),
         &target,
         draw.first_element,
         draw.std,
@@ -282,7 +280,6 @@ fn separate(bench: &Bench, sum: &[f32], draw: &GaussianDraw<'_>) -> Result<Vec<f
         draw.generator,
         draw.step,
         draw.tensor,
-        bench.tuning(),
     )?;
     bench.download(&target)
 }

@@ -21,15 +21,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             moments,
             copy,
         };
-        noised_update(
-            bench.client(),
-            &updated,
-            &draw,
-            batch,
-            rule,
-            true,
-            bench.tuning(),
-        )
+        noised_update(&bench.launch(), &updated, &draw, batch, rule, true)
     };
     let two = [&moment, &moment];
     let plain = sgd(0.0, false);

@@ -1,0 +1,124 @@
+//! What every launcher is handed first: where to enqueue, how to cut the work, whose memory holds intermediate results.
+
+use crate::check::check_elements;
+use crate::workspace::alignment;
+use crate::{KernelError, Tuning, Workspace};
+use core::fmt;
+use cubecl::{
+    client::Client,
+    ir::{ElemType, FloatKind},
+    std::tensor::TensorHandle,
+};
+
+/// Where a launcher enqueues, how it cuts the work, and where it puts its intermediate results.
+///
+/// Borrowed and cheap: make one where it is needed, with [`Backend::launch`](crate::Backend::launch) or from a client of your own.
+///
+/// ```
+/// use dp_kernels::{Backend, KernelError, Launch, Workspace, bias_norm_sq};
+/// use cubecl::std::tensor::TensorHandle;
+///
+/// fn norms(device: &Backend, workspace: &Workspace, g: &TensorHandle, norms_sq: &TensorHandle) -> Result<(), KernelError> {
+///     let launch = device.launch().with_workspace(workspace);
+///     bias_norm_sq(&launch, g, norms_sq)
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct Launch<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) tuning: &'a Tuning,
+    workspace: Option<&'a Workspace>,
+}
+
+impl<'a> Launch<'a> {
+    /// Launches on `client`, cut by `tuning`. Intermediate results take memory from the runtime's pool, launch by launch.
+    #[must_use]
+    pub fn new(client: &'a Client, tuning: &'a Tuning) -> Self {
+        Self {
+            client,
+            tuning,
+            workspace: None,
+        }
+    }
+
+    /// The same, with intermediate results in `workspace`: no launcher then allocates on the device, once `workspace` is large enough.
+    ///
+    /// Results have the same bits with a workspace and without.
+    #[must_use]
+    pub fn with_workspace(self, workspace: &'a Workspace) -> Self {
+        Self {
+            workspace: Some(workspace),
+            ..self
+        }
+    }
+
+    /// Where it enqueues.
+    #[must_use]
+    pub fn client(&self) -> &'a Client {
+        self.client
+    }
+
+    /// How the work is cut.
+    #[must_use]
+    pub fn tuning(&self) -> &'a Tuning {
+        self.tuning
+    }
+
+    /// Buffers for everything that the launcher `op` writes and reads back itself, not initialised.
+    ///
+    /// A launcher asks once, for all of it and before it launches anything: every asking starts at the beginning of the workspace,
+    /// and a launcher that is refused must have written nothing.
+    pub(crate) fn scratch<const N: usize>(
+        &self,
+        op: &'static str,
+        rooms: [Room; N],
+    ) -> Result<[TensorHandle; N], KernelError> {
+        let mut sizes = [0; N];
+        for (size, room) in sizes.iter_mut().zip(&rooms) {
+            let elements = check_elements(op, "workspace", &room.shape)?;
+            *size = (elements * room.dtype.size()).max(4) as u64;
+        }
+        let handles = match self.workspace {
+            Some(workspace) => {
+                let alignment = alignment(self.client);
+                let sizes = sizes.map(|size| size.next_multiple_of(alignment));
+                workspace.slices(self.client, op, sizes)?
+            }
+            None => sizes.map(|size| self.client.empty(size as usize)),
+        };
+        let mut handles = handles.into_iter();
+        Ok(rooms.map(|room| {
+            let handle = handles.next().expect("a handle for each room");
+            TensorHandle::new_contiguous(room.shape, handle, room.dtype)
+        }))
+    }
+}
+
+impl fmt::Debug for Launch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch")
+            .field("client", &self.client.name())
+            .field("tuning", &self.tuning)
+            .field("workspace", &self.workspace)
+            .finish()
+    }
+}
+
+/// The shape and type of one intermediate result.
+pub(crate) struct Room {
+    shape: Vec<usize>,
+    dtype: ElemType,
+}
+
+impl Room {
+    pub(crate) fn f32(shape: &[usize]) -> Self {
+        Self::of(shape, ElemType::Float(FloatKind::F32))
+    }
+
+    pub(crate) fn of(shape: &[usize], dtype: ElemType) -> Self {
+        Self {
+            shape: shape.to_vec(),
+            dtype,
+        }
+    }
+}
