@@ -27,7 +27,8 @@ pub struct Op {
 }
 
 impl Op {
-    pub(crate) fn new(name: impl Into<String>, bytes: u64, flop: u64) -> Self {
+    /// An op of its own.
+    pub fn new(name: impl Into<String>, bytes: u64, flop: u64) -> Self {
         Self {
             name: name.into(),
             cost: Cost { bytes, flop },
@@ -129,6 +130,11 @@ pub trait Group {
     }
     /// Elements and bytes of each buffer of one set.
     fn buffers(&self) -> Vec<Buffer>;
+    /// Whether a launch waits for the device itself, over the one set of buffers that there is: whole steps do. They are
+    /// timed by the wall's clock.
+    fn waits_itself(&self) -> bool {
+        false
+    }
     /// Makes `sets` sets of buffers, all of the same content.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ const CACHES: u64 = 4;
 /// Launches that every row has: one to verify, one to warm up, the fewest samples.
 const LAUNCHES: f64 = 2.0 + FEWEST as f64;
 /// A row that needs more than this many times its time is left out.
-const PATIENCE: f64 = 4.0;
+const PATIENCE: f64 = 8.0;
 
 /// What is known of a group's ops.
 pub(crate) struct Measurement {
@@ -112,7 +112,8 @@ pub(crate) fn measure(
         };
     }
     let first = |found: &Found| matches!(found, Found::Right(_));
-    if let Some(op) = measurement.ops.iter().position(first) {
+    let right = measurement.ops.iter().position(first);
+    if let Some(op) = right.filter(|_| !group.waits_itself()) {
         let launch = || built.launch(bench, op, 0);
         match guarded(|| Clock::of(bench, launch)) {
             Ok(clock) => measurement.clock = clock,
@@ -155,6 +156,9 @@ fn room(bench: &Bench, group: &dyn Group) -> Result<usize, String> {
                 bytes(caps.max_buffer)
             ));
         }
+    }
+    if group.waits_itself() {
+        return Ok(1);
     }
     let wanted = (CACHES * bench.cache().0).div_ceil(set.max(1));
     let most = (bench.memory / set.max(1)).min(MOST_SETS);

@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "dp-burn",
             "dp-bench",
+            "dp-bench-step",
             "dp-text",
             "dp-backend-cpu",
             "dp-backend-wgpu",

@@ -280,7 +280,7 @@ impl Built for BuiltLinear {
             plain,
         } = &self.sets[set];
         let [b, t, d, p] = self.extents;
-        let routine = launch.tuning.routine;
+        let routine = launch.tuning().routine;
         let (rows_a, rows_g) = (flat(a, [b * t, d]), flat(g, [b * t, p]));
         match (self.launches[op], plain) {
             (Launch::Norm(how), _) => linear_norm_sq(launch, a, g, &norms[op], how)?,

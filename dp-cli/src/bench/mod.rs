@@ -6,6 +6,7 @@
 mod compare;
 mod plots;
 mod report;
+mod step;
 mod system;
 mod table;
 mod watch;
@@ -34,7 +35,7 @@ use dp_bench::FloatKind;
 use watch::Watcher;
 
 /// When a quick run begins no further group: two minutes, less what one group and the report take.
-const QUICK: Duration = Duration::from_secs(100);
+const QUICK: Duration = Duration::from_secs(85);
 /// Seconds of measuring for each row.
 const PER_ROW: [(Extent, f64); 2] = [(Extent::Quick, 0.35), (Extent::Full, 1.0)];
 
@@ -54,13 +55,16 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         Extent::Full
     };
     let per_row = seconds_per_row(args, extent)?;
-    let backend = open_one(match args.device {
+    let name = match args.device {
         Device::Cpu => DeviceName::Cpu,
         Device::Wgpu => DeviceName::Wgpu,
         Device::Cuda => DeviceName::Cuda,
-    })?;
+    };
+    let backend = open_one(name)?;
     let kinds = kinds(args, extent, &backend)?;
-    let groups = plan(extent, &kinds)?;
+    // Whole steps first: what a run that ends early must not lack.
+    let mut groups = step::groups(extent, name)?;
+    groups.extend(plan(extent, &kinds)?);
     check_filter(&args.filter, &groups)?;
     let bench = Bench::new(backend.clone(), memory(args, &backend)?);
     // Before anything is measured: a folder that can't be written would cost the whole run.
