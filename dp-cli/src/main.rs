@@ -1,8 +1,10 @@
 //! The program `dpcube`: train a language model with differential privacy, use it, answer what privacy
-//! costs, read ledgers, and verify the kernels on this machine.
+//! costs, read ledgers, and verify and time the kernels on this machine.
 
 mod account;
 mod args;
+mod bench;
+mod date;
 mod demo;
 mod device;
 mod error;
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

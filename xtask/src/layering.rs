@@ -14,10 +14,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dp-backend-wgpu", &["dp-kernels"]),
     ("dp-backend-cuda", &["dp-kernels"]),
     ("dp-burn", &["dp-kernels", "dp-engine"]),
+    ("dp-bench", &["dp-kernels"]),
     (
         "dp-cli",
         &[
             "dp-burn",
+            "dp-bench",
+            "dp-bench-step",
             "dp-text",
             "dp-backend-cpu",
             "dp-backend-wgpu",
@@ -42,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const KNOW_BURN: [&str; 3] = ["dp-burn", "dp-bench-step", "dp-cli"];
 
 /// Crates that work on any runtime, and so name none.
-const NEUTRAL: [&str; 4] = ["dp-core", "dp-kernels", "dp-engine", "dp-text"];
+const NEUTRAL: [&str; 5] = ["dp-core", "dp-kernels", "dp-engine", "dp-bench", "dp-text"];
 
 /// How the features of `cubecl` that bring a runtime begin, and what the runtimes' own crates are
 /// called after `cubecl-`.

@@ -14,11 +14,13 @@
 //! weight gradient for each layer and nothing per sample. The private one clips, sums, adds ChaCha20 noise and
 //! divides. Left out of both is what the device takes no part in: sampling, upload, the ledger's two fsyncs.
 
+mod check;
 mod mlp;
 mod steps;
 mod time;
 mod workload;
 
+pub use check::StepCheck;
 pub use dp_burn::profile::{Span, Timing};
 pub use steps::{StepError, Steps};
 pub use time::{Pair, median, median_ratio};

@@ -8,7 +8,7 @@ use dp_burn::{Init, Linear, Tape, cross_entropy};
 use crate::workload::Workload;
 
 /// Extents of the layers, input first.
-const WIDTHS: [usize; 4] = [784, 1024, 1024, 10];
+pub(crate) const WIDTHS: [usize; 4] = [784, 1024, 1024, 10];
 
 /// 784-1024-1024-10 with rectifiers between.
 #[derive(Module, Debug)]

@@ -14,6 +14,7 @@ use dp_core::noise::Generator;
 use dp_engine::keys::{KeyError, NoiseKey, RunKeys};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
 
+use crate::check::{self, StepCheck};
 use crate::mlp::{Images, Mlp};
 use crate::time::{Pair, time};
 use crate::workload::Workload;
@@ -117,6 +118,14 @@ impl Steps {
         Ok(timing)
     }
 
+    /// Whether the private gradients are right, of the model as it is now; no step is taken.
+    ///
+    /// # Errors
+    /// As [`Steps::pairs`].
+    pub fn check(&self) -> Result<StepCheck, StepError> {
+        self.trained.check(&self.device)
+    }
+
     /// The operations of one private and one ordinary step, each waited for.
     ///
     /// # Errors
@@ -173,10 +182,11 @@ impl Payment {
 trait Both {
     fn private(&mut self, device: &Device, payment: &Payment) -> Result<(), StepError>;
     fn ordinary(&mut self, device: &Device);
+    fn check(&self, device: &Device) -> Result<StepCheck, StepError>;
 }
 
 /// The sum of a batch's losses by a model.
-type Loss<M> = Box<dyn Fn(&M, &mut Tape) -> Tensor<1>>;
+pub(crate) type Loss<M> = Box<dyn Fn(&M, &mut Tape) -> Tensor<1>>;
 
 struct Trained<M> {
     loss: Loss<M>,
@@ -270,5 +280,14 @@ impl<M: Module> Both for Trained<M> {
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             self.ordinary = Some(self.ordinary_optimizer.step(RATE, model, gradients));
         }
+    }
+
+    fn check(&self, device: &Device) -> Result<StepCheck, StepError> {
+        let Some(model) = self.private.as_ref() else {
+            return Err(StepError::Device(
+                "the model was lost in a failed step".into(),
+            ));
+        };
+        check::check(model, &self.loss, self.mask.dims()[0], device)
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use dp_burn::ModelConfig;
 
+use crate::mlp::WIDTHS;
+
 /// A model with the shape of its microbatch. f32, untied head, no dropout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,6 +45,34 @@ impl Workload {
             Self::Mlp => 256,
             Self::Gpt2Small => 4,
         }
+    }
+
+    /// Tokens of an example.
+    #[must_use]
+    pub fn tokens(self) -> usize {
+        self.transformer().map_or(1, |sizes| sizes.context)
+    }
+
+    /// How many parameters it has.
+    #[must_use]
+    pub fn parameters(self) -> usize {
+        match self.transformer() {
+            Some(sizes) => sizes.parameters(),
+            None => WIDTHS.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum(),
+        }
+    }
+
+    /// Multiplications and additions of the Linears' three products in one step: forward, input gradient, weight gradient.
+    #[must_use]
+    pub fn product_flop(self) -> u64 {
+        let weights = match self.transformer() {
+            Some(sizes) => {
+                let (d, h) = (sizes.width, sizes.hidden);
+                sizes.layers * (4 * d * d + 2 * d * h) + d * sizes.vocabulary
+            }
+            None => WIDTHS.windows(2).map(|pair| pair[0] * pair[1]).sum(),
+        };
+        6 * (self.examples() * self.tokens() * weights) as u64
     }
 
     /// The sizes of a transformer; `None` of the MLP.

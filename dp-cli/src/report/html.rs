@@ -8,7 +8,7 @@ use super::number::{self, bytes, count, plain, seconds, upper};
 use super::plot::{self, Level, Line, NON_PRIVATE, PRIVATE};
 use super::{Report, ReportError, RunSummary};
 
-const STYLE: &str = include_str!("style.css");
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 pub(super) fn page(report: &Report) -> Result<String, ReportError> {
     let sections = [
@@ -35,7 +35,7 @@ pub(super) fn page(report: &Report) -> Result<String, ReportError> {
 }
 
 /// `text` with the five characters replaced that mean something in HTML.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -52,12 +52,12 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-fn section(title: &str, body: &str) -> String {
+pub(crate) fn section(title: &str, body: &str) -> String {
     format!("<section>\n<h2>{}</h2>\n{body}</section>\n", escape(title))
 }
 
 /// A table; the cells are text and become HTML here.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut html = String::from("<table>\n<thead><tr>");
     for cell in head {
         let _ = write!(html, "<th scope=\"col\">{}</th>", escape(cell));
@@ -77,7 +77,7 @@ fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     html + "</tbody>\n</table>\n"
 }
 
-fn figure(svg: Option<String>, label: &str, caption: &str) -> String {
+pub(crate) fn figure(svg: Option<String>, label: &str, caption: &str) -> String {
     let drawing = svg.unwrap_or_else(|| "<p>There are no values to draw.</p>\n".into());
     format!(
         "<figure role=\"group\" aria-label=\"{}\">\n{drawing}<figcaption>{caption}</figcaption>\n\

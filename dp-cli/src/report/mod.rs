@@ -1,9 +1,9 @@
 //! The report: what privacy cost and what it bought, from a private and a non-private run.
 
 mod console;
-mod html;
-mod number;
-mod plot;
+pub(crate) mod html;
+pub(crate) mod number;
+pub(crate) mod plot;
 mod summary;
 
 #[cfg(test)]

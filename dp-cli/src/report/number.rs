@@ -27,7 +27,7 @@ pub(super) fn upper(value: f64) -> String {
 }
 
 /// A number with about four significant digits.
-pub(super) fn plain(value: f64) -> String {
+pub(crate) fn plain(value: f64) -> String {
     if value.is_nan() {
         return "not a number".into();
     }
@@ -58,7 +58,7 @@ fn trimmed(text: String) -> String {
 }
 
 /// A whole number with a comma between thousands.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -90,7 +90,7 @@ pub(super) fn bytes(value: Option<u64>) -> String {
 }
 
 /// Seconds in s or ms.
-pub(super) fn seconds(value: f64) -> String {
+pub(crate) fn seconds(value: f64) -> String {
     if value < 1.0 {
         format!("{} ms", plain(value * 1000.0))
     } else {

@@ -5,12 +5,12 @@ use plotters::prelude::*;
 use super::ReportError;
 
 /// Colours that read on white and on black, and in print as two greys.
-pub(super) const PRIVATE: RGBColor = RGBColor(47, 125, 209);
+pub(crate) const PRIVATE: RGBColor = RGBColor(47, 125, 209);
 /// Of the run without privacy.
-pub(super) const NON_PRIVATE: RGBColor = RGBColor(217, 119, 40);
+pub(crate) const NON_PRIVATE: RGBColor = RGBColor(217, 119, 40);
 
 /// Plotters knows no `currentColor`; this colour, used by nothing else, stands for it.
-const INK: RGBColor = RGBColor(1, 2, 3);
+pub(crate) const INK: RGBColor = RGBColor(1, 2, 3);
 const SIZE: (u32, u32) = (720, 320);
 
 /// A line of a plot. Points that are not finite are left out.
@@ -46,7 +46,7 @@ pub(super) fn lines(
     if points().next().is_none() {
         return Ok(None);
     }
-    draw(|area| {
+    draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(20)
@@ -108,7 +108,7 @@ pub(super) fn bars(
     if groups.is_empty() {
         return Ok(None);
     }
-    draw(|area| {
+    draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
             .margin_right(20)
@@ -167,9 +167,11 @@ pub(super) fn bars(
     .map(Some)
 }
 
-type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
+/// What painting may answer.
+pub(crate) type DrawError<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
-fn draw<'a, F>(paint: F) -> Result<String, ReportError>
+/// An SVG of `size`, painted by `paint`; what is drawn in [`INK`] takes the colour of the page's text.
+pub(crate) fn draw<'a, F>(size: (u32, u32), paint: F) -> Result<String, ReportError>
 where
     F: for<'b> FnOnce(
         &DrawingArea<SVGBackend<'b>, plotters::coord::Shift>,
@@ -177,14 +179,15 @@ where
 {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         let drawn = paint(&area).and_then(|()| area.present());
         drawn.map_err(|error| ReportError::Plot(error.to_string()))?;
     }
     Ok(svg.replace("#010203", "currentColor"))
 }
 
-fn text<'a>(size: u32) -> TextStyle<'a> {
+/// Text of this size in the page's colour.
+pub(crate) fn text<'a>(size: u32) -> TextStyle<'a> {
     ("sans-serif", size).into_font().color(&INK)
 }
 
@@ -211,7 +214,7 @@ fn range(values: impl Iterator<Item = f64>, from_zero: bool) -> Option<(f64, f64
 }
 
 /// A tick of an axis that spans `span`, with as many decimals as it takes to tell ticks apart.
-fn tick(value: f64, span: f64) -> String {
+pub(crate) fn tick(value: f64, span: f64) -> String {
     let decimals = (1.0 - span.abs().log10()).ceil().clamp(0.0, 6.0) as usize;
     format!("{value:.decimals$}")
 }

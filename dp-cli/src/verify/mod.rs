@@ -2,7 +2,6 @@
 //!
 //! Exit code 0 where every row is within its budget, 1 where one is not, 2 where nothing was verified.
 
-mod date;
 mod filter;
 mod suite;
 mod table;
@@ -15,15 +14,16 @@ use dp_kernels::{Backend, Capabilities, Description};
 use serde_json::{Value, json};
 
 use crate::args::{Devices, VerifyArgs};
+use crate::date::today;
 use crate::error::Failure;
 use crate::files::write_atomically;
 use filter::{Filter, words};
 use suite::Found;
 use table::is_failed;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, where whoever built the program said it.
-const COMMIT: Option<&str> = option_env!("DPCUBE_COMMIT");
+pub(crate) const COMMIT: Option<&str> = option_env!("DPCUBE_COMMIT");
 
 /// What a device gave.
 struct Tested {
@@ -67,7 +67,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         eprintln!("SKIPPED {line}");
     }
     if let Some(path) = &args.markdown {
-        let text = table::markdown(&tested, &skipped, args.seed, &date::today());
+        let text = table::markdown(&tested, &skipped, args.seed, &today());
         write_atomically(path, text.as_bytes()).map_err(|error| {
             Failure::new(format!(
                 "{path:?} cannot be written: {error}; choose another --markdown"
@@ -105,15 +105,17 @@ fn open_all() -> Result<(Vec<Backend>, Vec<String>), Failure> {
     Ok((opened, skipped))
 }
 
+/// Why a device is not open.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub(crate) enum OpenError {
     #[error(transparent)]
     NotBuilt(#[from] DeviceError),
     #[error(transparent)]
     Backend(#[from] dp_kernels::BackendError),
 }
 
-fn open_one(name: DeviceName) -> Result<Backend, OpenError> {
+/// The device of this runtime, without burn.
+pub(crate) fn open_one(name: DeviceName) -> Result<Backend, OpenError> {
     match name {
         #[cfg(feature = "cpu")]
         DeviceName::Cpu => Ok(dp_backend_cpu::open()?),
