@@ -157,6 +157,9 @@ fn primitives_do_not_allocate() {
         weighted_sum_channel_scale(g, g, &factors, &mut out[..3]).unwrap();
         tied_norm_sq(&ids, g, g, a, &mut norms_sq).unwrap();
         weighted_sum_tied(&ids, g, g, a, &factors, &mut out[..8]).unwrap();
+        lora_norm_sq(a, g, a, g, &mut norms_sq).unwrap();
+        let (out_a, out_b) = out.split_at_mut(8);
+        weighted_sum_lora(a, g, a, g, &factors, out_a, &mut out_b[..8]).unwrap();
         let layout = ConvShape::new([2]).layout([3, 1], [4]).unwrap();
         assert!(ConvShape::new([5]).layout([3, 1], [4]).is_err());
         conv_norm_sq(&layout, &data, &data[..6], &mut norms_sq).unwrap();

@@ -73,24 +73,39 @@ impl<'a> Launch<'a> {
         op: &'static str,
         rooms: [Room; N],
     ) -> Result<[TensorHandle; N], KernelError> {
-        let mut sizes = [0; N];
-        for (size, room) in sizes.iter_mut().zip(&rooms) {
+        let buffers = self.scratches(op, rooms.into())?;
+        Ok(buffers.try_into().expect("a buffer for each room"))
+    }
+
+    /// Likewise, where how many there are depends on the shapes. None at all ask for no memory.
+    pub(crate) fn scratches(
+        &self,
+        op: &'static str,
+        rooms: Vec<Room>,
+    ) -> Result<Vec<TensorHandle>, KernelError> {
+        let mut sizes = Vec::with_capacity(rooms.len());
+        for room in &rooms {
             let elements = check_elements(op, "workspace", &room.shape)?;
-            *size = (elements * room.dtype.size()).max(4) as u64;
+            sizes.push((elements * room.dtype.size()).max(4) as u64);
         }
         let handles = match self.workspace {
+            _ if rooms.is_empty() => Vec::new(),
             Some(workspace) => {
                 let alignment = alignment(self.client);
-                let sizes = sizes.map(|size| size.next_multiple_of(alignment));
-                workspace.slices(self.client, op, sizes)?
+                for size in &mut sizes {
+                    *size = size.next_multiple_of(alignment);
+                }
+                workspace.slices(self.client, op, &sizes)?
             }
-            None => sizes.map(|size| self.client.empty(size as usize)),
+            None => sizes
+                .iter()
+                .map(|size| self.client.empty(*size as usize))
+                .collect(),
         };
-        let mut handles = handles.into_iter();
-        Ok(rooms.map(|room| {
-            let handle = handles.next().expect("a handle for each room");
-            TensorHandle::new_contiguous(room.shape, handle, room.dtype)
-        }))
+        let buffers = rooms.into_iter().zip(handles);
+        Ok(buffers
+            .map(|(room, handle)| TensorHandle::new_contiguous(room.shape, handle, room.dtype))
+            .collect())
     }
 }
 

@@ -64,21 +64,22 @@ impl Workspace {
     }
 
     /// A slice for each of `sizes`, which are multiples of the device's alignment. No two overlap.
-    pub(crate) fn slices<const N: usize>(
+    pub(crate) fn slices(
         &self,
         client: &Client,
         op: &'static str,
-        sizes: [u64; N],
-    ) -> Result<[Handle; N], KernelError> {
+        sizes: &[u64],
+    ) -> Result<Vec<Handle>, KernelError> {
         let needed = sizes.iter().sum();
         let memory = self.at_least(client, op, needed)?;
         let mut start = unaligned(client, &memory);
         let all = memory.size_in_used();
-        Ok(sizes.map(|size| {
+        let slice = |size: &u64| {
             let first = start;
             start += size;
             memory.clone().offset_start(first).offset_end(all - start)
-        }))
+        };
+        Ok(sizes.iter().map(slice).collect())
     }
 
     /// Memory of `needed` usable bytes.

@@ -12,6 +12,7 @@ mod error;
 mod gradient;
 mod group;
 mod hardened;
+mod lora;
 mod norm;
 mod product;
 mod tensor;
@@ -30,6 +31,7 @@ pub use error::{Operand, ReferenceError};
 pub use gradient::{gradient_norm_sq, weighted_sum_gradient};
 pub use group::{add_quantile_counts, group_clip_factors};
 pub use hardened::release_hardened;
+pub use lora::{lora_norm_sq, weighted_sum_lora};
 pub use norm::{
     LinearNorm, bias_norm_sq, embedding_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
 };

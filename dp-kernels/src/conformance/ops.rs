@@ -5,11 +5,11 @@ use super::conv::{CONVS, Images};
 use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
-    KernelError, LinearNorm, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
-    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, position_norm_sq, scale_norm_sq,
-    tied_norm_sq, weighted_sum_bias, weighted_sum_channel_bias, weighted_sum_channel_scale,
-    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_position,
-    weighted_sum_scale, weighted_sum_tied,
+    KernelError, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
+    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, lora_norm_sq, position_norm_sq,
+    scale_norm_sq, tied_norm_sq, weighted_sum_bias, weighted_sum_channel_bias,
+    weighted_sum_channel_scale, weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear,
+    weighted_sum_lora, weighted_sum_position, weighted_sum_scale, weighted_sum_tied,
 };
 use cubecl::std::tensor::TensorHandle;
 
@@ -22,7 +22,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 26] = [
+pub(super) const NORMS: [NormOp; 29] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -173,6 +173,21 @@ pub(super) const NORMS: [NormOp; 26] = [
         gradient: Gradient::Conv(5),
         launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Materialised),
     },
+    NormOp {
+        name: "lora_norm_sq gram",
+        gradient: Gradient::LoraA,
+        launch: |bench, host, out| lora(bench, host, out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "lora_norm_sq materialised",
+        gradient: Gradient::LoraA,
+        launch: |bench, host, out| lora(bench, host, out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "lora_norm_sq auto",
+        gradient: Gradient::LoraA,
+        launch: |bench, host, out| lora(bench, host, out, LinearNorm::Auto),
+    },
 ];
 
 /// One weighted-sum launcher.
@@ -184,7 +199,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 17] = [
+pub(super) const SUMS: [SumOp; 19] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -307,6 +322,16 @@ pub(super) const SUMS: [SumOp; 17] = [
         gradient: Gradient::Conv(5),
         launch: |bench, host, out| conv::<5>(bench, host)?.sum(&factors(bench, host), out),
     },
+    SumOp {
+        name: "weighted_sum_lora A",
+        gradient: Gradient::LoraA,
+        launch: |bench, host, out| lora_sum(bench, host, out, Gradient::LoraA),
+    },
+    SumOp {
+        name: "weighted_sum_lora B",
+        gradient: Gradient::LoraB,
+        launch: |bench, host, out| lora_sum(bench, host, out, Gradient::LoraB),
+    },
 ];
 
 fn linear(
@@ -344,6 +369,58 @@ fn tied_sum(
     let (g, h, delta) = (g(bench, host), xhat(bench, host), delta(bench, host));
     let c = factors(bench, host);
     weighted_sum_tied(&bench.launch(), ids, &g, &h, &delta, &c, out)
+}
+
+fn lora(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    how: LinearNorm,
+) -> Result<(), KernelError> {
+    let (x, h, g, g_h) = (
+        a(bench, host),
+        g(bench, host),
+        delta(bench, host),
+        xhat(bench, host),
+    );
+    let lora = Lora {
+        x: &x,
+        h: &h,
+        g: &g,
+        g_h: &g_h,
+    };
+    lora_norm_sq(&bench.launch(), &lora, out, how)
+}
+
+/// The sum of `part` into `out`, and the other part's into a buffer of its own.
+fn lora_sum(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    part: Gradient,
+) -> Result<(), KernelError> {
+    let (x, h, g, g_h) = (
+        a(bench, host),
+        g(bench, host),
+        delta(bench, host),
+        xhat(bench, host),
+    );
+    let lora = Lora {
+        x: &x,
+        h: &h,
+        g: &g,
+        g_h: &g_h,
+    };
+    let c = factors(bench, host);
+    let other = |gradient: Gradient| {
+        let shape = gradient.shape(host.case);
+        bench.upload_sums(&shape, &vec![0.0; shape.iter().product()])
+    };
+    if part == Gradient::LoraA {
+        weighted_sum_lora(&bench.launch(), &lora, &c, out, &other(Gradient::LoraB))
+    } else {
+        weighted_sum_lora(&bench.launch(), &lora, &c, &other(Gradient::LoraA), out)
+    }
 }
 
 fn delta(bench: &Bench, host: &Host) -> TensorHandle {

@@ -15,6 +15,10 @@ pub(super) enum Gradient {
     Position,
     /// Of a tied table: `h` is xhat.
     Tied,
+    /// `A` of a LoRA layer: `x` is a, `h` is g, `g_h` is xhat and `g` is delta, so that the rank is `p`. The norm is of both.
+    LoraA,
+    /// `B` likewise.
+    LoraB,
     /// Given: `g` as `[B, T p]`.
     Given,
     /// Channels first: `T` channels of `p` positions.
@@ -30,7 +34,8 @@ impl Gradient {
     pub(super) fn shape(self, case: Case) -> Vec<usize> {
         let Case { t, d, p, v, .. } = case;
         match self {
-            Self::Linear => vec![d, p],
+            Self::Linear | Self::LoraA => vec![d, p],
+            Self::LoraB => vec![p, v],
             Self::Bias | Self::Scale => vec![p],
             Self::Embedding | Self::Tied => vec![v, p],
             Self::Position | Self::Given => vec![t, p],
@@ -65,6 +70,10 @@ impl Gradient {
             Self::Tied => {
                 let (h, delta) = (tensor(xhat, [b, t, p])?, tensor(delta, [b, t, v])?);
                 reference::tied_norm_sq(ids, g, h, delta, out)
+            }
+            Self::LoraA | Self::LoraB => {
+                let ([x, g_h, g], h) = (lora(host)?, g);
+                reference::lora_norm_sq(x, h, g, g_h, out)
             }
             Self::Given => reference::gradient_norm_sq(given, out),
             Self::ChannelBias => reference::channel_bias_norm_sq(g, out),
@@ -104,6 +113,19 @@ impl Gradient {
                 let (h, delta) = (tensor(xhat, [b, t, p])?, tensor(delta, [b, t, v])?);
                 reference::weighted_sum_tied(ids, g, h, delta, factors, out)
             }
+            Self::LoraA | Self::LoraB => {
+                let [x, g_h, last] = lora(host)?;
+                let (mut out_a, mut out_b) = (vec![0.0; d * p], vec![0.0; p * v]);
+                let ours = if self == Self::LoraA {
+                    &mut out_a
+                } else {
+                    &mut out_b
+                };
+                ours.copy_from_slice(out);
+                reference::weighted_sum_lora(x, g, last, g_h, factors, &mut out_a, &mut out_b).map(
+                    |()| out.copy_from_slice(if self == Self::LoraA { &out_a } else { &out_b }),
+                )
+            }
             Self::Given => reference::weighted_sum_gradient(given, factors, out),
             Self::ChannelBias => reference::weighted_sum_channel_bias(g, factors, out),
             Self::ChannelScale => {
@@ -116,6 +138,16 @@ impl Gradient {
         }
         .map_err(refused)
     }
+}
+
+/// `x`, `g_h` and `g` of a LoRA layer; `h` is the host's g.
+fn lora(host: &Host) -> Result<[Tensor3<'_, f64>; 3], CheckError> {
+    let Case { b, t, d, p, v } = host.case;
+    Ok([
+        tensor(&host.a, [b, t, d])?,
+        tensor(&host.xhat, [b, t, p])?,
+        tensor(&host.delta, [b, t, v])?,
+    ])
 }
 
 fn tensor(data: &[f64], shape: [usize; 3]) -> Result<Tensor3<'_, f64>, CheckError> {

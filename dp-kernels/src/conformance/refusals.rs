@@ -3,11 +3,11 @@
 use super::bench::{Bench, F32, first_difference};
 use super::{CheckError, Row};
 use crate::{
-    ConvShape, KernelError, LinearNorm, Routine, Transposes, add_gaussian_noise, bias_norm_sq,
-    channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, conv_norm_sq, embedding_norm_sq,
-    gradient_norm_sq, linear_norm_sq, matmul, tied_norm_sq, weighted_sum_conv,
-    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_tied,
-    zero_dead_rows,
+    ConvShape, KernelError, LinearNorm, Lora, Routine, Transposes, add_gaussian_noise,
+    bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, conv_norm_sq,
+    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, lora_norm_sq, matmul, tied_norm_sq,
+    weighted_sum_conv, weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear,
+    weighted_sum_lora, weighted_sum_tied, zero_dead_rows,
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
@@ -37,6 +37,14 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let noise = |std: f32, first: u64, tensor: u32| {
         let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
         add_gaussian_noise(launch, &out, first, std, &key, chacha, 0, tensor)
+    };
+    let (whole, table) = (bench.upload_u32(&[2, 3, 5], &[1; 30]), upload(&[4, 5]));
+    // Of rank 5, where the others fit.
+    let lora = |x, h, last| Lora {
+        x,
+        h,
+        g: last,
+        g_h: &g,
     };
     let conv = |shape: ConvShape<1>| conv_norm_sq(launch, &a, &g, &out, &shape, gram);
 
@@ -111,6 +119,26 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "tied table",
             "Shape",
             weighted_sum_tied(launch, &ids, &g, &g, &a, &out, &upload(&[5, 4])),
+        ),
+        (
+            "h of another rank",
+            "Shape",
+            lora_norm_sq(launch, &lora(&a, &a, &g), &out, gram),
+        ),
+        (
+            "the gradient of B, of other tokens",
+            "Shape",
+            lora_norm_sq(launch, &lora(&a, &g, &upload(&[2, 4, 5])), &out, gram),
+        ),
+        (
+            "integer h",
+            "ElementType",
+            lora_norm_sq(launch, &lora(&a, &whole, &g), &out, gram),
+        ),
+        (
+            "the sum of B",
+            "Shape",
+            weighted_sum_lora(launch, &lora(&a, &g, &a), &out, &table, &upload(&[4, 5])),
         ),
         (
             "kernel wider than its input",
@@ -223,7 +251,8 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             Row::holds(format!("refusal of {what}"), "f32", "", failure)
         })
         .collect();
-    let untouched = first_difference(&bench.download(&out)?, &[1.0, 1.0]);
+    let untouched = first_difference(&bench.download(&out)?, &[1.0, 1.0])
+        .or(first_difference(&bench.download(&table)?, &values[..20]));
     rows.push(Row::holds(
         "refusals leave the output",
         "f32",

@@ -36,6 +36,10 @@ pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     compare(bench, &[Gradient::Tied])
 }
 
+pub(super) fn lora(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    compare(bench, &[Gradient::LoraA, Gradient::LoraB])
+}
+
 /// Over [`LONG`] too.
 fn long(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
     let mut rows = compare(bench, gradients)?;

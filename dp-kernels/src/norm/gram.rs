@@ -7,7 +7,7 @@ use crate::outer::zeros;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
-use cubecl::prelude::*;
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// The Gram way never reports less than this times `(sum_t |a_t| |g_t|)^2`.
 ///
@@ -43,15 +43,16 @@ const fn floor_of(bytes: usize) -> f32 {
 /// Tokens of a register tile's side.
 pub(super) const SIDE: usize = 4;
 
+/// Adds the norms, by way of the buffers of [`workspace`].
 pub(super) fn launch(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
+    scratch: &[TensorHandle],
     norms_sq: &Arg<'_>,
 ) -> Result<(), KernelError> {
-    let [products, bounds] = launch.scratch(problem.op, workspace(problem, launch.tuning))?;
     let tiles = tiles(problem.t, launch.tuning);
-    let products = Arg::new(problem.op, "workspace", &products)?;
-    let bounds = Arg::new(problem.op, "workspace", &bounds)?;
+    let products = Arg::new(problem.op, "workspace", &scratch[0])?;
+    let bounds = Arg::new(problem.op, "workspace", &scratch[1])?;
     launch_products(launch, problem, &products, &bounds);
     launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
     Ok(())

@@ -2,8 +2,9 @@
 
 use super::{gram, materialised};
 use crate::check::Arg;
+use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
-use crate::{KernelError, Launch};
+use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// How the squared norm of a Linear's per-example weight gradient `A_b^T G_b` is taken.
@@ -77,17 +78,8 @@ pub fn linear_norm_sq(
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[problem.b])?
         .sums_of(&problem.a)?;
-    let Problem { b, t, d, p, .. } = problem;
-    if b * t * d * p == 0 {
-        return Ok(());
-    }
-    if t == 1 {
-        return launch_one_token(launch, &problem, &norms_sq);
-    }
-    match how.resolve(t, d, p) {
-        LinearNorm::Gram => gram::launch(launch, &problem, &norms_sq),
-        _ => materialised::launch(launch, &problem, &norms_sq),
-    }
+    let scratch = launch.scratches(op, problem.rooms(how, launch.tuning))?;
+    problem.add_norm_sq(launch, how, &scratch, &norms_sq)
 }
 
 /// The checked input of both ways.
@@ -124,6 +116,52 @@ impl<'a> Problem<'a> {
             p,
         })
     }
+
+    /// What the norm is taken in.
+    pub(super) fn rooms(&self, how: LinearNorm, tuning: &Tuning) -> Vec<Room> {
+        match self.way(how) {
+            Way::Nothing | Way::OneToken => Vec::new(),
+            Way::Gram => gram::workspace(self, tuning).into(),
+            Way::Materialised => vec![materialised::workspace(self, tuning)],
+        }
+    }
+
+    /// Adds the norms, by way of the buffers of [`rooms`](Self::rooms).
+    pub(super) fn add_norm_sq(
+        &self,
+        launch: &Launch<'_>,
+        how: LinearNorm,
+        scratch: &[TensorHandle],
+        norms_sq: &Arg<'_>,
+    ) -> Result<(), KernelError> {
+        match self.way(how) {
+            Way::Nothing => Ok(()),
+            Way::OneToken => launch_one_token(launch, self, norms_sq),
+            Way::Gram => gram::launch(launch, self, scratch, norms_sq),
+            Way::Materialised => materialised::launch(launch, self, &scratch[0], norms_sq),
+        }
+    }
+
+    fn way(&self, how: LinearNorm) -> Way {
+        let Self { b, t, d, p, .. } = *self;
+        if b * t * d * p == 0 {
+            return Way::Nothing;
+        }
+        if t == 1 {
+            return Way::OneToken;
+        }
+        match how.resolve(t, d, p) {
+            LinearNorm::Gram => Way::Gram,
+            _ => Way::Materialised,
+        }
+    }
+}
+
+enum Way {
+    Nothing,
+    OneToken,
+    Gram,
+    Materialised,
 }
 
 fn launch_one_token(

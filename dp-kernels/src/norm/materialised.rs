@@ -6,12 +6,33 @@ use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::{KernelError, Launch};
-use cubecl::prelude::*;
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
 
+/// Room for the partial sums, `[B, tiles]`.
+pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> Room {
+    Room::of(
+        &[problem.b, tiles(problem, tuning)],
+        problem.a.accumulator(),
+    )
+}
+
+/// How many partial sums an example has.
+fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
+    let Problem { a, g, d, p, .. } = problem;
+    if tuning.is_cpu {
+        let shape = Outer::new(a, g, *d, *p, tuning);
+        p / (shape.vector * shape.columns)
+    } else {
+        d.div_ceil(TILE) * p.div_ceil(TILE)
+    }
+}
+
+/// Adds the norms, by way of the buffer of [`workspace`].
 pub(super) fn launch(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
+    scratch: &TensorHandle,
     norms_sq: &Arg<'_>,
 ) -> Result<(), KernelError> {
     let Launch { client, tuning, .. } = *launch;
@@ -19,13 +40,8 @@ pub(super) fn launch(
         a, g, b, t, d, p, ..
     } = problem;
     let shape = Outer::new(a, g, *d, *p, tuning);
-    let tiles = if tuning.is_cpu {
-        p / (shape.vector * shape.columns)
-    } else {
-        d.div_ceil(TILE) * p.div_ceil(TILE)
-    };
-    let [partials] = launch.scratch(problem.op, [Room::of(&[*b, tiles], norms_sq.dtype())])?;
-    let partials = Arg::new(problem.op, "workspace", &partials)?;
+    let tiles = tiles(problem, tuning);
+    let partials = Arg::new(problem.op, "workspace", scratch)?;
     if tuning.is_cpu {
         let (count, dim) = tuning.grid(b * tiles, 1);
         materialised_registers::launch(

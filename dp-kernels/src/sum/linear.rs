@@ -40,10 +40,10 @@ pub fn weighted_sum_linear(
         ("a", a),
         ("g", g),
         factors,
-        out,
+        ("out", out),
     )?;
-    let partials = sum.scratch(launch)?;
-    sum.launch(launch, partials.as_ref())
+    let scratch = launch.scratches(sum.op, sum.rooms(launch.tuning))?;
+    sum.launch(launch, &scratch)
 }
 
 /// The checked input.
@@ -67,7 +67,7 @@ impl<'a> LinearSum<'a> {
         (a_name, a): (&'static str, &'a TensorHandle),
         (g_name, g): (&'static str, &'a TensorHandle),
         factors: &'a TensorHandle,
-        out: &'a TensorHandle,
+        (out_name, out): (&'static str, &'a TensorHandle),
     ) -> Result<Self, KernelError> {
         let a = Arg::new(op, a_name, a)?.is_float(client)?;
         let [b, t, d] = a.dims()?;
@@ -77,7 +77,9 @@ impl<'a> LinearSum<'a> {
         let factors = Arg::new(op, "factors", factors)?
             .has_shape(&[b])?
             .sums_of(&g)?;
-        let out = Arg::new(op, "out", out)?.has_shape(&[d, p])?.sums_of(&g)?;
+        let out = Arg::new(op, out_name, out)?
+            .has_shape(&[d, p])?
+            .sums_of(&g)?;
         Ok(Self {
             op,
             a,
@@ -96,27 +98,26 @@ impl<'a> LinearSum<'a> {
     }
 
     /// A GPU's sums of slices of the examples; a processor needs none.
-    pub(super) fn scratch(&self, launch: &Launch<'_>) -> Result<Option<TensorHandle>, KernelError> {
-        if self.is_empty() || launch.tuning.is_cpu {
-            return Ok(None);
+    pub(super) fn rooms(&self, tuning: &Tuning) -> Vec<Room> {
+        if self.is_empty() || tuning.is_cpu {
+            return Vec::new();
         }
-        let shape = [self.slices(launch.tuning), self.d, self.p];
-        let [partials] = launch.scratch(self.op, [Room::of(&shape, self.out.dtype())])?;
-        Ok(Some(partials))
+        vec![Room::of(
+            &[self.slices(tuning), self.d, self.p],
+            self.out.dtype(),
+        )]
     }
 
-    /// Adds into `out`, by way of what [`scratch`](Self::scratch) gave.
+    /// Adds into `out`, by way of the buffers of [`rooms`](Self::rooms).
     pub(super) fn launch(
         &self,
         launch: &Launch<'_>,
-        partials: Option<&TensorHandle>,
+        scratch: &[TensorHandle],
     ) -> Result<(), KernelError> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        match partials {
-            None => self.launch_registers(launch),
-            Some(partials) => {
+        match scratch {
+            _ if self.is_empty() => {}
+            [] => self.launch_registers(launch),
+            [partials, ..] => {
                 self.launch_shared(launch, &Arg::new(self.op, "workspace", partials)?);
             }
         }

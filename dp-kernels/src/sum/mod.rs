@@ -9,6 +9,7 @@ mod conv;
 mod embedding;
 mod gradient;
 mod linear;
+mod lora;
 mod position;
 mod tied;
 
@@ -18,5 +19,6 @@ pub use conv::weighted_sum_conv;
 pub use embedding::weighted_sum_embedding;
 pub use gradient::weighted_sum_gradient;
 pub use linear::weighted_sum_linear;
+pub use lora::weighted_sum_lora;
 pub use position::weighted_sum_position;
 pub use tied::weighted_sum_tied;

@@ -36,11 +36,18 @@ pub fn weighted_sum_tied(
     let client = launch.client;
     let op = "weighted_sum_tied";
     // Everything that the second part would refuse, its memory included, before the first is launched. The first needs none.
-    let head = LinearSum::new(client, op, ("delta", delta), ("h", h), factors, out)?;
+    let head = LinearSum::new(
+        client,
+        op,
+        ("delta", delta),
+        ("h", h),
+        factors,
+        ("out", out),
+    )?;
     Arg::new(op, "g", g)?
         .has_shape(h.shape())?
         .same_type(&Arg::new(op, "h", h)?)?;
-    let partials = head.scratch(launch)?;
+    let scratch = launch.scratches(op, head.rooms(launch.tuning))?;
     weighted_sum_embedding(launch, ids, g, factors, out)?;
-    head.launch(launch, partials.as_ref())
+    head.launch(launch, &scratch)
 }

@@ -300,6 +300,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("tied_norms"),
     ),
     mutant(
+        "lora-norm-of-b-dropped", "dp-kernels/src/norm/lora.rs",
+        "up.add_norm_sq(launch, how, &scratch[of_down..], &norms_sq)",
+        "Ok(())",
+        Conformance("lora_norms"),
+    ),
+    mutant(
         "group-refused-alone", "dp-kernels/src/clip/group.rs",
         "live = live && is_live::<E>(factor);",
         "live = is_live::<E>(factor);",
@@ -324,6 +330,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("private_update"),
     ),
     // The boundary.
+    mutant(
+        "workspace-a-byte-short", "dp-kernels/src/workspace.rs",
+        "filter(|_| available >= needed)",
+        "filter(|_| available + 1 >= needed)",
+        Conformance("callers_workspace"),
+    ),
+    mutant(
+        "last-word-not-carried", "dp-kernels/src/words.rs",
+        "for (place, carried) in words.chunks(CARRIED).enumerate() {",
+        "for (place, carried) in words[..words.len() - 1].chunks(CARRIED).enumerate() {",
+        Conformance("callers_workspace"),
+    ),
     mutant(
         "strides-not-checked", "dp-kernels/src/check.rs",
         "tensor.metadata.is_tiled() || !is_contiguous(",
