@@ -52,7 +52,8 @@ impl<'a> Updated<'a> {
 /// parameters may be shown (docs/proofs/noised-update.md). Call it once the step is reserved. The sum holds what is private until it is zeroed.
 ///
 /// # Precision
-/// f32, or f64 from the noised sum on, which is an f32 either way (see [`add_gaussian_noise`](crate::add_gaussian_noise)); against [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
+/// f32, or f64 from the noised sum on, which is an f32 either way (see [`add_gaussian_noise`](crate::add_gaussian_noise)); against
+/// [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
 #[allow(clippy::too_many_arguments)]
 pub fn noised_update(
     launch: &Launch<'_>,
