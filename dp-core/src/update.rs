@@ -38,6 +38,16 @@ pub enum UpdateRule {
 }
 
 impl UpdateRule {
+    /// Plain gradient descent: no momentum, no decay.
+    pub const fn sgd(rate: f32) -> Self {
+        Self::Sgd {
+            rate,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        }
+    }
+
     /// How many moments the rule keeps: buffers of the parameter's size that start as zeros.
     pub const fn moments(self) -> usize {
         match self {

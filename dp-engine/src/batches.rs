@@ -192,3 +192,11 @@ pub struct Microbatch<'a> {
     /// 1 for a row with a record, 0 for padding: `[B]`.
     pub mask: &'a [f32],
 }
+
+impl Microbatch<'_> {
+    /// The rows that hold a record, and which.
+    pub fn present(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let rows = self.records.iter().enumerate();
+        rows.filter_map(|(row, record)| record.map(|record| (row, record as usize)))
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dp_core::ledger::ProcessId;
-use dp_core::noise::Key;
+use dp_core::noise::{GaussianDraw, Generator, Key};
 use zeroize::Zeroizing;
 
 use crate::ledger::Reservation;
@@ -144,6 +144,23 @@ impl<'a> StepNoise<'a> {
     #[must_use]
     pub fn key(&self) -> &'a Key {
         self.key
+    }
+
+    /// What draws the noise of a whole tensor, by ChaCha20.
+    ///
+    /// # Privacy
+    /// `tensor` must be a number of its own for each tensor that the step releases: two with one number get the same noise, which a
+    /// difference takes away.
+    #[must_use]
+    pub fn draw(&self, tensor: u32) -> GaussianDraw<'a> {
+        GaussianDraw {
+            first_element: 0,
+            std: self.std_f32(),
+            key: self.key,
+            generator: Generator::ChaCha20,
+            step: self.step,
+            tensor,
+        }
     }
 
     /// The step, part of the noise counter.

@@ -14,7 +14,7 @@
 //! 6. [`checkpoint`] writes and reads what a resumed run needs.
 //! 7. [`report`] states what was promised and what was spent.
 //!
-//! [`accountant`] is what 2, 4 and 7 ask.
+//! [`accountant`] is what 2, 4 and 7 ask. [`run::PrivateRun`] holds 3, 4 and 5 together, for a program that brings no order of its own.
 
 pub mod accountant;
 pub mod batches;
@@ -24,5 +24,6 @@ pub mod keys;
 pub mod ledger;
 pub mod plan;
 pub mod report;
+pub mod run;
 
 mod fs;

@@ -31,8 +31,8 @@ pub struct Capabilities {
     /// Another of f32, f16, bf16 and f64 is refused as [`UnsupportedType`](crate::KernelError::UnsupportedType), any other
     /// type as [`ElementType`](crate::KernelError::ElementType).
     pub inputs: Vec<FloatKind>,
-    /// Element types of what is summed: norms, factors, weighted sums, targets of noise. Those of f64 inputs are f64, those of any other inputs
-    /// f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
+    /// Element types of what is summed: norms, factors, weighted sums, targets of noise. Those of f64 inputs are f64, those of any
+    /// other inputs f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
     /// [`ElementType`](crate::KernelError::ElementType).
     pub accumulators: Vec<FloatKind>,
     /// Whether launchers take f64 on this device: all but [`f32_only`](Self::f32_only).

@@ -141,7 +141,10 @@ impl<'a> Arg<'a> {
 
     /// The elements must have the type of `other`'s.
     pub(crate) fn same_type(self, other: &Arg<'_>) -> Result<Self, KernelError> {
-        self.beside(other, other.dtype())
+        match self.tensor.dtype {
+            ElemType::Float(kind) if INPUTS.contains(&kind) => self.beside(other, other.dtype()),
+            _ => Err(self.wrong_type("f32, f16, bf16 or f64")),
+        }
     }
 
     /// The elements must be `expected`, because of what `other` holds.

@@ -97,6 +97,14 @@ pub enum KernelError {
         /// Bytes there.
         actual: u64,
     },
+    /// More or fewer values to upload than the shape has elements.
+    #[error("upload: {actual} values for a shape of {expected} elements")]
+    Values {
+        /// Elements of the shape.
+        expected: usize,
+        /// Values given.
+        actual: usize,
+    },
     /// The caller's workspace is smaller than what the launcher writes between its kernels.
     #[error(
         "{op}: the workspace has {available} usable bytes, {needed} are needed: hand over a larger buffer, or `Workspace::growing()`"

@@ -1,14 +1,27 @@
 //! What every launcher is handed first: where to enqueue, how to cut the work, whose memory holds intermediate results.
 
-use crate::check::check_elements;
+use crate::check::{Arg, check_elements};
 use crate::workspace::alignment;
 use crate::{KernelError, Tuning, Workspace};
 use core::fmt;
 use cubecl::{
+    CubeElement,
     client::Client,
     ir::{ElemType, FloatKind},
     std::tensor::TensorHandle,
 };
+
+/// A tensor that could not be read.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// It is no f32 tensor without gaps.
+    #[error(transparent)]
+    Tensor(#[from] KernelError),
+    /// The device failed, now or in a launch before.
+    #[error("reading from the device: {0}")]
+    Device(String),
+}
 
 /// Where a launcher enqueues, how it cuts the work, and where it puts its intermediate results.
 ///
@@ -62,6 +75,49 @@ impl<'a> Launch<'a> {
     #[must_use]
     pub fn tuning(&self) -> &'a Tuning {
         self.tuning
+    }
+
+    /// `values` on the device, as f32 of `shape`: for small things, and for a program that has no buffers of its own yet.
+    ///
+    /// # Errors
+    /// [`KernelError::Values`] where there are more or fewer of them than the shape has elements.
+    pub fn upload(&self, shape: &[usize], values: &[f32]) -> Result<TensorHandle, KernelError> {
+        let expected = check_elements("upload", "values", shape)?;
+        if values.len() != expected {
+            return Err(KernelError::Values {
+                expected,
+                actual: values.len(),
+            });
+        }
+        let handle = match values {
+            [] => self.client.empty(size_of::<f32>()),
+            _ => self.client.create_from_slice(f32::as_bytes(values)),
+        };
+        let dtype = ElemType::Float(FloatKind::F32);
+        Ok(TensorHandle::new_contiguous(shape.to_vec(), handle, dtype))
+    }
+
+    /// Zeros on the device, f32 of `shape`.
+    ///
+    /// # Errors
+    /// [`KernelError::TooLarge`].
+    pub fn zeros(&self, shape: &[usize]) -> Result<TensorHandle, KernelError> {
+        let len = check_elements("zeros", "values", shape)?;
+        self.upload(shape, &vec![0.0; len])
+    }
+
+    /// What is in an f32 tensor. Waits for the device: never between the launches of a step.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    ///
+    /// # Privacy
+    /// Only what was noised may be read out, and what is public: no norm, no factor, no sum before its noise.
+    pub fn read(&self, tensor: &TensorHandle) -> Result<Vec<f32>, ReadError> {
+        let len = Arg::new("read", "tensor", tensor)?.is_f32()?.len();
+        let bytes = self.client.read_one(tensor.handle.clone());
+        let bytes = bytes.map_err(|error| ReadError::Device(format!("{error:?}")))?;
+        Ok(f32::from_bytes(&bytes)[..len].to_vec())
     }
 
     /// Buffers for everything that the launcher `op` writes and reads back itself, not initialised.

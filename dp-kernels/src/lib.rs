@@ -55,7 +55,7 @@ pub use clip::{
     QuantileCounts, clip_factors, group_clip_factors, group_pitch, group_row, zero_dead_rows,
 };
 pub use error::KernelError;
-pub use launch::Launch;
+pub use launch::{Launch, ReadError};
 pub use matmul::{Routine, Transposes, matmul};
 pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
@@ -70,7 +70,7 @@ pub use sum::{
     weighted_sum_position, weighted_sum_scale, weighted_sum_tied,
 };
 pub use tuning::Tuning;
-pub use update::{Updated, noised_update};
+pub use update::{Updated, noised_update, noised_updates};
 pub use workspace::Workspace;
 
 pub use dp_core::reference::{ConvError, ConvLayout, ConvShape};

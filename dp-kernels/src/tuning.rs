@@ -6,6 +6,7 @@ use cubecl::{
     ir::ElemType,
     prelude::{CubeCount, CubeDim},
 };
+use dp_core::sensitivity::ClippedSum;
 
 /// How to cut work for one device.
 ///
@@ -91,6 +92,27 @@ impl Tuning {
         let gram = inputs + outputs + tokens + tokens * tokens / 1024;
         let materialised = tokens + 2 * inputs + outputs + inputs * outputs / 1024;
         gram.max(materialised) + 96
+    }
+
+    /// The sum over a logical batch of at most `terms` examples, in microbatches of `examples` by `tokens`, as the kernels take it on this
+    /// device: what [`ClippedSum::eta`] turns into the rounding that the noise must cover.
+    ///
+    /// `norm_depth` and `cancellation` are [`ClippedSum`]'s.
+    #[must_use]
+    pub fn clipped_sum(
+        &self,
+        terms: u64,
+        [examples, tokens]: [u64; 2],
+        norm_depth: u64,
+        cancellation: f64,
+    ) -> ClippedSum {
+        let microbatches = terms.div_ceil(examples.max(1));
+        ClippedSum {
+            terms,
+            sum_depth: self.weighted_sum_depth(examples, tokens, microbatches),
+            norm_depth,
+            cancellation,
+        }
     }
 
     /// The most elements of one load where everything is f32.

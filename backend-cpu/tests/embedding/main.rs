@@ -60,7 +60,7 @@ fn records(seed: u64, count: usize) -> Vec<Record> {
         .collect()
 }
 
-fn accuracy(model: &[f32; 9], records: &[Record]) -> f64 {
+fn accuracy(model: &[f32], records: &[Record]) -> f64 {
     let right = records.iter().filter(|(x, class)| {
         let logit = model[8] + x.iter().zip(model).map(|(x, w)| x * w).sum::<f32>();
         (logit > 0.0) == *class

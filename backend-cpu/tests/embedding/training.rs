@@ -2,11 +2,10 @@
 
 use std::{error::Error, path::Path};
 
-use cubecl::{CubeElement, ir::ElemType, ir::FloatKind, std::tensor::TensorHandle};
-use dp_core::{clipping::Clipping, ledger::Header, noise::Generator, sensitivity::ClippedSum};
+use dp_core::{clipping::Clipping, ledger::Header, update::UpdateRule};
 use dp_engine::fingerprint::{config_fingerprint, dataset_fingerprint};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
-use dp_engine::{batches::Batches, keys::RunKeys, ledger::LedgerFile};
+use dp_engine::run::PrivateRun;
 use dp_kernels as dp;
 
 /// Features of a record, and whether it belongs to the class.
@@ -18,92 +17,68 @@ pub fn train(
     records: &[Record],
     target: PrivacyTarget,
     ledger: &Path,
-) -> Result<([f32; 9], f64), Box<dyn Error>> {
+) -> Result<(Vec<f32>, f64), Box<dyn Error>> {
     const ROWS: usize = 128;
-    let client = &device.client;
-    // What the kernels write for themselves; it grows during the first step and is kept.
     let workspace = dp::Workspace::growing();
     let launch = &device.launch().with_workspace(&workspace);
-    // Your buffers: any handle of the client, with its shape. Here they are filled from the host.
-    let upload = |shape: &[usize], values: &[f32]| {
-        let handle = client.create_from_slice(f32::as_bytes(values));
-        TensorHandle::new_contiguous(shape.to_vec(), handle, ElemType::Float(FloatKind::F32))
-    };
 
     // What f32 rounding adds to one record's influence, then the noise that the target asks for.
-    let (n, batch, steps, clip) = (records.len() as u64, 100, 60, 1.0);
-    let sum_depth = device
-        .tuning
-        .weighted_sum_depth(ROWS as u64, 1, n.div_ceil(ROWS as u64));
-    let sum = ClippedSum {
-        terms: n,
-        sum_depth,
-        norm_depth: 32,
-        cancellation: 1.0,
-    };
+    let n = records.len() as u64;
+    let sum = device.tuning.clipped_sum(n, [ROWS as u64, 1], 32, 1.0);
     let plan = Plan::new(&PlanRequest {
         target,
         records: n,
-        batch,
-        steps,
-        clip,
+        batch: 100,
+        steps: 60,
+        clip: 1.0,
         eta: sum.eta()?,
     })?;
-    let clipping = Clipping::Flat { clip: clip as f32 };
-
-    // Secret keys of this start, and the ledger that every step is paid from.
-    let keys = RunKeys::generate()?;
     let config = config_fingerprint(&format!("logistic regression, {:?}", plan.request()).into());
     let dataset = dataset_fingerprint(records.iter().map(|record| format!("{record:?}")));
-    let header = Header { dataset, config };
-    let mut ledger = LedgerFile::create(ledger, &header, target, keys.process)?;
-    let mut batches = Batches::private(n, plan.rate(), ROWS, keys.sampling)?;
+    let mut run = PrivateRun::create(ledger, &Header { dataset, config }, plan.clone(), ROWS)?;
 
-    let mut parameters = [0.0f32; 9];
+    // Your buffers: any handle of the client, with its shape. Here they are made from the host.
+    let parameters = [launch.zeros(&[8, 1])?, launch.zeros(&[1])?];
+    let sums = [launch.zeros(&[8, 1])?, launch.zeros(&[1])?];
+    let updated = [0, 1].map(|i| dp::Updated::plain(&sums[i], &parameters[i]));
     for step in 0..plan.steps() {
-        let sums = [upload(&[8, 1], &[0.0; 8]), upload(&[1], &[0.0])];
-        for microbatch in batches.draw(step).microbatches() {
+        let (weight, bias) = (launch.read(&parameters[0])?, launch.read(&parameters[1])?);
+        for microbatch in run.draw(step).microbatches() {
             // Your forward and backward pass: A is the layer's input, G the gradient of the SUM of the losses with
             // respect to its output. A row of padding may hold anything; the mask keeps it out.
             let (mut a, mut g) = (vec![0.0; ROWS * 8], vec![0.0; ROWS]);
-            for (row, record) in microbatch.records.iter().enumerate() {
-                let Some(record) = record else { continue };
-                let (x, class) = &records[*record as usize];
-                let logit: f32 = parameters[8] + (0..8).map(|i| parameters[i] * x[i]).sum::<f32>();
+            for (row, record) in microbatch.present() {
+                let (x, class) = &records[record];
+                let logit = bias[0] + x.iter().zip(&weight).map(|(x, w)| x * w).sum::<f32>();
                 a[row * 8..][..8].copy_from_slice(x);
                 g[row] = 1.0 / (1.0 + (-logit).exp()) - f32::from(u8::from(*class));
             }
-            let (a, g) = (upload(&[ROWS, 1, 8], &a), upload(&[ROWS, 1, 1], &g));
-            let (mask, factors) = (
-                upload(&[ROWS], microbatch.mask),
-                upload(&[ROWS], &[0.0; ROWS]),
-            );
+            let a = launch.upload(&[ROWS, 1, 8], &a)?;
+            let g = launch.upload(&[ROWS, 1, 1], &g)?;
+            let mask = launch.upload(&[ROWS], microbatch.mask)?;
             // Every parameter adds into the norms before the factors are taken of them.
-            let norms = upload(&[ROWS], &[0.0; ROWS]);
+            let (norms, factors) = (launch.zeros(&[ROWS])?, launch.zeros(&[ROWS])?);
             dp::linear_norm_sq(launch, &a, &g, &norms, dp::LinearNorm::Auto)?;
             dp::bias_norm_sq(launch, &g, &norms)?;
-            dp::clip_factors(launch, &norms, &mask, &factors, clipping)?;
+            dp::clip_factors(
+                launch,
+                &norms,
+                &mask,
+                &factors,
+                Clipping::Flat { clip: 1.0 },
+            )?;
             dp::weighted_sum_linear(launch, &a, &g, &factors, &sums[0])?;
             dp::weighted_sum_bias(launch, &g, &factors, &sums[1])?;
         }
-        // Paid on the disk first; only the reservation opens the noise key. An empty batch pays and is noised too.
-        let paid = ledger.reserve(step, plan.charge())?;
-        let noise = keys.noise.for_step(&paid)?;
-        let mut update = Vec::new();
-        for (tensor, sum) in sums.into_iter().enumerate() {
-            let (std, key, generator) = (noise.std_f32(), noise.key(), Generator::ChaCha20);
-            let tensor = tensor as u32;
-            dp::add_gaussian_noise(launch, &sum, 0, std, key, generator, noise.step(), tensor)?;
-            let bytes = client
-                .read_one(sum.handle)
-                .map_err(|error| format!("{error:?}"))?;
-            update.extend_from_slice(&f32::from_bytes(&bytes)[..sum.metadata.num_elements()]);
-        }
-        // Your optimizer. The divisor is the EXPECTED batch size: the drawn one is private.
-        for (parameter, sum) in parameters.iter_mut().zip(update) {
-            *parameter -= 2.0 * sum / plan.divisor() as f32;
-        }
-        ledger.commit(paid)?;
+        // Paid on the disk before there is noise. Noise, division by the EXPECTED batch size (the drawn one is private) and
+        // descent in one pass; the sums are zeros again afterwards. An empty batch pays and is noised too.
+        run.release(|noise| -> Result<(), Box<dyn Error>> {
+            let (draw, divisor, sgd) = (noise.draw(0), plan.divisor(), UpdateRule::sgd(2.0));
+            Ok(dp::noised_updates(
+                launch, &updated, &draw, divisor, sgd, true,
+            )?)
+        })?;
     }
-    Ok((parameters, ledger.epsilon(target.delta)?.upper))
+    let [weight, bias] = parameters.map(|parameter| launch.read(&parameter));
+    Ok(([weight?, bias?].concat(), run.epsilon()?.upper))
 }

@@ -13,9 +13,9 @@ use dp_core::clipping::GroupClipping;
 /// Writes each example's clip factors, one for each group: `factors[g, b]` from `norms_sq[g, b]`, exactly 0 in *all* groups where
 /// `mask[b]` is not 1 or one of the example's norms is NaN, infinite or negative.
 ///
-/// `norms_sq [G, P]` and `factors [G, P]` (both f32, or both f64), `mask [B]` f32 (1 for a real example, 0 for padding), `B <= P`. `P` is the pitch, of which
-/// only the first `B` columns are read and written; [`group_pitch`] gives one with which [`group_row`] can hand a row to
-/// the norms and to the weighted sums.
+/// `norms_sq [G, P]` and `factors [G, P]` (both f32, or both f64), `mask [B]` f32 (1 for a real example, 0 for padding),
+/// `B <= P`. `P` is the pitch, of which only the first `B` columns are read and written; [`group_pitch`] gives one with which
+/// [`group_row`] can hand a row to the norms and to the weighted sums.
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.

@@ -175,7 +175,7 @@ impl Bench {
             FloatKind::F32 => self.upload(shape, &narrow.collect::<Vec<f32>>()),
             FloatKind::F64 => self.place(shape, f64::as_bytes(values), dtype),
             // No launcher takes it, so that its bytes don't matter.
-            _ => self.place(shape, &vec![0; values.len() * size_of::<f64>()], dtype),
+            _ => self.place(shape, &vec![0; size_of_val(values)], dtype),
         }
     }
 

@@ -198,6 +198,7 @@ define_checks! { $
     hardened_release => hardened::against_host,
     private_update => update::against_host,
     private_update_in_one_pass => update::fused_is_separate,
+    private_update_of_many => update::many,
     private_update_copies => update::copies,
     matrix_products => matmul::products,
     callers_workspace => workspaces::all,

@@ -180,6 +180,11 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             ),
         ),
         (
+            "values for another shape",
+            "Values",
+            launch.upload(&[2, 2], &[1.0; 5]).map(|_| ()),
+        ),
+        (
             "float ids",
             "ElementType",
             embedding_norm_sq(launch, &upload(&[2, 3]), &g, &out),
@@ -281,6 +286,7 @@ pub(super) fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::UnsupportedType { .. }) => "UnsupportedType",
         Err(KernelError::NotContiguous { .. }) => "NotContiguous",
         Err(KernelError::BufferTooSmall { .. }) => "BufferTooSmall",
+        Err(KernelError::Values { .. }) => "Values",
         Err(KernelError::WorkspaceTooSmall { .. }) => "WorkspaceTooSmall",
         Err(KernelError::TooLarge { .. }) => "TooLarge",
         Err(KernelError::Clipping { .. }) => "Clipping",

@@ -55,11 +55,10 @@ impl LinearNorm {
 /// is not too small. The Gram way subtracts nearly equal products when an example's tokens cancel
 /// each other, and could come out far below the true norm; it never reports less than
 /// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` * (sum_t |a_t| |g_t|)^2` ([`GRAM_FLOOR_F64`](crate::GRAM_FLOOR_F64) of f64), a bound on what
-/// rounding can hide.
-/// Ordinary data lies far above that floor and is not touched by it.
+/// rounding can hide. Ordinary data lies far above that floor and is not touched by it.
 ///
 /// # Precision
-/// f32 throughout, f64 for f64 inputs; relative error about 1e-6 on ordinary data. An example's norm has the same
+/// f32 throughout, with a relative error of about 1e-6 on ordinary data; f64 for f64 inputs. An example's norm has the same
 /// bits in every microbatch.
 ///
 /// # References

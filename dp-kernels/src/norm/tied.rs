@@ -31,8 +31,8 @@ use cubecl::{prelude::*, std::tensor::TensorHandle};
 /// `embedding_norm_sq` and the head's `linear_norm_sq` instead leaves the product of the two out: where they point
 /// the same way, the norm comes out too small by up to a half, and the guarantee is false.
 /// `E` and `H` may cancel, and then the sum above subtracts nearly equal numbers. So the norm is never less than
-/// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` (sum_t |g_t| + sum_t |delta_t| |h_t|)^2` ([`GRAM_FLOOR_F64`](crate::GRAM_FLOOR_F64) of f64), a bound on what rounding can hide
-/// (docs/proofs/layer-norms.md).
+/// [`GRAM_FLOOR`](crate::GRAM_FLOOR)` (sum_t |g_t| + sum_t |delta_t| |h_t|)^2` ([`GRAM_FLOOR_F64`](crate::GRAM_FLOOR_F64)
+/// of f64), a bound on what rounding can hide (docs/proofs/layer-norms.md).
 ///
 /// # Precision
 /// f32 throughout, f64 for f64 inputs. An example's norm has the same bits in every microbatch.

@@ -18,7 +18,7 @@ pub struct LayerShape {
     pub inputs: usize,
     /// Width of the output's gradient G, p.
     pub outputs: usize,
-    /// Bytes of one element of A and G: 4 for f32, 2 for f16 and bf16.
+    /// Bytes of one element of A and G: 4 for f32, 2 for f16 and bf16, 8 for f64 (the ceilings are those of f32 even so).
     pub element_bytes: usize,
 }
 

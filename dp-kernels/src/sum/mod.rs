@@ -1,5 +1,6 @@
 //! Weighted sums: `sum_b c_b * (gradient of example b)` of one layer, ADDED into the accumulator of
-//! the logical batch: f64 where the inputs are f64, f32 for any other inputs, and the factors likewise. They read the same `A` and `G` as the norms, in the type they are stored in.
+//! the logical batch: f64 where the inputs are f64, f32 for any other inputs, and the factors likewise.
+//! They read the same `A` and `G` as the norms, in the type they are stored in.
 //!
 //! A dead example (factor 0) is skipped, not multiplied: its rows may hold NaN.
 

@@ -4,10 +4,10 @@ mod kernel;
 
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::{KernelError, Launch};
-use cubecl::std::tensor::TensorHandle;
+use crate::{KernelError, Launch, Tuning};
+use cubecl::{ir::ElemType, std::tensor::TensorHandle};
 use dp_core::noise::{GaussianDraw, Generator};
-use dp_core::update::UpdateRule;
+use dp_core::update::{Coefficients, UpdateRule};
 use kernel::{Form, KeyWordsLaunch, NumbersLaunch, PlaceLaunch};
 
 /// What [`noised_update`] reads and writes, all of one shape.
@@ -21,6 +21,19 @@ pub struct Updated<'a> {
     pub moments: &'a [&'a TensorHandle],
     /// Where the new parameter goes once more, rounded to f16, bf16 or f32 (or as it is): what the forward pass reads.
     pub copy: Option<&'a TensorHandle>,
+}
+
+impl<'a> Updated<'a> {
+    /// For a rule that keeps no moments, and a parameter without a copy.
+    #[must_use]
+    pub fn plain(sum: &'a TensorHandle, parameter: &'a TensorHandle) -> Self {
+        Self {
+            sum,
+            parameter,
+            moments: &[],
+            copy: None,
+        }
+    }
 }
 
 /// Adds the noise of `draw` to the clipped sum, divides by `expected_batch` and moves the parameter by `rule`, all in place and in one
@@ -39,7 +52,8 @@ pub struct Updated<'a> {
 /// parameters may be shown (docs/proofs/noised-update.md). Call it once the step is reserved. The sum holds what is private until it is zeroed.
 ///
 /// # Precision
-/// f32, or f64 from the noised sum on, which is an f32 either way (see [`add_gaussian_noise`](crate::add_gaussian_noise)); against [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
+/// f32, or f64 from the noised sum on, which is an f32 either way (see [`add_gaussian_noise`](crate::add_gaussian_noise)); against
+/// [`dp_core::reference::noised_update`], what contracting multiply and add and a device's division and root change.
 #[allow(clippy::too_many_arguments)]
 pub fn noised_update(
     launch: &Launch<'_>,
@@ -49,106 +63,221 @@ pub fn noised_update(
     rule: UpdateRule,
     zero_sum: bool,
 ) -> Result<(), KernelError> {
-    let Launch { client, tuning, .. } = *launch;
-    let op = "noised_update";
-    let c = rule
-        .coefficients(expected_batch)
-        .map_err(|source| KernelError::Update { op, source })?;
-    let sum = Arg::new(op, "sum", updated.sum)?.is_sum(client)?;
-    let shape = updated.sum.shape().to_vec();
-    let like = |name, tensor| Arg::new(op, name, tensor)?.has_shape(&shape);
-    let parameter = like("parameter", updated.parameter)?.same_type(&sum)?;
-    if updated.moments.len() != rule.moments() {
-        return Err(KernelError::Moments {
-            op,
-            expected: rule.moments(),
-            actual: updated.moments.len(),
-        });
+    let update = Update::new(launch, updated, *draw, expected_batch, rule, zero_sum)?;
+    let absent = launch.scratches(OP, update.rooms(launch.tuning))?;
+    update.launch(launch, &absent)
+}
+
+/// [`noised_update`] of all parameters of a model: the one at place `k` of `updated` has the noise of tensor number `draw.tensor + k`, so that no
+/// two share it.
+///
+/// # Errors
+/// As [`noised_update`], of any of them; nothing is launched then, for none.
+///
+/// # Privacy
+/// As [`noised_update`]: one Gaussian mechanism over all of them, with the tensor numbers from `draw.tensor` on.
+///
+/// # Precision
+/// The bits of [`noised_update`], one by one.
+pub fn noised_updates(
+    launch: &Launch<'_>,
+    updated: &[Updated<'_>],
+    draw: &GaussianDraw<'_>,
+    expected_batch: f64,
+    rule: UpdateRule,
+    zero_sum: bool,
+) -> Result<(), KernelError> {
+    let mut updates = Vec::with_capacity(updated.len());
+    let mut rooms = Vec::new();
+    for (place, updated) in updated.iter().enumerate() {
+        let place = u32::try_from(place).unwrap_or(u32::MAX);
+        // Past the last number is the reserved one, which is refused.
+        let tensor = draw.tensor.saturating_add(place);
+        let draw = GaussianDraw { tensor, ..*draw };
+        let update = Update::new(launch, updated, draw, expected_batch, rule, zero_sum)?;
+        let first = rooms.len();
+        rooms.extend(update.rooms(launch.tuning));
+        updates.push((update, first..rooms.len()));
     }
-    let moment = |place: usize, name| {
-        let tensor = updated.moments.get(place);
-        tensor.map(|t| like(name, *t)?.same_type(&sum)).transpose()
-    };
-    let moment_1 = moment(0, "moment_1")?;
-    let moment_2 = moment(1, "moment_2")?;
-    let copy = updated
-        .copy
-        .map(|copy| like("copy", copy)?.is_float(client))
-        .transpose()?;
-    let len = sum.len();
-    draw.check(len as u64)
-        .map_err(|source| KernelError::Noise { op, source })?;
-    if len == 0 {
-        return Ok(());
+    let absent = launch.scratches(OP, rooms)?;
+    for (update, absences) in updates {
+        update.launch(launch, &absent[absences])?;
+    }
+    Ok(())
+}
+
+const OP: &str = "noised_update";
+
+/// The checked request.
+struct Update<'a> {
+    sum: Arg<'a>,
+    parameter: Arg<'a>,
+    moments: [Option<Arg<'a>>; 2],
+    copy: Option<Arg<'a>>,
+    draw: GaussianDraw<'a>,
+    numbers: Coefficients,
+    rule: UpdateRule,
+    zero_sum: bool,
+}
+
+impl<'a> Update<'a> {
+    fn new(
+        launch: &Launch<'_>,
+        updated: &Updated<'a>,
+        draw: GaussianDraw<'a>,
+        expected_batch: f64,
+        rule: UpdateRule,
+        zero_sum: bool,
+    ) -> Result<Self, KernelError> {
+        let numbers = rule
+            .coefficients(expected_batch)
+            .map_err(|source| KernelError::Update { op: OP, source })?;
+        let sum = Arg::new(OP, "sum", updated.sum)?.is_sum(launch.client)?;
+        let shape = updated.sum.shape();
+        let like = |name, tensor| Arg::new(OP, name, tensor)?.has_shape(shape);
+        let parameter = like("parameter", updated.parameter)?.same_type(&sum)?;
+        if updated.moments.len() != rule.moments() {
+            return Err(KernelError::Moments {
+                op: OP,
+                expected: rule.moments(),
+                actual: updated.moments.len(),
+            });
+        }
+        let moment = |place: usize, name| {
+            let tensor = updated.moments.get(place);
+            tensor.map(|t| like(name, *t)?.same_type(&sum)).transpose()
+        };
+        let moments = [moment(0, "moment_1")?, moment(1, "moment_2")?];
+        let copy = updated
+            .copy
+            .map(|copy| like("copy", copy)?.is_float(launch.client))
+            .transpose()?;
+        draw.check(sum.len() as u64)
+            .map_err(|source| KernelError::Noise { op: OP, source })?;
+        Ok(Self {
+            sum,
+            parameter,
+            moments,
+            copy,
+            draw,
+            numbers,
+            rule,
+            zero_sum,
+        })
     }
 
-    let per_block = draw.generator.elements_per_block();
-    let skip = draw.first_element % per_block;
-    let blocks = (skip as usize + len).div_ceil(per_block as usize);
-    let chacha = draw.generator == Generator::ChaCha20;
-    let lanes = if tuning.is_cpu { tuning.lanes() } else { 1 };
-    let args = [Some(sum), Some(parameter), moment_1, moment_2, copy];
-    let vector = vector(
-        &args,
-        len,
-        skip as usize,
-        lanes * per_block as usize,
-        tuning.lanes_of(sum.dtype()),
-    );
-    let place = PlaceLaunch::new(
-        len as u32,
-        blocks as u32,
-        skip as u32,
-        (draw.first_element / per_block) as u32,
-        draw.tensor,
-        draw.step as u32,
-        (draw.step >> 32) as u32,
-    );
-    let [k0, k1, k2, k3, k4, k5, k6, k7] = *draw.key.words();
-    let numbers = NumbersLaunch::new(
-        draw.std, c.scale, c.rate, c.decay, c.beta_1, c.beta_2, c.unbias_1, c.unbias_2, c.epsilon,
-    );
-    let form = Form {
-        chacha,
-        adamw: matches!(rule, UpdateRule::AdamW { .. }),
-        momentum: rule.moments() == 1,
-        nesterov: matches!(rule, UpdateRule::Sgd { nesterov: true, .. }),
-        copy: copy.is_some(),
-        zero_sum,
-    };
-    let copy_type = copy.as_ref().map_or(sum.dtype(), Arg::dtype);
-    // A buffer of one vector in the place of each that isn't there: the kernel does not touch it.
-    let absent = if moment_2.is_some() && copy.is_some() {
-        Vec::new()
-    } else {
-        let one = |dtype| Room::of(&[vector], dtype);
-        let rooms = [one(sum.dtype()), one(sum.dtype()), one(copy_type)];
-        launch.scratch(op, rooms)?.into()
-    };
-    let or_absent = |arg: Option<Arg<'_>>, place: usize| match arg {
-        Some(arg) => Ok(arg.buffer(vector)),
-        None => Ok(Arg::new(op, "workspace", &absent[place])?.buffer(vector)),
-    };
-    let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
-    kernel::noised_update::launch(
-        client,
-        count,
-        dim,
-        lanes,
-        vector,
-        sum.buffer(vector),
-        parameter.buffer(vector),
-        or_absent(moment_1, 0)?,
-        or_absent(moment_2, 1)?,
-        or_absent(copy, 2)?,
-        place,
-        KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
-        numbers,
-        form,
-        sum.dtype(),
-        copy_type,
-    );
-    Ok(())
+    /// Where in its block of noise the first element is.
+    fn skip(&self) -> u64 {
+        self.draw.first_element % self.draw.generator.elements_per_block()
+    }
+
+    /// Blocks of a unit.
+    fn lanes(tuning: &Tuning) -> usize {
+        if tuning.is_cpu { tuning.lanes() } else { 1 }
+    }
+
+    fn vector(&self, tuning: &Tuning) -> usize {
+        let [moment_1, moment_2] = self.moments;
+        let args = [
+            Some(self.sum),
+            Some(self.parameter),
+            moment_1,
+            moment_2,
+            self.copy,
+        ];
+        let per_block = self.draw.generator.elements_per_block() as usize;
+        let of_unit = Self::lanes(tuning) * per_block;
+        let most = tuning.lanes_of(self.sum.dtype());
+        vector(&args, self.sum.len(), self.skip() as usize, of_unit, most)
+    }
+
+    fn copy_type(&self) -> ElemType {
+        self.copy.as_ref().map_or(self.sum.dtype(), Arg::dtype)
+    }
+
+    /// A buffer of one vector in the place of each that isn't there: the kernel does not touch it.
+    fn rooms(&self, tuning: &Tuning) -> Vec<Room> {
+        let one = |dtype| Room::of(&[self.vector(tuning)], dtype);
+        let [moment_1, moment_2] = self.moments;
+        let mut rooms = Vec::new();
+        for moment in [moment_1, moment_2] {
+            if moment.is_none() {
+                rooms.push(one(self.sum.dtype()));
+            }
+        }
+        if self.copy.is_none() {
+            rooms.push(one(self.copy_type()));
+        }
+        rooms
+    }
+
+    /// Moves the parameter, with `absent` the buffers of [`rooms`](Self::rooms).
+    fn launch(&self, launch: &Launch<'_>, absent: &[TensorHandle]) -> Result<(), KernelError> {
+        let Launch { client, tuning, .. } = *launch;
+        let (sum, draw, c) = (&self.sum, &self.draw, self.numbers);
+        let len = sum.len();
+        if len == 0 {
+            return Ok(());
+        }
+        let mut absent = absent.iter();
+        let mut or_absent = |arg: Option<Arg<'_>>| match arg {
+            Some(arg) => Ok(arg.buffer(self.vector(tuning))),
+            None => {
+                let absent = absent.next().expect("a buffer for each that isn't there");
+                Ok(Arg::new(OP, "workspace", absent)?.buffer(self.vector(tuning)))
+            }
+        };
+        let [moment_1, moment_2] = self.moments;
+        let (moment_1, moment_2) = (or_absent(moment_1)?, or_absent(moment_2)?);
+        let copy = or_absent(self.copy)?;
+
+        let per_block = draw.generator.elements_per_block();
+        let (skip, vector) = (self.skip(), self.vector(tuning));
+        let blocks = (skip as usize + len).div_ceil(per_block as usize);
+        let place = PlaceLaunch::new(
+            len as u32,
+            blocks as u32,
+            skip as u32,
+            (draw.first_element / per_block) as u32,
+            draw.tensor,
+            draw.step as u32,
+            (draw.step >> 32) as u32,
+        );
+        let [k0, k1, k2, k3, k4, k5, k6, k7] = *draw.key.words();
+        let numbers = NumbersLaunch::new(
+            draw.std, c.scale, c.rate, c.decay, c.beta_1, c.beta_2, c.unbias_1, c.unbias_2,
+            c.epsilon,
+        );
+        let form = Form {
+            chacha: draw.generator == Generator::ChaCha20,
+            adamw: matches!(self.rule, UpdateRule::AdamW { .. }),
+            momentum: self.rule.moments() == 1,
+            nesterov: matches!(self.rule, UpdateRule::Sgd { nesterov: true, .. }),
+            copy: self.copy.is_some(),
+            zero_sum: self.zero_sum,
+        };
+        let lanes = Self::lanes(tuning);
+        let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
+        kernel::noised_update::launch(
+            client,
+            count,
+            dim,
+            lanes,
+            vector,
+            sum.buffer(vector),
+            self.parameter.buffer(vector),
+            moment_1,
+            moment_2,
+            copy,
+            place,
+            KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
+            numbers,
+            form,
+            sum.dtype(),
+            self.copy_type(),
+        );
+        Ok(())
+    }
 }
 
 /// The widest vector that all of the tensors can be moved by: it divides their length, the place in the first block where they

@@ -5,7 +5,7 @@ mod refusals;
 use super::bench::{Bench, first_difference, relative_error};
 use super::data::Stream;
 use super::{CheckError, Row};
-use crate::{Updated, add_gaussian_noise, noised_update};
+use crate::{KernelError, Updated, add_gaussian_noise, noised_update, noised_updates};
 use cubecl::ir::FloatKind;
 use cubecl::std::tensor::TensorHandle;
 use dp_core::noise::{GaussianDraw, Generator, Key};
@@ -309,6 +309,74 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         }
     }
     Ok(rows)
+}
+
+/// Several parameters in one call: the bits of one call each, with tensor numbers that follow one another; and one that is refused leaves all.
+pub(super) fn many(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let key = Key::new([3; 8]);
+    let states = [300, 7, 1024].map(|len| State::new(bench, len));
+    let first = draw(&key, Generator::ChaCha20, 0, 3.0);
+    let mut rows = Vec::new();
+    for rule in RULES {
+        let mut want = Vec::new();
+        for (tensor, state) in (first.tensor..).zip(&states) {
+            let call = Call {
+                draw: GaussianDraw { tensor, ..first },
+                rule,
+                zero_sum: true,
+                copy: None,
+            };
+            want.extend(on_device(bench, state, &call)?.joined());
+        }
+        let uploaded = states.each_ref().map(|state| {
+            let State {
+                sum,
+                parameter,
+                moment_1,
+                moment_2,
+            } = state;
+            [sum, parameter, moment_1, moment_2].map(|x| bench.upload_sums(&[x.len()], x))
+        });
+        let moments = uploaded.each_ref().map(|[_, _, m1, m2]| [m1, m2]);
+        let mut updated: Vec<Updated<'_>> = uploaded
+            .iter()
+            .zip(&moments)
+            .map(|([sum, parameter, ..], moments)| Updated {
+                sum,
+                parameter,
+                moments: &moments[..rule.moments()],
+                copy: None,
+            })
+            .collect();
+
+        let right = updated[2];
+        updated[2].parameter = updated[0].parameter;
+        let answer = noised_updates(&bench.launch(), &updated, &first, BATCH, rule, true);
+        let before: Vec<f64> = states.iter().flat_map(State::joined).collect();
+        let failure = match answer {
+            Err(KernelError::Shape { .. }) => {
+                first_difference(&downloaded(bench, &uploaded)?, &before)
+            }
+            other => Some(format!("answered {other:?}")),
+        };
+        let op = "refusal of one of noised_updates";
+        rows.push(Row::holds(op, bench.sum_name(), name(rule), failure));
+
+        updated[2] = right;
+        noised_updates(&bench.launch(), &updated, &first, BATCH, rule, true)?;
+        let failure = first_difference(&downloaded(bench, &uploaded)?, &want);
+        let op = "noised_updates";
+        rows.push(Row::holds(op, bench.sum_name(), name(rule), failure));
+    }
+    Ok(rows)
+}
+
+fn downloaded(bench: &Bench, states: &[[TensorHandle; 4]]) -> Result<Vec<f64>, CheckError> {
+    let mut values = Vec::new();
+    for buffer in states.as_flattened() {
+        values.extend(bench.download_sums(buffer)?);
+    }
+    Ok(values)
 }
 
 fn separate(bench: &Bench, sum: &[f64], draw: &GaussianDraw<'_>) -> Result<Vec<f64>, CheckError> {

@@ -1,0 +1,170 @@
+//! The parts of a private run in one hand: the plan, the ledger, the sampler and the noise key, used in the only order that is private.
+
+use std::path::Path;
+
+use dp_core::accounting::{AccountingError, Bounds};
+use dp_core::ledger::Header;
+
+use crate::batches::{BatchError, Batches, LogicalBatch};
+use crate::keys::{KeyError, NoiseKey, RunKeys, StepNoise};
+use crate::ledger::{LedgerFile, LedgerFileError, Recovery};
+use crate::plan::Plan;
+
+/// Why a private run can't begin or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerFileError),
+    /// The sampler.
+    #[error(transparent)]
+    Batches(#[from] BatchError),
+    /// A release without a batch of its own.
+    #[error(
+        "a release without a batch: call `draw` for each step before `release`, since a batch that is used twice is not the \
+         sample that the accountant charges for"
+    )]
+    NotDrawn,
+}
+
+/// A private run of one process start: for each step [`draw`](Self::draw) a batch, let the framework clip and sum, then
+/// [`release`](Self::release).
+///
+/// # Privacy
+/// Every release is of a fresh Poisson batch at the plan's rate, is paid on the disk before its noise can be drawn, and has the noise
+/// that the plan charges for. That the sum is of gradients clipped to [`Plan::clip`] is the caller's part, as is the
+/// division by [`Plan::divisor`].
+///
+/// # Example
+/// ```
+/// use dp_core::ledger::Header;
+/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+/// use dp_engine::run::{PrivateRun, RunError};
+///
+/// # fn run(path: &std::path::Path, header: &Header, plan: Plan) -> Result<(), RunError> {
+/// let mut run = PrivateRun::create(path, header, plan, 32)?;
+/// for step in 0..run.plan().steps() {
+///     for microbatch in run.draw(step).microbatches() {
+///         // Gradients of the records in `microbatch`, clipped, added into the sum.
+///     }
+///     run.release(|noise| {
+///         // Noise of `noise.draw(tensor)` into the sum, and the optimizer's step.
+///         Ok::<_, RunError>(())
+///     })?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PrivateRun {
+    plan: Plan,
+    ledger: LedgerFile,
+    batches: Batches,
+    noise: NoiseKey,
+    drawn: Option<u64>,
+}
+
+impl PrivateRun {
+    /// Begins a run: draws secret keys from the operating system and creates the ledger at `path`, which must not exist.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing is left on the disk then.
+    pub fn create(
+        path: &Path,
+        header: &Header,
+        plan: Plan,
+        microbatch: usize,
+    ) -> Result<Self, RunError> {
+        let (batches, noise, process) = secrets(&plan, microbatch)?;
+        let ledger = LedgerFile::create(path, header, plan.target(), process)?;
+        Ok(Self {
+            plan,
+            ledger,
+            batches,
+            noise,
+            drawn: None,
+        })
+    }
+
+    /// Goes on with the run of the ledger at `path`, under new keys; what the ledger says of the last start comes along.
+    ///
+    /// Steps go on where the caller's checkpoint stands ([`checkpoint`](crate::checkpoint)).
+    ///
+    /// # Errors
+    /// [`RunError`], as [`LedgerFile::open`] says.
+    pub fn open(
+        path: &Path,
+        header: &Header,
+        plan: Plan,
+        microbatch: usize,
+    ) -> Result<(Self, Recovery), RunError> {
+        let (batches, noise, process) = secrets(&plan, microbatch)?;
+        let (ledger, recovery) = LedgerFile::open(path, header, plan.target(), process)?;
+        let run = Self {
+            plan,
+            ledger,
+            batches,
+            noise,
+            drawn: None,
+        };
+        Ok((run, recovery))
+    }
+
+    /// Draws the batch of `step`: every record by its own draw at the plan's rate.
+    pub fn draw(&mut self, step: u64) -> LogicalBatch<'_> {
+        self.drawn = Some(step);
+        self.batches.draw(step)
+    }
+
+    /// Pays for the step that was drawn, hands its noise to `release`, and commits what that made of it.
+    ///
+    /// An empty batch is released too, as pure noise. Where `release` fails the step stays paid: a part of it may be out.
+    ///
+    /// # Errors
+    /// [`RunError::NotDrawn`] where no batch was drawn since the last release, [`RunError::Ledger`] where the step does not fit the budget or the
+    /// disk fails, all before `release` is called; what `release` answers; [`RunError::Ledger`] where the commit fails.
+    pub fn release<T, E: From<RunError>>(
+        &mut self,
+        release: impl FnOnce(&StepNoise<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let step = self.drawn.take().ok_or(RunError::NotDrawn)?;
+        let charge = self.plan.charge();
+        let paid = self.ledger.reserve(step, charge).map_err(RunError::from)?;
+        let noise = self.noise.for_step(&paid).map_err(RunError::from)?;
+        let released = release(&noise)?;
+        self.ledger.commit(paid).map_err(RunError::from)?;
+        Ok(released)
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &LedgerFile {
+        &self.ledger
+    }
+
+    /// Epsilon of everything spent, at the target's delta.
+    ///
+    /// # Errors
+    /// Where the accountant gives no answer.
+    pub fn epsilon(&self) -> Result<Bounds, AccountingError> {
+        self.ledger.epsilon(self.plan.target().delta)
+    }
+}
+
+/// Keys of this start, in the hands that may use them.
+fn secrets(plan: &Plan, microbatch: usize) -> Result<(Batches, NoiseKey, [u8; 16]), RunError> {
+    let keys = RunKeys::generate()?;
+    let records = plan.request().records;
+    let batches = Batches::private(records, plan.rate(), microbatch, keys.sampling)?;
+    Ok((batches, keys.noise, keys.process))
+}

@@ -1,0 +1,120 @@
+//! A private run draws, pays, releases and commits in that order, and in no other.
+
+use std::path::Path;
+
+use dp_core::ledger::Header;
+use dp_engine::keys::StepNoise;
+use dp_engine::ledger::{LedgerFileError, inspect};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::run::{PrivateRun, RunError};
+
+const HEADER: Header = Header {
+    dataset: [1; 32],
+    config: [2; 32],
+};
+
+fn plan(steps: u64) -> Plan {
+    let target = PrivacyTarget {
+        epsilon: 4.0,
+        delta: 1e-5,
+    };
+    let request = PlanRequest {
+        target,
+        records: 1000,
+        batch: 50,
+        steps,
+        clip: 1.0,
+        eta: 0.0,
+    };
+    Plan::new(&request).unwrap()
+}
+
+fn commits(path: &Path) -> (u64, u64) {
+    let state = inspect(path).unwrap().summary.state;
+    (state.reservations(), state.commits())
+}
+
+fn nothing(_noise: &StepNoise<'_>) -> Result<(), RunError> {
+    Ok(())
+}
+
+#[test]
+fn every_step_is_drawn_paid_and_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let plan = plan(5);
+    let mut run = PrivateRun::create(&path, &HEADER, plan.clone(), 16).unwrap();
+    let mut drawn = 0;
+    for step in 0..5 {
+        for microbatch in run.draw(step).microbatches() {
+            assert_eq!(microbatch.mask.len(), 16);
+            for (row, record) in microbatch.present() {
+                assert_eq!(microbatch.records[row], Some(record as u32));
+                assert_eq!(microbatch.mask[row], 1.0);
+                drawn += 1;
+            }
+        }
+        let paid = commits(&path);
+        let before_the_noise = run
+            .release(|noise| {
+                let draw = noise.draw(7);
+                assert_eq!((draw.step, draw.tensor, draw.first_element), (step, 7, 0));
+                assert_eq!(draw.std, noise.std_f32());
+                Ok::<_, RunError>(commits(&path))
+            })
+            .unwrap();
+        assert_eq!(before_the_noise, (paid.0 + 1, paid.1));
+        assert_eq!(commits(&path), (step + 1, step + 1));
+    }
+    assert!((100..400).contains(&drawn), "{drawn}");
+    let spent = run.epsilon().unwrap();
+    assert!(spent.upper <= 4.0 && spent.upper > 3.5, "{spent:?}");
+    assert_eq!(run.plan(), &plan);
+}
+
+#[test]
+fn a_batch_is_released_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut run = PrivateRun::create(&path, &HEADER, plan(5), 16).unwrap();
+    assert!(matches!(run.release(nothing), Err(RunError::NotDrawn)));
+    run.draw(0);
+    run.release(nothing).unwrap();
+    assert!(matches!(run.release(nothing), Err(RunError::NotDrawn)));
+    assert_eq!(commits(&path), (1, 1));
+}
+
+#[test]
+fn a_release_that_fails_stays_paid() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut run = PrivateRun::create(&path, &HEADER, plan(5), 16).unwrap();
+    run.draw(0);
+    let failed: Result<(), Box<dyn std::error::Error>> = run.release(|_| Err("the device".into()));
+    assert_eq!(failed.unwrap_err().to_string(), "the device");
+    assert_eq!(commits(&path), (1, 0));
+
+    drop(run);
+    let (mut run, recovery) = PrivateRun::open(&path, &HEADER, plan(5), 16).unwrap();
+    assert_eq!(recovery.reservations, 1);
+    assert!(recovery.left_open.is_some());
+    run.draw(1);
+    run.release(nothing).unwrap();
+    assert_eq!(commits(&path), (2, 1));
+}
+
+#[test]
+fn a_step_past_the_budget_draws_no_noise() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut run = PrivateRun::create(&path, &HEADER, plan(1), 16).unwrap();
+    run.draw(0);
+    run.release(nothing).unwrap();
+    run.draw(1);
+    let answer: Result<(), RunError> = run.release(|_| panic!("noise for a step that is not paid"));
+    let over = matches!(
+        answer,
+        Err(RunError::Ledger(LedgerFileError::OverBudget { .. }))
+    );
+    assert!(over, "{answer:?}");
+}
