@@ -153,8 +153,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
-        "if is_live(factor) {\n                            outer_tile::<F, N>(",
-        "if factor >= 0.0f32 {\n                            outer_tile::<F, N>(",
+        "if is_live(factor) {\n                            // One token",
+        "if factor >= 0.0f32 {\n                            // One token",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -180,6 +180,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "linear-sum-unweighted", "dp-kernels/src/outer.rs",
         "right[v] *= Vector::<f32, N>::new(factor);",
         "right[v] *= Vector::<f32, N>::new(1.0f32);",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear.rs",
+        "scale = select(is_live(factors[first]), factors[first], 0.0f32);",
+        "scale = 1.0f32;",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-group-cut-short", "dp-kernels/src/sum/linear.rs",
+        "for b in first..last {",
+        "for b in first..last - select(last - first > 1, 1usize, 0usize) {",
         Conformance("linear_sums"),
     ),
     mutant(
