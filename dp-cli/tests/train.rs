@@ -228,6 +228,38 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     assert_refused(&run(command.arg("--resume")), "data");
 }
 
+/// The way of the Linears' norms is chosen by a measurement, or as a person says; it is told once for each shape.
+#[test]
+fn how_norms_are_taken_is_told_once() {
+    let place = Place::new(60);
+    let said = |out: &str, arguments: &[&str]| {
+        let steps = ["--steps", "3", "--delta", "1e-3"];
+        let output = run(&mut place.train(out, &[&steps, arguments].concat()));
+        assert_done(&output);
+        stderr(&output)
+    };
+    let measured = said("measured", &[]);
+    assert_eq!(
+        measured.matches("the device reads").count(),
+        1,
+        "{measured}"
+    );
+    // The tiny model has five shapes of Linears.
+    assert_eq!(
+        measured.matches("by measured ceilings").count(),
+        5,
+        "{measured}"
+    );
+
+    let asked = said("asked", &["--norms", "materialised"]);
+    assert_eq!(
+        asked.matches("Materialised, as asked").count(),
+        5,
+        "{asked}"
+    );
+    assert!(!asked.contains("the device reads"), "{asked}");
+}
+
 #[test]
 fn a_folder_with_something_else_in_it_is_left_alone() {
     let place = Place::new(60);

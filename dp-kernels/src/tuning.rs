@@ -64,7 +64,8 @@ impl Tuning {
     /// `microbatches` microbatches of `examples` by `tokens`: what
     /// [`ClippedSum::sum_depth`](dp_core::sensitivity::ClippedSum) wants.
     ///
-    /// On a processor every weighted sum adds up an example's tokens first and then the examples; on a GPU a tile may
+    /// On a processor every weighted sum adds up an example's tokens first and then the examples (those of several short
+    /// examples at once only where that is no deeper); on a GPU a tile may
     /// walk all tokens of a microbatch, in up to `examples` slices. One rounding is the product with the factor.
     ///
     /// Of a convolution and of channels the positions are the tokens. A tied table is summed in two parts, the embedding's

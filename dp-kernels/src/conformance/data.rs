@@ -29,7 +29,7 @@ impl Case {
 }
 
 /// One token, a few, a whole block; odd widths and round ones; more tokens than a tile; nothing.
-pub(super) const CASES: [Case; 10] = [
+pub(super) const CASES: [Case; 11] = [
     Case::new(1, 1, 1, 1, 1),
     Case::new(3, 1, 5, 7, 4),
     Case::new(2, 7, 3, 5, 3),
@@ -38,6 +38,7 @@ pub(super) const CASES: [Case; 10] = [
     Case::new(2, 33, 64, 36, 256),
     Case::new(2, 65, 20, 33, 40),
     Case::new(5, 1, 128, 64, 9),
+    Case::new(15, 2, 12, 20, 6),
     Case::new(0, 4, 3, 5, 6),
     Case::new(2, 0, 3, 5, 6),
 ];

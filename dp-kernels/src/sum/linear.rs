@@ -3,7 +3,7 @@
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
-use crate::outer::{Outer, block, outer_tile, zeros};
+use crate::outer::{Outer, block, outer_tile, outer_token, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::{self, REGISTERS, TILE};
@@ -160,6 +160,7 @@ impl<'a> LinearSum<'a> {
             block_rows as u32,
             (block_columns / vector) as u32,
             group(*b, *t) > 1,
+            *t == 1,
             shape.rows,
             shape.columns,
             a.dtype(),
@@ -244,6 +245,7 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     block_rows: u32,
     block_columns: u32,
     #[comptime] grouped: bool,
+    #[comptime] one_token: bool,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
@@ -269,21 +271,38 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
                     for b in first..last {
                         let factor = factors[b];
                         if is_live::<E>(factor) {
-                            outer_tile::<F, E, N>(
-                                a,
-                                g,
-                                &mut sums,
-                                b * tokens as usize,
-                                tokens as usize,
-                                a_columns as usize,
-                                g_columns as usize,
-                                i,
-                                column,
-                                factor,
-                                grouped,
-                                tile_rows,
-                                tile_columns,
-                            );
+                            // One token has no loop of its own, which would cost as much as the token.
+                            if comptime!(one_token) {
+                                let a_at = b * a_columns as usize + i;
+                                let g_at = b * g_columns as usize + column;
+                                outer_token::<F, E, N>(
+                                    a,
+                                    g,
+                                    &mut sums,
+                                    a_at,
+                                    g_at,
+                                    factor,
+                                    grouped,
+                                    tile_rows,
+                                    tile_columns,
+                                );
+                            } else {
+                                outer_tile::<F, E, N>(
+                                    a,
+                                    g,
+                                    &mut sums,
+                                    b * tokens as usize,
+                                    tokens as usize,
+                                    a_columns as usize,
+                                    g_columns as usize,
+                                    i,
+                                    column,
+                                    factor,
+                                    grouped,
+                                    tile_rows,
+                                    tile_columns,
+                                );
+                            }
                         }
                     }
                     // An example by itself is scaled once, not at every token; a dead one's sums are zeros.
@@ -380,5 +399,42 @@ pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Routine;
+
+    /// However examples are grouped, a number goes through no more additions than the rounding allowance counts.
+    #[test]
+    fn groups_are_no_deeper_than_the_allowance() {
+        let tuning = Tuning {
+            is_cpu: true,
+            units: 2,
+            vector_bytes: 64,
+            max_cubes: 1 << 16,
+            busy_cubes: 4,
+            routine: Routine::Registers,
+        };
+        for examples in 1..200usize {
+            for tokens in 1..80 {
+                let group = group(examples, tokens);
+                for microbatches in [1, 2, 9] {
+                    let depth = group * tokens + examples.div_ceil(group) * microbatches + 1;
+                    let allowed = tuning.weighted_sum_depth(
+                        examples as u64,
+                        tokens as u64,
+                        microbatches as u64,
+                    );
+                    assert!(
+                        depth as u64 <= allowed,
+                        "B {examples} T {tokens}: groups of {group}"
+                    );
+                }
+            }
+        }
+        assert_eq!([group(256, 1), group(16, 128), group(16, 2)], [256, 1, 8]);
     }
 }

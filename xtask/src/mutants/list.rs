@@ -165,8 +165,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
-        "if is_live::<E>(factor) {\n                            outer_tile::<F, E, N>(",
-        "if factor >= E::new(0.0) {\n                            outer_tile::<F, E, N>(",
+        "if is_live::<E>(factor) {\n                            // One token",
+        "if factor >= E::new(0.0) {\n                            // One token",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -192,6 +192,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "linear-sum-unweighted", "dp-kernels/src/outer.rs",
         "right[v] *= Vector::<E, N>::new(factor);",
         "right[v] *= Vector::<E, N>::new(E::new(1.0));",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear.rs",
+        "scale = select(is_live::<E>(factors[first]), factors[first], E::new(0.0));",
+        "scale = E::new(1.0);",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-group-cut-short", "dp-kernels/src/sum/linear.rs",
+        "for b in first..last {",
+        "for b in first..last - select(last - first > 1, 1usize, 0usize) {",
         Conformance("linear_sums"),
     ),
     mutant(
