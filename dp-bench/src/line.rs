@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Bound, Cost, DeviceCeilings, Place, Summary};
 
 /// One line of JSON.
+// A few hundred of them at most: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "line", rename_all = "snake_case")]
 pub enum Line {

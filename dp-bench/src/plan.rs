@@ -41,7 +41,7 @@ pub fn plan(extent: Extent, kinds: &[FloatKind]) -> Result<Groups, BenchError> {
     let mut groups: Groups = Vec::new();
     // What is quick comes first: a run that ends early has then told of every op.
     let elements: &[usize] = match extent {
-        Extent::Quick => &[1 << 20],
+        Extent::Quick => &[1 << 18],
         Extent::Full => &[1 << 20, 1 << 24, 124_439_808],
     };
     for &n in elements {

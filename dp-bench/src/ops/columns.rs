@@ -136,7 +136,7 @@ impl Built for BuiltColumns {
             4 => reference::position_norm_sq(g, &mut want)?,
             _ => reference::weighted_sum_position(g, factors, &mut want)?,
         }
-        let (budget, what) = if op % 2 == 0 {
+        let (budget, what) = if op.is_multiple_of(2) {
             (NORM_BUDGET, "norms")
         } else {
             (SUM_BUDGET, "elements")
