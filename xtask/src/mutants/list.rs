@@ -215,8 +215,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "linear-sum-overwrites", "dp-kernels/src/sum/linear.rs",
-        "out[at] = fma(part, Vector::<f32, N>::new(scale), out[at]);",
-        "out[at] = part * Vector::<f32, N>::new(scale);",
+        "out[at] = fma(part, Vector::<E, N>::new(scale), out[at]);",
+        "out[at] = part * Vector::<E, N>::new(scale);",
         Conformance("linear_sums"),
     ),
     mutant(
