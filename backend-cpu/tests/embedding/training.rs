@@ -33,6 +33,9 @@ pub fn train(
         clip: 1.0,
         eta: sum.eta()?,
     })?;
+    let clipping = Clipping::Flat {
+        clip: plan.clip() as f32,
+    };
     let config = config_fingerprint(&format!("logistic regression, {:?}", plan.request()).into());
     let dataset = dataset_fingerprint(records.iter().map(|record| format!("{record:?}")));
     let mut run = PrivateRun::create(ledger, &Header { dataset, config }, plan.clone(), ROWS)?;
@@ -60,13 +63,7 @@ pub fn train(
             let (norms, factors) = (launch.zeros(&[ROWS])?, launch.zeros(&[ROWS])?);
             dp::linear_norm_sq(launch, &a, &g, &norms, dp::LinearNorm::Auto)?;
             dp::bias_norm_sq(launch, &g, &norms)?;
-            dp::clip_factors(
-                launch,
-                &norms,
-                &mask,
-                &factors,
-                Clipping::Flat { clip: 1.0 },
-            )?;
+            dp::clip_factors(launch, &norms, &mask, &factors, clipping)?;
             dp::weighted_sum_linear(launch, &a, &g, &factors, &sums[0])?;
             dp::weighted_sum_bias(launch, &g, &factors, &sums[1])?;
         }
