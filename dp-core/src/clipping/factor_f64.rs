@@ -10,13 +10,13 @@ use cubecl::prelude::*;
 
 use crate::noise::words::select;
 
-/// [`flat_factor()`](super::flat_factor()) of a squared norm in f64: `min(1, clip / |g|)`.
+/// [`flat_factor()`](crate::clipping::flat_factor()) of a squared norm in f64: `min(1, clip / |g|)`.
 ///
 /// Exactly 0 when `norm_sq` is NaN, infinite or negative (sign bit set), and when `clip` is not a positive finite number. A
 /// squared norm overflows f64 at `|g| > 1.3e154`; such a gradient gets 0.
 ///
 /// # Privacy
-/// `sqrt(norm_sq) * factor <= clip (1 + 2^-49)` for every f64 `norm_sq`: below the [`CLIP_SLACK`](super::CLIP_SLACK) that is
+/// `sqrt(norm_sq) * factor <= clip (1 + 2^-49)` for every f64 `norm_sq`: below the [`CLIP_SLACK`](crate::clipping::CLIP_SLACK) that is
 /// charged for either type. See docs/proofs/clipping.md.
 ///
 /// # Precision
@@ -32,7 +32,7 @@ pub fn flat_factor_f64(norm_sq: f64, clip: f64) -> f64 {
     select(norm_usable && clip_usable, bounded, 0.0f64)
 }
 
-/// [`automatic_factor()`](super::automatic_factor()) of a squared norm in f64: `clip / (|g| + gamma)`.
+/// [`automatic_factor()`](crate::clipping::automatic_factor()) of a squared norm in f64: `clip / (|g| + gamma)`.
 ///
 /// Exactly 0 for a `norm_sq` that [`flat_factor_f64()`] refuses, when `clip` or `gamma` is not a positive finite number, and
 /// when the factor would overflow.
@@ -60,7 +60,7 @@ pub fn automatic_factor_f64(norm_sq: f64, clip: f64, gamma: f64) -> f64 {
     )
 }
 
-/// [`centred_indicator()`](super::centred_indicator()) of a squared norm in f64; the halves are f32, in which they are counted.
+/// [`centred_indicator()`](crate::clipping::centred_indicator()) of a squared norm in f64; the halves are f32, in which they are counted.
 ///
 /// # Privacy
 /// At most 1/2 in magnitude, whatever the arguments.
