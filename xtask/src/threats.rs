@@ -39,12 +39,16 @@ fn named(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether `text` has the function, with something that makes it a test above it.
+/// Whether `text` has the function, marked as a test by the attributes right above it.
 fn defines(text: &str, test: &str) -> bool {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let head = format!("fn {test}(");
     lines.iter().enumerate().any(|(at, line)| {
-        line.starts_with(&head) && lines[at.saturating_sub(4)..at].contains(&"#[test]")
+        let above = lines[..at].iter().rev();
+        line.starts_with(&head)
+            && above
+                .take_while(|line| line.starts_with("#[") || line.starts_with("//"))
+                .any(|line| *line == "#[test]")
     })
 }
 
