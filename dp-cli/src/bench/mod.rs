@@ -3,6 +3,7 @@
 //! Exit code 0 where every row that was measured is verified, 1 where one is not, 2 where nothing was measured, 130
 //! where Ctrl-C stopped it; what was measured by then is kept.
 
+mod args;
 mod compare;
 mod plots;
 mod report;
@@ -25,12 +26,14 @@ use dp_bench::{
 use dp_burn::DeviceName;
 use dp_kernels::Backend;
 
-use crate::args::{BenchArgs, BenchCommand, Device, Dtype, SAMPLES};
+use crate::args::Device;
 use crate::date::today;
 use crate::error::Failure;
 use crate::files::write_atomically;
 use crate::interrupt::Interrupt;
 use crate::verify::{COMMIT, VERSION, open_one};
+pub use args::BenchArgs;
+use args::{BenchCommand, Dtype, SAMPLES};
 use dp_bench::FloatKind;
 use watch::Watcher;
 
