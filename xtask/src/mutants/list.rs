@@ -142,7 +142,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "nan-factor-row-kept", "dp-kernels/src/clip/mod.rs",
         "if !is_live::<E>(factors[row]) {",
-        "if factors[row] == 0.0f32 {",
+        "if factors[row] == E::new(0.0) {",
         Conformance("zero_dead_rows"),
     ),
     mutant(
@@ -172,19 +172,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "dead-example-in-column-sum", "dp-kernels/src/sum/columns.rs",
         "if live {",
-        "if live || factor == 0.0f32 {",
+        "if live || factor == E::new(0.0) {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
         "dead-example-in-position-sum", "dp-kernels/src/sum/gradient.rs",
         "if is_live::<E>(factor) {",
-        "if factor >= 0.0f32 {",
+        "if factor >= E::new(0.0) {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
         "dead-example-in-embedding-sum", "dp-kernels/src/sum/embedding.rs",
         "if is_live::<E>(factor) && earlier == row && id < vocabulary {",
-        "if factor >= 0.0f32 && earlier == row && id < vocabulary {",
+        "if factor >= E::new(0.0) && earlier == row && id < vocabulary {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     // Weighted sums.
