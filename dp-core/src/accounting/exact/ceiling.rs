@@ -286,7 +286,7 @@ fn look_ahead(
         parts.others().zip(laws.iter().zip(&mut all)).enumerate()
     {
         let nodes = run.table(owner, &law, count, t, step * (first + BLOCK as f64))?;
-        let values = line.share(nodes, spread.level, |_| 1.0);
+        let (values, _) = line.shared(nodes, spread.level, |_| (1.0, 0.0));
         for (size, value) in sizes.iter_mut().zip(values) {
             *size = value.abs();
         }

@@ -5,7 +5,7 @@ extern crate std;
 use super::*;
 use crate::accounting::exact::cumulants::{Kept, Parts, Tables};
 use crate::accounting::exact::fill::fill;
-use crate::accounting::exact::nodes::Scope;
+use crate::accounting::exact::nodes::{Part, Scope};
 use crate::accounting::law::{Direction, Law};
 use crate::accounting::mixture::Mixture;
 use crate::accounting::{Adjacency, Event};
@@ -24,15 +24,14 @@ fn size(nodes: &[Node], a: f64, level: f64, tau: f64, share: impl Fn(&Node) -> f
     sum.abs()
 }
 
-fn table(law: &Law, a: f64, frequency: f64, edge: Option<Edge>) -> Option<(Vec<Node>, f64)> {
+fn table(law: &Law, a: f64, frequency: f64, part: Part) -> Option<(Vec<Node>, f64)> {
     let mut nodes = vec![Node::EMPTY; 1 << 17];
     let scope = Scope {
         low: a,
         high: a,
         frequency,
         digits: 38.0,
-        edge,
-        below: false,
+        part,
     };
     let len = fill(law, &scope, &mut nodes).ok()?;
     nodes.truncate(len);
@@ -106,7 +105,7 @@ proptest! {
         remove: bool,
     ) {
         let a = if remove { 1.0 + t } else { -t };
-        let Some((plain, level)) = table(&law, a, 0.0, None) else { return Ok(()); };
+        let Some((plain, level)) = table(&law, a, 0.0, Part::Whole) else { return Ok(()); };
         let deviation = moment(&plain, a).k2.sqrt();
         let tau = turns / deviation.max(1e-12);
         let aim = Aim {
@@ -118,7 +117,7 @@ proptest! {
             enough,
         };
         let bound = turned(&law, &aim);
-        let Some((nodes, level)) = table(&law, a, 8.0 * tau, None) else { return Ok(()); };
+        let Some((nodes, level)) = table(&law, a, 8.0 * tau, Part::Whole) else { return Ok(()); };
         for times in [1.0, 1.03, 1.3, 2.1, 4.7, 8.0] {
             let here = size(&nodes, a, level, times * tau, |_| 1.0);
             prop_assert!(
@@ -141,7 +140,9 @@ proptest! {
         let direction = if remove { Direction::Remove } else { Direction::Add };
         let edge = Edge { direction, loss: at };
         let tau = turns / at;
-        let Some((nodes, level)) = table(&law, a, 4.0 * tau, Some(edge)) else { return Ok(()); };
+        let Some((_, level)) = table(&law, a, 0.0, Part::Whole) else { return Ok(()); };
+        let above = Part::Above { edge, floor: level };
+        let Some((nodes, _)) = table(&law, a, 4.0 * tau, above) else { return Ok(()); };
         let bound = turned_above(&law, a, level, tau, edge);
         for times in [1.0, 1.3, 2.1, 4.0] {
             let here = size(&nodes, a, level, times * tau, |node| edge.shares(node.loss).0);
@@ -161,10 +162,10 @@ proptest! {
         remove: bool,
     ) {
         let a = if remove { 1.0 + t } else { -t };
-        let Some((plain, level)) = table(&law, a, 0.0, None) else { return Ok(()); };
+        let Some((plain, level)) = table(&law, a, 0.0, Part::Whole) else { return Ok(()); };
         let mut spread = Spread::new(&plain, a, 1.0);
         let (tau, distance) = (turns / spread.deviation, step / spread.deviation);
-        let Some((nodes, _)) = table(&law, a, tau + distance, None) else { return Ok(()); };
+        let Some((nodes, _)) = table(&law, a, tau + distance, Part::Whole) else { return Ok(()); };
         spread.look(&nodes, a, tau);
         for times in [-1.0, -0.7, 0.0, 0.7, 1.0] {
             let here = size(&nodes, a, level, tau + times * distance, |_| 1.0).ln();
@@ -207,7 +208,7 @@ struct Found {
 impl Found {
     /// No more than what is left there: a sum of weights that cancel is only known to some ulps of one.
     fn at(&self, times: f64) -> Option<f64> {
-        let (nodes, level) = table(&self.law, self.a, times * self.tau, None)?;
+        let (nodes, level) = table(&self.law, self.a, times * self.tau, Part::Whole)?;
         let size = size(&nodes, self.a, level, times * self.tau, |_| 1.0);
         Some(self.count * (size - 1e-12).max(f64::MIN_POSITIVE).ln())
     }
@@ -223,7 +224,7 @@ fn ceiling(
 ) -> Option<Found> {
     let a = if remove { 1.0 + t } else { -t };
     let law = event.law(adjacency).ok()?;
-    let (plain, level) = table(&law, a, 0.0, None)?;
+    let (plain, level) = table(&law, a, 0.0, Part::Whole)?;
     let tau = turns / (moment(&plain, a).k2 * count).sqrt();
     let mut nodes = vec![Node::EMPTY; 1 << 16];
     let events = [(event, count as u64)];

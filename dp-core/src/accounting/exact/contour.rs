@@ -88,8 +88,9 @@ pub(super) struct Plan {
     pub epsilon: f64,
     /// What log delta is expected to be there; the bounds hold whatever it is.
     pub ln_delta: f64,
-    /// Splits and smooths where the integrand doesn't die down, or leaves it at that.
-    pub thorough: bool,
+    /// Splits and smooths where the integrand doesn't die down, and may be that many natural digits larger than the result; or
+    /// leaves it at that.
+    pub split_off: Option<f64>,
 }
 
 /// Why a line ended.
@@ -115,9 +116,9 @@ impl<'m> Contour<'m> {
             kernel,
             epsilon,
             ln_delta,
-            thorough,
+            split_off,
         } = plan;
-        let mut spacing = Spacing::new(run, &saddle, epsilon, ln_delta, thorough)?;
+        let mut spacing = Spacing::new(run, &saddle, epsilon, ln_delta, split_off)?;
         let mut limit = marks.len();
         let mut complete = false;
         if let Some(half_period) = kernel.half_period() {
@@ -141,6 +142,7 @@ impl<'m> Contour<'m> {
             smoothed: None,
             leak: None,
         };
+        let mut cut = None;
         let mut short = 0;
         for stop in [FIRST_STOP, limit / 4, limit] {
             let stop = stop.min(limit);
@@ -150,31 +152,39 @@ impl<'m> Contour<'m> {
             let end = contour.extend(run, stop, epsilon, true)?;
             contour.complete = complete && contour.count == limit;
             contour.prove(run, None)?;
-            if end == End::DiedDown {
-                contour.quiet = true;
-                return contour.proven(run, epsilon, limit);
+            contour.quiet = end == End::DiedDown;
+            if contour.quiet {
+                contour = contour.proven(run, epsilon, limit)?;
             }
             if contour.complete || contour.at(epsilon)?.error <= ENOUGH {
                 return Ok(contour);
             }
-            let last = stop == limit || end == End::NoRoom;
-            if !thorough {
+            // What has died down may have cancelled: then a split makes it smaller.
+            let last = stop == limit || end != End::Stopped;
+            if split_off.is_none() {
                 if last {
                     return Ok(contour);
                 }
                 continue;
             }
-            contour.split(run, epsilon, ln_delta)?;
-            if contour.leak.is_none() && short > 0 && last {
-                // The nodes for so long a line don't fit: back to one that they did fit.
-                contour.count = short;
-                contour.split(run, epsilon, ln_delta)?;
+            let cut =
+                *cut.get_or_insert_with(|| split::find(run, contour.spacing.t, epsilon, ln_delta));
+            if let Some(cut) = cut {
+                contour.split(run, cut)?;
+                while last && contour.leak.is_none() && contour.count > short.max(BLOCK) {
+                    // The nodes for so long a line don't fit: back towards one that they did fit.
+                    contour.count = (contour.count / 4 * 3).max(short);
+                    contour.split(run, cut)?;
+                }
             }
             if contour.leak.is_some() {
-                short = contour.count;
+                (short, contour.quiet) = (contour.count, false);
                 if contour.at(epsilon)?.error <= ENOUGH {
                     return Ok(contour);
                 }
+            }
+            if contour.quiet {
+                return Ok(contour);
             }
             if last {
                 let excess = contour.tail(epsilon);
@@ -192,17 +202,15 @@ impl<'m> Contour<'m> {
         Ok(contour)
     }
 
-    /// Splits small losses off, if that can be done.
+    /// Splits small losses off, if the nodes for it fit.
     fn split(
         &mut self,
         run: &mut Run<'_, '_>,
-        epsilon: f64,
-        ln_delta: f64,
+        (edge, leak): (Edge, Guard),
     ) -> Result<(), AccountingError> {
         let spacing = self.spacing;
-        let cut = split::apply(run, &spacing, epsilon, ln_delta, self.line_mut());
-        self.leak = cut.map(|(_, guard)| guard);
-        self.prove(run, cut.map(|(edge, _)| edge))
+        self.leak = split::apply(run, &spacing, edge, self.line_mut()).then_some(leak);
+        self.prove(run, self.leak.map(|_| edge))
     }
 
     /// Bounds what lies beyond the last point.
@@ -365,6 +373,11 @@ impl<'m> Contour<'m> {
         self.complete || self.quiet
     }
 
+    /// The memory that was lent.
+    pub fn into_marks(self) -> &'m mut [Mark] {
+        self.marks
+    }
+
     /// Real part of the line.
     pub fn crossing(&self) -> f64 {
         self.spacing.t
@@ -383,7 +396,8 @@ impl<'m> Contour<'m> {
             let rounding = 4.0
                 * f64::EPSILON
                 * (4.0 + loss + phase + mark.value.re.abs() + self.spacing.k0.abs());
-            let unsure = size * (libm::expm1(mark.error) + mark.factor_error + rounding);
+            let unsure = libm::expm1(mark.error) * (1.0 + mark.factor_error);
+            let unsure = size * (unsure + mark.factor_error + rounding);
             plain += term.re;
             plain_error += unsure;
             if let Some(smoothed) = self.smoothed {

@@ -3,7 +3,7 @@
 use super::envelope::Atoms;
 use super::fill::fill;
 use super::line::{BLOCK, Line};
-use super::nodes::{Edge, Node, Scope, WIDE, power};
+use super::nodes::{Node, Part, Scope, WIDE, power};
 use crate::accounting::complex::Complex;
 use crate::accounting::law::{Direction, Lattice, Law};
 use crate::accounting::{AccountingError, Adjacency, Event};
@@ -235,8 +235,7 @@ impl Run<'_, '_> {
                 high: w,
                 frequency: h * reach.max(first + BLOCK) as f64,
                 digits,
-                edge: None,
-                below: false,
+                part: Part::Whole,
             };
             let nodes = self.tables.get(owner, &law, &scope)?;
             let level = moment(nodes, w).k0;
@@ -265,51 +264,27 @@ impl Run<'_, '_> {
             high: w,
             frequency: tau,
             digits: digits(count),
-            edge: None,
-            below: false,
+            part: Part::Whole,
         };
         self.tables.get(owner, law, &scope)
     }
 
-    /// The nodes of one law for the powers of a line and an edge on them.
-    pub fn edged(
+    /// The nodes of one law on one side of an edge, for the powers of a line up to `frequency`.
+    pub fn part(
         &mut self,
         owner: usize,
         law: &Law,
-        count: f64,
         (t, frequency): (f64, f64),
-        edge: Edge,
+        digits: f64,
+        part: Part,
     ) -> Result<&[Node], AccountingError> {
         let (w, _) = power(self.direction, t);
         let scope = Scope {
             low: w,
             high: w,
             frequency,
-            digits: digits(count),
-            edge: Some(edge),
-            below: false,
-        };
-        self.tables.get(owner, law, &scope)
-    }
-
-    /// The nodes of one law below an edge, for the real power of `t`.
-    pub fn below(
-        &mut self,
-        owner: usize,
-        law: &Law,
-        count: f64,
-        t: f64,
-        edge: Edge,
-    ) -> Result<&[Node], AccountingError> {
-        let (w, _) = power(self.direction, t);
-        let scope = Scope {
-            low: w,
-            high: w,
-            frequency: 0.0,
-            // A bound is wanted, not a value.
-            digits: digits(count) - 14.0,
-            edge: Some(edge),
-            below: true,
+            digits,
+            part,
         };
         self.tables.get(owner, law, &scope)
     }
@@ -329,7 +304,7 @@ impl Run<'_, '_> {
 }
 
 /// Natural digits that one inner sum must keep so that `count` of them together lose nothing.
-fn digits(count: f64) -> f64 {
+pub(super) fn digits(count: f64) -> f64 {
     38.0 + libm::log(count)
 }
 
@@ -357,8 +332,7 @@ fn real_scope(law: &Law, w: f64, digits: f64) -> Scope {
         high,
         frequency: 0.0,
         digits,
-        edge: None,
-        below: false,
+        part: Part::Whole,
     }
 }
 

@@ -5,8 +5,8 @@
 //! panels of Gauss-Legendre nodes where the loss turns fast or a half-line has an end. docs/accounting.md derives both.
 
 use super::density::{At, Density, LN_PHI_0};
-use super::nodes::{Node, Scope};
-use super::panel;
+use super::nodes::{Node, Part, Scope};
+use super::panel::{self, Integrand};
 use super::walk::Walk;
 use crate::accounting::AccountingError;
 use crate::accounting::law::Law;
@@ -102,10 +102,17 @@ fn line(
     let expected = (to - from).min(24.0) / step;
     let alone = scope.low == scope.high;
     let few = expected <= 0.5 * out.nodes.len() as f64 || alone && scope.frequency == 0.0;
-    if few && scope.edge.is_none() {
+    if few && scope.part == Part::Whole {
         let ln_step = libm::log(step) + ln_share;
         return walk.trapezoid(step, |_, at| out.push(point(at, ln_step)));
     }
+    let integrand = Integrand {
+        density,
+        scope,
+        fall,
+        turned: 0.0,
+        mirrored: false,
+    };
     let (mut y, mut half) = (from, panel::WIDEST);
     while y < to {
         let empty = walk.empty(y, &density.at(y));
@@ -113,7 +120,7 @@ fn line(
             y += empty;
             continue;
         }
-        half = panel::half_width(density, scope, (fall, 0.0), y, 1.6 * half);
+        half = integrand.half_width(y, 1.6 * half);
         for (node, weight) in panel::rule() {
             let at = density.at(y + half * (1.0 + node));
             out.push(point(&at, libm::log(half * weight) + ln_share))?;
@@ -175,13 +182,24 @@ fn half_lines(
     };
     let fall = density.fall(both.low).max(density.fall(both.high));
     let start = 0.5 * mu;
-    let (_, to) = density.range(scope.digits, both.low, both.high);
+    let (_, to) = density.range(
+        scope.digits - scope.part.floor().min(0.0),
+        both.low,
+        both.high,
+    );
     // What is missing of one: (1 - rate) Pr[|N(0,1)| < mu/2].
     let rest = (1.0 - rate) * libm::erf(0.5 * mu * core::f64::consts::FRAC_1_SQRT_2);
     out.push(Node::atom(libm::log(rest), 0.0))?;
+    let integrand = Integrand {
+        density: &density,
+        scope: &both,
+        fall,
+        turned: 0.0,
+        mirrored: true,
+    };
     let (mut y, mut half) = (start, panel::WIDEST);
     while y < to {
-        half = panel::half_width(&density, &both, (fall, 0.0), y, 1.6 * half);
+        half = integrand.half_width(y, 1.6 * half);
         for (node, weight) in panel::rule() {
             let x = y + half * (1.0 + node);
             let up = point(&density.at(x), libm::log(half * weight));
@@ -273,3 +291,7 @@ fn ln_theta(sigma: f64) -> f64 {
     }
     libm::log(sum)
 }
+
+#[cfg(test)]
+#[path = "fill_tests.rs"]
+mod tests;

@@ -11,7 +11,9 @@ const LANES: usize = 8;
 const NEAR_ONE: f64 = 0.7;
 /// Rounding of one inner sum, in units of its absolute sum: pairwise errors of exp, log and the
 /// rotation over a block.
-const SUM_ROUNDING: f64 = 64.0 * f64::EPSILON;
+pub(super) const SUM_ROUNDING: f64 = 64.0 * f64::EPSILON;
+/// Terms of a sum of about one that don't count: `e^-90`.
+const NEGLIGIBLE: f64 = 8e-40;
 
 /// Powers `w + i h (k + 1/2)`, k from `first`.
 #[derive(Clone, Copy, Debug)]
@@ -105,49 +107,37 @@ impl Line {
         (sums, size)
     }
 
-    /// `e^-level` times the sum of `share e^{w loss}` over the nodes.
-    pub fn share(
+    /// `e^-level E r^w`.
+    fn scaled(&self, nodes: &[Node], level: f64) -> ([Complex; BLOCK], f64) {
+        self.shared(nodes, level, |_| (1.0, 0.0))
+    }
+
+    /// `e^-level` times the sum of `share e^{w loss}` over the nodes, and the sum of the terms' sizes, each as many times as
+    /// it may have lost precision in units of [`SUM_ROUNDING`].
+    ///
+    /// `share` gives a node's share, and of how many units its logarithm's rounding is.
+    pub fn shared(
         &self,
         nodes: &[Node],
         level: f64,
-        share: impl Fn(&Node) -> f64,
-    ) -> [Complex; BLOCK] {
-        let half = self.first as f64 + 0.5;
-        let mut turns = Turns::new();
-        let mut total = 0.0;
-        for node in nodes {
-            let ln = node.ln_weight + self.w * node.loss - level;
-            let weight = share(node);
-            if weight == 0.0 || ln < -120.0 {
-                continue;
-            }
-            let weight = weight * libm::exp(ln);
-            total += weight;
-            turns.push(weight, self.h * node.loss, half);
-        }
-        turns.flush();
-        let mut sums = turns.sums;
-        for sum in &mut sums {
-            sum.re += total;
-        }
-        sums
-    }
-
-    /// `e^-level E r^w`.
-    fn scaled(&self, nodes: &[Node], level: f64) -> ([Complex; BLOCK], f64) {
+        share: impl Fn(&Node) -> (f64, f64),
+    ) -> ([Complex; BLOCK], f64) {
         let frequency = self.frequency();
         let half = self.first as f64 + 0.5;
         let mut turns = Turns::new();
         let (mut size, mut total) = (0.0, 0.0);
         for node in nodes {
             let ln = node.ln_weight + self.w * node.loss - level;
-            if ln < -90.0 {
+            let (part, unsure) = share(node);
+            let weight = part * libm::exp(ln);
+            if weight < NEGLIGIBLE {
                 continue;
             }
-            let weight = libm::exp(ln);
             // The exponent's own rounding grows with its terms.
-            let argument =
-                (self.w.abs() + frequency) * node.loss.abs() + node.ln_weight.abs() + level.abs();
+            let argument = (self.w.abs() + frequency) * node.loss.abs()
+                + node.ln_weight.abs()
+                + level.abs()
+                + unsure;
             size += weight * (1.0 + 0.03 * argument);
             total += weight;
             turns.push(weight, self.h * node.loss, half);

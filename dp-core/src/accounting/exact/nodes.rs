@@ -54,10 +54,65 @@ pub(super) struct Scope {
     pub high: f64,
     pub frequency: f64,
     pub digits: f64,
-    /// An edge that may be put on the nodes' weights.
-    pub edge: Option<Edge>,
-    /// Serve only the outputs below the edge, and nothing but the given powers.
-    pub below: bool,
+    /// Which outputs are summed.
+    pub part: Part,
+}
+
+/// Which outputs a set of nodes sums: all, or those on one side of a soft edge, and then at no other powers than the scope's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Part {
+    Whole,
+    /// Above the edge. It may be a tiny part of the whole: what isn't counted is below `e^(floor - digits)`, not `e^-digits`.
+    Above {
+        edge: Edge,
+        floor: f64,
+    },
+    Below(Edge),
+}
+
+impl Part {
+    /// The edge, if there is one.
+    pub fn edge(&self) -> Option<Edge> {
+        match *self {
+            Self::Whole => None,
+            Self::Above { edge, .. } | Self::Below(edge) => Some(edge),
+        }
+    }
+
+    /// By how many of its widths an output with that loss is on the other side of the edge.
+    pub fn depth(&self, loss: f64) -> f64 {
+        match self {
+            Self::Whole => f64::NEG_INFINITY,
+            Self::Above { edge, .. } => -edge.distance(loss),
+            Self::Below(edge) => edge.distance(loss),
+        }
+    }
+
+    /// Logarithm of the share of an output with that loss that is summed.
+    pub fn ln_share(&self, loss: f64) -> f64 {
+        ln_share(self.depth(loss))
+    }
+
+    /// Logarithm of what sums are measured against.
+    pub fn floor(&self) -> f64 {
+        match *self {
+            Self::Above { floor, .. } => floor,
+            Self::Whole | Self::Below(_) => 0.0,
+        }
+    }
+}
+
+/// `log(erfc(depth) / 2)`, also where that itself underflows.
+pub(super) fn ln_share(depth: f64) -> f64 {
+    if depth > 20.0 {
+        // Its asymptotic series, to an ulp from here on: a step in it would be a step in what is integrated.
+        let s = 0.5 / (depth * depth);
+        let series =
+            1.0 - s * (1.0 - 3.0 * s * (1.0 - 5.0 * s * (1.0 - 7.0 * s * (1.0 - 9.0 * s))));
+        let ln_2_sqrt_pi = 1.265_512_123_484_645_4;
+        return -depth * depth - libm::log(depth) - ln_2_sqrt_pi + libm::log(series);
+    }
+    libm::log(0.5 * libm::erfc(depth))
 }
 
 /// Where [`split`](super::split) cuts a law in two, and how softly.
@@ -100,8 +155,7 @@ impl Scope {
             && self.high >= other.high
             && self.frequency >= other.frequency
             && self.digits >= other.digits
-            && (self.edge == other.edge || other.edge.is_none() && !self.below)
-            && self.below == other.below
+            && self.part == other.part
     }
 }
 
@@ -113,5 +167,27 @@ pub(super) fn power(direction: Direction, t: f64) -> (f64, f64) {
     match direction {
         Direction::Remove => (1.0 + t, 1.0),
         Direction::Add => (-t, -1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ln_share;
+
+    /// On both sides of where the series takes over, and far out (mpmath, 25 digits).
+    #[test]
+    fn a_share_has_no_step() {
+        let below = ln_share(20.0);
+        let above = ln_share(20.0 + 1e-9);
+        let slope = -2.0 * 20.0 - 1.0 / 20.0;
+        assert!((above - below - slope * 1e-9).abs() < 3e-13 * below.abs());
+        for (depth, truth) in [
+            (19.5, -384.4872372186604),
+            (20.5, -424.5371232593511),
+            (25.0, -629.4851863546317),
+            (100.0, -10005.870732303225),
+        ] {
+            assert!((ln_share(depth) / truth - 1.0).abs() < 1e-15, "{depth}");
+        }
     }
 }

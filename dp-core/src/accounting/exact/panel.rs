@@ -1,7 +1,7 @@
 //! Gauss-Legendre panels: how wide one may be.
 
 use super::density::Density;
-use super::nodes::Scope;
+use super::nodes::{Scope, ln_share};
 
 /// Nodes of a panel.
 pub(super) const NODES: usize = 32;
@@ -41,55 +41,104 @@ const LEAST: f64 = 1e-4;
 /// Largest half-width.
 pub(super) const WIDEST: f64 = 2.0;
 
-/// Half-width, at most `most`, of a panel that starts at `y`, so that the rule errs by less than `e^-digits` of the largest value on the real
-/// line nearby.
-///
-/// The n-point rule errs by at most `64/15 M rho^{-2n} / (1 - rho^{-2})` (Trefethen, "Is Gauss quadrature better than
-/// Clenshaw-Curtis?", 2008, theorem 4.5), M the integrand's bound on the Bernstein ellipse of parameter rho, which
-/// reaches `half (rho + 1/rho)/2` along the line and `eta = half (rho - 1/rho)/2` across. `turned` is how far above the
-/// real line the integrand is taken already; then the ellipse must not let the ratio turn by more than a right angle.
-pub(super) fn half_width(
-    density: &Density<'_>,
-    scope: &Scope,
-    (fall, turned): (f64, f64),
-    y: f64,
-    most: f64,
-) -> f64 {
-    let sector = density.sector();
-    let widest_angle = if turned > 0.0 { RIGHT_ANGLE } else { 2.8 };
-    let power = scope.low.abs().max(scope.high.abs()).max(1.0);
-    let mut half = most.min(WIDEST);
-    while half > LEAST {
-        for rho in ELLIPSES {
-            let eta = 0.5 * half * (rho - 1.0 / rho);
-            if (eta + turned) * sector > widest_angle {
-                continue;
-            }
-            let over = half * (0.5 * (rho + 1.0 / rho) - 1.0);
-            let (from, to) = (y - over, y + 2.0 * half + over);
-            let cosine = libm::cos(0.5 * (eta + turned) * sector);
-            let steep = density.steepness(from, to) / cosine;
-            let along = over * (from.abs().max(to.abs()) + power * steep);
-            // |erfc(a + ib)| <= 2 + e^{b^2 - a^2}
-            let edge = scope.edge.map_or(0.0, |edge| {
-                let ends = [from, to].map(|y| edge.distance(density.at(y).loss));
-                let away = if ends[0] * ends[1] <= 0.0 {
-                    0.0
-                } else {
-                    ends[0].abs().min(ends[1].abs())
+/// What a rule sums: Q's density times the ratio's power times an edge's share.
+pub(super) struct Integrand<'d> {
+    pub density: &'d Density<'d>,
+    pub scope: &'d Scope,
+    /// Exponent of [`Density::fall`] for the scope's powers.
+    pub fall: f64,
+    /// How far above the real line the integrand is taken already; then no ellipse may let the ratio turn by more than a right angle.
+    pub turned: f64,
+    /// Minus the loss stands at the same place.
+    pub mirrored: bool,
+}
+
+impl Integrand<'_> {
+    /// Half-width, at most `most`, of a panel that starts at `y`, so that the rule errs by less than `e^-digits` of the largest value on the real
+    /// line nearby (where an edge is put on: of that, or of what counts at all, `e^floor`, whichever is more).
+    ///
+    /// The n-point rule errs by at most `64/15 M rho^{-2n} / (1 - rho^{-2})` (Trefethen, "Is Gauss quadrature better than
+    /// Clenshaw-Curtis?", 2008, theorem 4.5), M the integrand's bound on the Bernstein ellipse of parameter rho, which
+    /// reaches `half (rho + 1/rho)/2` along the line and `eta = half (rho - 1/rho)/2` across.
+    pub fn half_width(&self, y: f64, most: f64) -> f64 {
+        let (density, scope) = (self.density, self.scope);
+        let sector = density.sector();
+        let widest_angle = if self.turned > 0.0 { RIGHT_ANGLE } else { 2.8 };
+        let power = scope.low.abs().max(scope.high.abs()).max(1.0);
+        let mut half = most.min(WIDEST);
+        while half > LEAST {
+            for rho in ELLIPSES {
+                let eta = 0.5 * half * (rho - 1.0 / rho);
+                if (eta + self.turned) * sector > widest_angle {
+                    continue;
+                }
+                let over = half * (0.5 * (rho + 1.0 / rho) - 1.0);
+                let (from, to) = (y - over, y + 2.0 * half + over);
+                let cosine = libm::cos(0.5 * (eta + self.turned) * sector);
+                let steep = density.steepness(from, to) / cosine;
+                let along = over * (from.abs().max(to.abs()) + power * steep);
+                let growth = 0.5 * eta * eta + scope.frequency * eta * steep + along
+                    - self.fall * libm::log(cosine);
+                let spare = 2.0 * NODES as f64 * libm::log(rho) - growth - scope.digits - 3.0;
+                if spare < 0.0 {
+                    continue;
+                }
+                let edge = match scope.part.edge() {
+                    Some(edge) => {
+                        let sharp = edge.sharpness();
+                        let off = (eta * steep * sharp, -libm::log(cosine) * sharp);
+                        self.edge_growth((y, y + 2.0 * half), (from, to), off)
+                    }
+                    None => 0.0,
                 };
-                let across = eta * steep * edge.sharpness();
-                (across * across - away * away).max(0.0)
-            });
-            let growth = 0.5 * eta * eta + scope.frequency * eta * steep + along + edge
-                - fall * libm::log(cosine);
-            if 2.0 * NODES as f64 * libm::log(rho) - growth >= scope.digits + 3.0 {
-                return half;
+                if edge <= spare {
+                    return half;
+                }
             }
+            half *= 0.8;
         }
-        half *= 0.8;
+        LEAST
     }
-    LEAST
+
+    /// How much larger an edge's share may be on an ellipse than it is on its panel, where that counts: logarithm.
+    ///
+    /// On the ellipse, over the stretch `over` of the line, the loss differs by at most `off.0` of the edge's widths from that of the real
+    /// point, and its real part by at most `off.1`: each of the ratio's factors is smaller there by a cosine at most.
+    fn edge_growth(&self, panel: (f64, f64), over: (f64, f64), off: (f64, f64)) -> f64 {
+        let growth = |side: f64| {
+            let depths = |(from, to): (f64, f64)| {
+                let depth = |y: f64| self.scope.part.depth(side * self.density.at(y).loss);
+                let (a, b) = (depth(from), depth(to));
+                (a.min(b), a.max(b))
+            };
+            let (nearest, farthest) = depths(over);
+            // |erfc(x + i y)| <= e^{y^2} erfc(x)
+            let mut largest = off.0 * off.0 + ln_share(nearest - off.1);
+            let inside = -(farthest + off.1);
+            if inside > 0.0 {
+                // |erfc(-x + i y)| <= 2 + e^{y^2 - x^2}
+                let beyond = libm::exp(off.0 * off.0 - inside * inside);
+                largest = largest.min(libm::log1p(0.5 * beyond));
+            }
+            largest - ln_share(depths(panel).0).max(self.ln_negligible(panel))
+        };
+        if self.mirrored {
+            growth(1.0).max(growth(-1.0))
+        } else {
+            growth(1.0)
+        }
+    }
+
+    /// Logarithm of a share that makes the integrand on a panel no larger than `e^floor`.
+    fn ln_negligible(&self, (from, to): (f64, f64)) -> f64 {
+        let scope = self.scope;
+        let size = |y: f64| {
+            let at = self.density.at(y);
+            at.ln_base + (scope.low * at.loss).max(scope.high * at.loss)
+        };
+        // Room for what is larger between the ends.
+        scope.part.floor() - size(from).max(size(to)) - 2.0
+    }
 }
 
 /// The same where the logarithm of the integrand has a slope of at most `slope` and is entire; at most `widest`.

@@ -169,19 +169,20 @@ const CANCELLATION: f64 = 16.0;
 /// The same where the step would be tiny otherwise.
 const CROWDED: f64 = 24.0;
 /// The same where small losses are split off, which takes the cancellation out of the sum.
-const SPLIT_OFF: f64 = 60.0;
+pub(super) const SPLIT_OFF: f64 = 60.0;
 /// Crossings that are tried.
 const CROSSINGS: u32 = 24;
 
 impl Spacing {
     /// The crossing is the saddle, or a point left of it where rare large losses would make the
-    /// right-hand aliases, and so the step, needlessly small.
+    /// right-hand aliases, and so the step, needlessly small. `split_off`: how much larger than the result the integrand may be
+    /// then, if small losses are split off.
     pub fn new(
         run: &mut Run<'_, '_>,
         saddle: &Saddle,
         epsilon: f64,
         ln_delta: f64,
-        thorough: bool,
+        split_off: Option<f64>,
     ) -> Result<Self, AccountingError> {
         let mut best: Option<Self> = None;
         let mut at = *saddle;
@@ -202,10 +203,10 @@ impl Spacing {
             if right_period < 1.5 * left_period {
                 break;
             }
-            let limit = match (thorough, right_period > 6.0 * left_period) {
-                (true, _) => SPLIT_OFF,
-                (false, true) => CROWDED,
-                (false, false) => CANCELLATION,
+            let limit = match (split_off, right_period > 6.0 * left_period) {
+                (Some(digits), _) => digits,
+                (None, true) => CROWDED,
+                (None, false) => CANCELLATION,
             };
             at = Saddle::new(run, 0.85 * at.t)?;
             if at.ln_delta(epsilon) - ln_delta > limit {

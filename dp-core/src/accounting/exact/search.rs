@@ -5,7 +5,7 @@ use super::contour::{Contour, Mark, Plan};
 use super::cumulants::{Parts, Run, Tables};
 use super::kernel::Kernel;
 use super::nodes::Node;
-use super::saddle::Saddle;
+use super::saddle::{SPLIT_OFF, Saddle};
 use crate::accounting::hockey::{hockey, one_epsilon};
 use crate::accounting::invert::{Point, invert};
 use crate::accounting::law::{DIRECTIONS, Direction, Law};
@@ -226,14 +226,15 @@ fn delta_one_way(
     let saddle = Saddle::of_epsilon(run, epsilon)?;
     let mut expected = saddle.ln_delta(epsilon).min(0.0);
     let mut best: Option<Point> = None;
+    let mut try_nearer = true;
     for _ in 0..MAX_CONTOURS {
         let plan = Plan {
             kernel,
             epsilon,
             ln_delta: expected,
-            thorough: true,
+            split_off: Some(SPLIT_OFF),
         };
-        let point = Contour::new(run, plan, saddle, marks)?.at(epsilon)?;
+        let point = split_contour(run, plan, saddle, &mut try_nearer, marks)?.at(epsilon)?;
         if best.is_none_or(|b| point.error < b.error) {
             best = Some(point);
         }
@@ -250,6 +251,38 @@ fn delta_one_way(
         Some(point) => Ok(useful(point, epsilon)?.bounds()),
         None => Err(AccountingError::OutOfRange { value: epsilon }),
     }
+}
+
+/// A contour with the small losses split off; nearer to the saddle, where that serves better. `try_nearer` says whether to try, and
+/// becomes false where it was tried in vain.
+///
+/// Far left what was split off is all but alone on the line: what is left needs many nodes and points.
+fn split_contour<'m>(
+    run: &mut Run<'_, '_>,
+    plan: Plan,
+    saddle: Saddle,
+    try_nearer: &mut bool,
+    marks: &'m mut [Mark],
+) -> Result<Contour<'m>, AccountingError> {
+    let first = Contour::new(run, plan, saddle, marks)?;
+    let error = first.at(plan.epsilon)?.error;
+    if error <= FAIR_ERROR || !*try_nearer {
+        return Ok(first);
+    }
+    let (crossing, marks) = (first.crossing(), first.into_marks());
+    let nearer = Plan {
+        split_off: plan.split_off.map(|digits| 0.5 * digits),
+        ..plan
+    };
+    let better = |run: &mut Run<'_, '_>, marks: &mut [Mark]| {
+        let second = Contour::new(run, nearer, saddle, marks)?;
+        Ok::<_, AccountingError>(
+            second.crossing() != crossing && second.at(plan.epsilon)?.error < error,
+        )
+    };
+    *try_nearer = matches!(better(run, &mut *marks), Ok(true));
+    let best = if *try_nearer { nearer } else { plan };
+    Contour::new(run, best, saddle, marks)
 }
 
 /// Refuses a bound too wide to be of use.
@@ -323,7 +356,7 @@ fn by_saddle(
             kernel,
             epsilon: near,
             ln_delta: ln_target,
-            thorough: false,
+            split_off: None,
         };
         let contour = Contour::new(run, plan, saddle, marks)?;
         if !contour.is_whole() {
@@ -361,15 +394,16 @@ fn step_by_step(
     let (mut low, mut high) = (0.0f64, f64::INFINITY);
     let mut last: Option<(f64, f64)> = None;
     let mut error = f64::INFINITY;
+    let mut try_nearer = true;
     for _ in 0..MAX_STEPS {
         let saddle = Saddle::of_epsilon(run, near)?;
         let plan = Plan {
             kernel,
             epsilon: near,
             ln_delta: ln_target,
-            thorough: true,
+            split_off: Some(SPLIT_OFF),
         };
-        let contour = match Contour::new(run, plan, saddle, marks) {
+        let contour = match split_contour(run, plan, saddle, &mut try_nearer, marks) {
             Err(AccountingError::WorkspaceTooSmall { .. }) => break,
             contour => contour?,
         };

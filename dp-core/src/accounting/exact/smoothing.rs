@@ -10,7 +10,7 @@ use super::contour::Mark;
 use super::cumulants::moment;
 use super::fill::fill;
 use super::line::{BLOCK, Line};
-use super::nodes::{Node, Scope};
+use super::nodes::{Node, Part, Scope};
 use crate::accounting::AccountingError;
 use crate::accounting::complex::Complex;
 use crate::accounting::law::Law;
@@ -76,8 +76,7 @@ impl Smoothing {
             high: -self.t,
             frequency: self.h * (marks.len() + BLOCK) as f64,
             digits: DIGITS,
-            edge: None,
-            below: false,
+            part: Part::Whole,
         };
         let len = fill(&law, &scope, &mut nodes)?;
         let nodes = nodes.get(..len).unwrap_or(&[]);

@@ -5,8 +5,8 @@
 //! their weight.
 
 use super::density::{Density, LN_PHI_0};
-use super::nodes::Scope;
-use super::panel;
+use super::nodes::{Part, Scope};
+use super::panel::{self, Integrand};
 use super::walk::Walk;
 use crate::accounting::law::Law;
 use crate::accounting::mixture::{Mixture, turned_ratio_of_one};
@@ -142,8 +142,7 @@ pub(super) fn scope(a: f64, digits: f64) -> Scope {
         high: a,
         frequency: 0.0,
         digits,
-        edge: None,
-        below: false,
+        part: Part::Whole,
     }
 }
 
@@ -167,10 +166,17 @@ fn half_line(pair: &Mixture, rate: f64, mu: f64, a: f64, eta: f64, aim: &Aim) ->
     let start = 0.5 * mu;
     let (_, to) = density.range(aim.digits, a, a);
     let mut sum = 0.0;
+    let integrand = Integrand {
+        density: &density,
+        scope: &scope,
+        fall,
+        turned: eta,
+        mirrored: false,
+    };
     let (mut y, mut half) = (start, panel::WIDEST);
     let mut panels = 0;
     while y < to {
-        half = panel::half_width(&density, &scope, (fall, eta), y, 1.6 * half);
+        half = integrand.half_width(y, 1.6 * half);
         for (node, weight) in panel::rule() {
             let x = y + half * (1.0 + node);
             let at = density.turned(x, eta);

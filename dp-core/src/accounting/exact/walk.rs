@@ -1,8 +1,7 @@
 //! Along a density, past the stretches where nothing counts, so that the cost follows the mass and not the range.
 
 use super::density::{At, Density};
-use super::nodes::Scope;
-use crate::accounting::law::Direction;
+use super::nodes::{Part, Scope};
 
 /// Stretches that are skipped where nothing counts.
 const STRIDES: [f64; 8] = [1e9, 1e7, 1e5, 1e3, 100.0, 10.0, 2.0, 0.25];
@@ -21,32 +20,23 @@ pub(super) struct Walk<'d> {
 
 impl<'d> Walk<'d> {
     pub fn new(density: &'d Density<'d>, scope: &'d Scope) -> Self {
-        let floor = if scope.low == scope.high && !scope.below {
-            level(density, scope.low)
-        } else {
-            0.0
+        let floor = match scope.part {
+            Part::Whole if scope.low == scope.high => level(density, scope.low),
+            part => part.floor(),
         };
         Self {
             density,
             scope,
-            range: density.range(scope.digits, scope.low, scope.high),
+            range: density.range(scope.digits - floor.min(0.0), scope.low, scope.high),
             floor,
             // With a moment far from one only its own power is summed, so 0 and 1 needn't be served.
-            own: floor > 2.0 || scope.below,
+            own: floor > 2.0 || scope.part != Part::Whole,
         }
     }
 
-    /// How far the integrand is above what counts, in natural digits.
+    /// How far the integrand, without the share of an edge, is above what counts, in natural digits.
     fn margin(&self, at: &At) -> f64 {
         let scope = self.scope;
-        let cut = match scope.edge {
-            // In the other direction the share rises to the right, which `empty` would have to know.
-            Some(edge) if scope.below && edge.direction == Direction::Remove => {
-                let over = edge.distance(at.loss).max(0.0);
-                -over * over
-            }
-            _ => 0.0,
-        };
         let powers = [scope.low, scope.high];
         let most = powers
             .into_iter()
@@ -57,13 +47,19 @@ impl<'d> Walk<'d> {
         } else {
             at.ln_base + at.loss.max(0.0)
         };
-        most.max(rest) + cut + scope.digits
+        most.max(rest) + scope.digits
     }
 
     /// How far from `y` on, to the right, nothing counts; 0 where something does.
     pub fn empty(&self, y: f64, at: &At) -> f64 {
-        let missing = -self.margin(at);
-        if missing <= 0.0 {
+        let margin = self.margin(at);
+        let part = self.scope.part;
+        let share = |loss: f64| match part {
+            Part::Whole => 0.0,
+            part => part.ln_share(loss),
+        };
+        let here = share(at.loss);
+        if margin + here > 0.0 {
             return 0.0;
         }
         let power = self.scope.high.max(if self.own { 0.0 } else { 1.0 });
@@ -71,7 +67,13 @@ impl<'d> Walk<'d> {
         // the normal density falls from zero on.
         let rise = |stride: f64| power * self.density.steepness(y, y + stride) - y;
         for stride in STRIDES {
-            if rise(stride) * stride <= missing {
+            // The loss rises with y, so that an edge's share is largest at one of the ends.
+            let most = match part {
+                Part::Whole => 0.0,
+                _ => here.max(share(self.density.at(y + stride).loss)),
+            };
+            // Where the one falls and the other rises, the product is largest somewhere between.
+            if (rise(stride) * stride).max(0.0) + margin + most <= 0.0 {
                 return stride;
             }
         }
