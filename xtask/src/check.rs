@@ -1,6 +1,6 @@
-//! `cargo xtask check`: format, clippy, docs, layering, proof notes, the threat model's tests, the texts of the mutants.
+//! `cargo xtask check`: format, clippy, docs, layering, proof notes and what has none, the threat model's tests, the texts of the mutants.
 
-use crate::{Result, layering, mutants, notes, process, setup, threats, workspace};
+use crate::{Result, layering, mutants, notes, process, proofs, setup, threats, workspace};
 
 /// Runs every check, the quick ones first.
 pub(crate) fn check() -> Result<()> {
@@ -9,6 +9,7 @@ pub(crate) fn check() -> Result<()> {
     })?;
     layering::check()?;
     notes::check()?;
+    proofs::check()?;
     threats::check()?;
     mutants::check()?;
 

@@ -10,6 +10,7 @@ mod layering;
 mod mutants;
 mod notes;
 mod process;
+mod proofs;
 mod report;
 mod run;
 mod setup;
@@ -51,7 +52,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Format, clippy, docs, layering, proof notes, the tests that the threat model names, and the texts of the mutants.
+    /// Format, clippy, docs, layering, proof notes and what has none, the tests that the threat model names, and the texts of the mutants.
     Check,
     /// Plant bugs in the kernels, one at a time in a copy of the tree, and see whether the tests find them.
     Mutants {
