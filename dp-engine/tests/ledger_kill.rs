@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -11,17 +12,18 @@ use std::process::Child;
 use std::time::Duration;
 
 use common::{BUDGET, CHARGE, HEADER, child, create, place};
-use dp_core::ledger::Entry;
+use dp_core::ledger::{Entry, ProcessId};
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerContents, LedgerFile, inspect};
 
 /// 1,000 kills in all. A ledger is read after each kill of its own, so many short ledgers take less time than a long one.
 const LEDGERS: usize = 10;
 const KILLS: usize = 100;
+const RELEASE: u64 = 24;
 
 /// What the child does until it is killed: reserve, release, commit, without end.
 ///
-/// A release is eight bytes at the end of a file, in one system call: the step. Which order it keeps is told by
+/// A release is [`RELEASE`] bytes at the end of a file, in one system call: the process start and the step. Which order it keeps is told by
 /// the environment, so that the test can be seen to find the wrong one. In the wrong order it stays between the
 /// two until it is killed: the reservation takes microseconds, and a kill that must land there by chance may miss.
 #[test]
@@ -32,6 +34,8 @@ fn child_releases_until_killed() {
     let release_first = std::env::var("DPCUBE_TEST_ORDER").as_deref() == Ok("release first");
     let path = Path::new(&path);
     let keys = RunKeys::generate().unwrap();
+    let start = *keys.process.id();
+    let release = |step: u64| [&start[..], &step.to_le_bytes()].concat();
     let mut ledger = if path.exists() {
         LedgerFile::open(path, &HEADER, BUDGET, keys.process)
             .unwrap()
@@ -47,13 +51,13 @@ fn child_releases_until_killed() {
         .unwrap();
     for step in 0u64.. {
         if release_first {
-            releases.write_all(&step.to_le_bytes()).unwrap();
+            releases.write_all(&release(step)).unwrap();
             std::thread::sleep(Duration::from_secs(60));
         }
         let reservation = ledger.reserve(step, CHARGE).unwrap();
         let (_noise, receipt) = keys.noise.for_step(reservation).unwrap();
         if !release_first {
-            releases.write_all(&step.to_le_bytes()).unwrap();
+            releases.write_all(&release(step)).unwrap();
         }
         ledger.commit(receipt).unwrap();
     }
@@ -63,7 +67,7 @@ fn child_releases_until_killed() {
 /// the ledger and the releases, both over all children so far.
 fn kill_one(path: &Path, order: &str, from_release: bool, delay: Duration) -> (u64, u64) {
     let releases = path.with_file_name("releases");
-    let count = || fs::metadata(&releases).map_or(0, |metadata| metadata.len() / 8);
+    let count = || fs::metadata(&releases).map_or(0, |metadata| metadata.len() / RELEASE);
     let before = count();
     let variables = [
         ("DPCUBE_TEST_KILLED_LEDGER", path.to_str().unwrap()),
@@ -78,7 +82,7 @@ fn kill_one(path: &Path, order: &str, from_release: bool, delay: Duration) -> (u
     }
     std::thread::sleep(delay);
     kill(&mut running);
-    assert_eq!(fs::metadata(&releases).unwrap().len() % 8, 0);
+    assert_eq!(fs::metadata(&releases).unwrap().len() % RELEASE, 0);
     (inspect(path).unwrap().summary.state.reservations(), count())
 }
 
@@ -148,26 +152,29 @@ fn killed_again_and_again(place_in_all: usize) -> u64 {
 /// Step by step: in each start, the released steps are the reserved ones, but for at most the last.
 fn each_release_has_its_reservation(path: &Path, contents: &LedgerContents) {
     let bytes = fs::read(path.with_file_name("releases")).unwrap();
-    let mut released = bytes
-        .chunks_exact(8)
-        .map(|step| u64::from_le_bytes(step.try_into().unwrap()))
-        .peekable();
-    let mut reserved = Vec::new();
+    let mut released: HashMap<&[u8], Vec<u64>> = HashMap::new();
+    for release in bytes.chunks_exact(RELEASE as usize) {
+        let (start, step) = release.split_at(16);
+        let step = u64::from_le_bytes(step.try_into().unwrap());
+        released.entry(start).or_default().push(step);
+    }
+    let mut reserved: Vec<(ProcessId, Vec<u64>)> = Vec::new();
     for record in &contents.records {
         match record.entry {
-            Entry::Start { .. } => reserved.push(Vec::new()),
-            Entry::Reserve { step, .. } => reserved.last_mut().unwrap().push(step),
+            Entry::Start { process } => reserved.push((process, Vec::new())),
+            Entry::Reserve { step, .. } => reserved.last_mut().unwrap().1.push(step),
             Entry::Commit { .. } => {}
         }
     }
-    for steps in reserved {
-        let out = steps
-            .iter()
-            .take_while(|&&step| released.next_if_eq(&step).is_some())
-            .count();
-        assert!(steps.len() - out <= 1);
+    for (start, reserved) in reserved {
+        let released = released.remove(&start[..]).unwrap_or_default();
+        assert!(reserved.starts_with(&released));
+        assert!(reserved.len() - released.len() <= 1);
     }
-    assert_eq!(released.next(), None);
+    assert!(
+        released.is_empty(),
+        "a start released that reserved nothing"
+    );
 }
 
 /// Negative control: a program that releases before it reserves is found out by the very same check.
