@@ -4,8 +4,11 @@ use std::process::Command;
 
 use crate::{Result, process, workspace};
 
-/// The tests that take minutes there and not days.
-const TESTS: [&str; 3] = ["update", "conv", "lora"];
+/// The tests that take seconds there and not days.
+const TESTS: [&str; 2] = ["update", "lora"];
+
+/// On x86-64 `libm` takes roots by inline assembly, which Miri can't run. This target has its bytes the other way round besides.
+const TARGET: &str = "s390x-unknown-linux-gnu";
 
 /// Runs them, and says what to install where Miri is missing.
 pub(crate) fn run() -> Result<()> {
@@ -15,6 +18,7 @@ pub(crate) fn run() -> Result<()> {
     }
     let mut miri = rustup();
     miri.args(["cargo", "miri", "test", "--locked", "--package", "dp-core"])
+        .args(["--target", TARGET])
         .args(TESTS.iter().flat_map(|test| ["--test", test]))
         .arg("--target-dir")
         .arg(workspace::scratch()?.join("miri"))
