@@ -133,7 +133,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = floats(client, &[1 << 20]);
     for generator in [Generator::ChaCha20, Generator::Philox4x32x10NotSecure] {
         time(client, &format!("2^20 normals, {generator:?}"), 0.0, || {
-            add_gaussian_noise(launch, &target, 0, 1.0, &key, generator, 1, 0)
+            add_gaussian_noise(launch, &target, draw(&key, generator, 1.0))
         })?;
     }
     let moments = [1, 2, 3].map(|_| floats(client, &[1 << 20]));
@@ -152,19 +152,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         copy: None,
     };
     for std in [0.0, 1.0] {
-        let draw = GaussianDraw {
-            first_element: 0,
-            std,
-            key: &key,
-            generator: Generator::ChaCha20,
-            step: 1,
-            tensor: 0,
-        };
         time(
             client,
             &format!("2^20 AdamW with noise of {std}"),
             0.0,
-            || noised_update(launch, &updated, &draw, 32.0, rule, false),
+            || {
+                let draw = draw(&key, Generator::ChaCha20, std);
+                noised_update(launch, &updated, draw, 32.0, rule, false)
+            },
         )?;
     }
     let plan = Hardened::plan(1.0, 1.0, 0.0, 1 << 20, -20)?;
@@ -222,4 +217,15 @@ fn upload(client: &Client, shape: &[usize], values: &[f32]) -> TensorHandle {
 
 fn view(tensor: &TensorHandle, shape: &[usize]) -> TensorHandle {
     TensorHandle::new_contiguous(shape.to_vec(), tensor.handle.clone(), tensor.dtype)
+}
+
+fn draw(key: &Key, generator: Generator, std: f32) -> GaussianDraw<'_> {
+    GaussianDraw {
+        first_element: 0,
+        std,
+        key,
+        generator,
+        step: 1,
+        tensor: 0,
+    }
 }

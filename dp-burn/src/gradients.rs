@@ -162,7 +162,7 @@ impl PrivateGradients {
     ///
     /// `divisor` is q * N, a constant; never the number of examples drawn, which is private. A batch of no
     /// examples is released all the same, as pure noise. `noise` proves that the ledger has charged this
-    /// step: it can be had from a reservation only.
+    /// step: it can be had from a reservation only, and is used up.
     ///
     /// # Errors
     /// [`PrivacyError`] when a number is out of range or a kernel refuses; nothing is released then.
@@ -174,23 +174,18 @@ impl PrivateGradients {
     pub fn release(
         self,
         divisor: f64,
-        noise: &StepNoise<'_>,
+        mut noise: StepNoise<'_>,
         generator: Generator,
     ) -> Result<GradientsParams, PrivacyError> {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
         let tuning = self.tuning()?;
-        for (tensor, sum) in self.sums.iter().enumerate() {
+        for sum in &self.sums {
             kernels::add_gaussian_noise(
                 &Launch::new(&sum.value.client, &tuning),
                 &handle(&sum.value),
-                0,
-                noise.std_f32(),
-                noise.key(),
-                generator,
-                noise.step(),
-                tensor as u32,
+                noise.draw(generator),
             )?;
             settle("noise", &sum.value);
         }
@@ -218,10 +213,10 @@ impl PrivateGradients {
         gradients
     }
 
-    /// The accumulator of a parameter, and its number in the noise's counter.
-    pub(crate) fn sum(&self, id: ParamId) -> Result<(u32, &CubeTensor), PrivacyError> {
+    /// The accumulator of a parameter.
+    pub(crate) fn sum(&self, id: ParamId) -> Result<&CubeTensor, PrivacyError> {
         let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
-        Ok((at as u32, &self.sums[at].value))
+        Ok(&self.sums[at].value)
     }
 
     /// How launches are cut on the module's device.

@@ -10,7 +10,7 @@ use burn::backend::TensorMetadata;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor};
 use burn_cubecl::tensor::CubeTensor;
-use dp_core::noise::{GaussianDraw, Generator};
+use dp_core::noise::Generator;
 use dp_core::update::UpdateRule;
 use dp_engine::keys::StepNoise;
 use dp_kernels::{self as kernels, Launch, Tuning, Updated};
@@ -23,7 +23,7 @@ use std::collections::HashMap;
 ///
 /// ```no_run
 /// # use dp_burn::{AdamW, PrivacyError, PrivateAdamW, PrivateGradients, Tape, Transformer};
-/// # fn step(model: Transformer, sums: &mut PrivateGradients, noise: &dp_engine::keys::StepNoise<'_>)
+/// # fn step(model: Transformer, sums: &mut PrivateGradients, noise: dp_engine::keys::StepNoise<'_>)
 /// # -> Result<Transformer, PrivacyError> {
 /// let mut optimizer = PrivateAdamW::new(AdamW::default());
 /// // ... `sums.add` for each microbatch, then the ledger's reservation, then:
@@ -57,7 +57,7 @@ impl PrivateAdamW {
     /// Releases the sums and moves `model` by them; the sums are zeros afterwards, ready for the next logical batch.
     ///
     /// `divisor` is q * N, a constant; never the number of examples drawn, which is private. A batch of no examples is
-    /// released all the same, as pure noise. `noise` proves that the ledger has charged this step.
+    /// released all the same, as pure noise. `noise` proves that the ledger has charged this step, and is used up.
     ///
     /// # Errors
     /// [`PrivacyError`] when the sums belong to another module, a number is out of range or a kernel refuses. Part of the
@@ -72,7 +72,7 @@ impl PrivateAdamW {
         model: M,
         sums: &mut PrivateGradients,
         divisor: f64,
-        noise: &StepNoise<'_>,
+        noise: StepNoise<'_>,
         generator: Generator,
     ) -> Result<M, PrivacyError> {
         if !(divisor.is_finite() && divisor > 0.0) {
@@ -174,7 +174,7 @@ struct Step<'a> {
     moments: &'a mut HashMap<ParamId, [CubeTensor; 2]>,
     rule: UpdateRule,
     divisor: f64,
-    noise: &'a StepNoise<'a>,
+    noise: StepNoise<'a>,
     generator: Generator,
     failed: Option<PrivacyError>,
 }
@@ -182,7 +182,7 @@ struct Step<'a> {
 impl Step<'_> {
     /// Moves `parameter`, in place where nothing else holds its buffer.
     fn update(&mut self, id: ParamId, parameter: &mut CubeTensor) -> Result<(), PrivacyError> {
-        let (number, sum) = self.sums.sum(id)?;
+        let sum = self.sums.sum(id)?;
         if !parameter.can_mut() {
             *parameter = parameter.copy();
         }
@@ -199,14 +199,7 @@ impl Step<'_> {
                 moments: &[&first, &second],
                 copy: None,
             },
-            &GaussianDraw {
-                first_element: 0,
-                std: self.noise.std_f32(),
-                key: self.noise.key(),
-                generator: self.generator,
-                step: self.noise.step(),
-                tensor: number,
-            },
+            self.noise.draw(self.generator),
             self.divisor,
             self.rule,
             true,

@@ -2,18 +2,21 @@
 
 mod common;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, OptimizerRecord};
+use burn::tensor::{Tensor, TensorData};
 use common::{devices, model, rows, values};
 use dp_burn::{PrivateAdamW, PrivateGradients, StateError, Tape, Transformer, export, import};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::{Charge, Header};
-use dp_core::noise::{Generator, fill_gaussian};
-use dp_engine::keys::RunKeys;
+use dp_core::noise::{GaussianDraw, Generator, fill_gaussian};
+use dp_engine::keys::{NoiseKey, RunKeys};
 use dp_engine::ledger::{Budget, LedgerFile};
 
-fn ledger(folder: &std::path::Path, keys: &RunKeys) -> LedgerFile {
+/// A new ledger of a new start, and its key.
+fn ledger(folder: &std::path::Path) -> (LedgerFile, NoiseKey) {
+    let keys = RunKeys::generate().expect("keys");
     let header = Header {
         dataset: [1; 32],
         config: [2; 32],
@@ -22,7 +25,9 @@ fn ledger(folder: &std::path::Path, keys: &RunKeys) -> LedgerFile {
         epsilon: 100.0,
         delta: 1e-5,
     };
-    LedgerFile::create(&folder.join("ledger"), &header, budget, keys.process).expect("a new ledger")
+    let path = folder.join("ledger");
+    let ledger = LedgerFile::create(&path, &header, budget, keys.process).expect("a new ledger");
+    (ledger, keys.noise)
 }
 
 /// A batch of no examples is pure noise: that of the key, the step and the parameter's number.
@@ -32,8 +37,7 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
         let device = device.autodiff();
         let model = model(&device);
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = RunKeys::generate().expect("keys");
-        let mut ledger = ledger(folder.path(), &keys);
+        let (mut ledger, key) = ledger(folder.path());
         let charge = Charge {
             event: Event::PoissonGaussian {
                 rate: 0.1,
@@ -44,11 +48,13 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
             count: 1,
         };
         let paid = ledger.reserve(7, charge).expect("within the budget");
-        let noise = keys.noise.for_step(&paid).expect("this start's");
+        let (mut noise, receipt) = key.for_step(paid).expect("this start's");
         assert_eq!(noise.std(), 1.25);
+        // Number 0 is used up by this; the parameters have those from 1 on.
+        let key = noise.draw(Generator::ChaCha20).key;
         let sums = PrivateGradients::new(&model, Clipping::Flat { clip: 0.5 });
         let gradients = sums
-            .release(8.0, &noise, Generator::ChaCha20)
+            .release(8.0, noise, Generator::ChaCha20)
             .expect("a release");
 
         for (k, actual) in values(&model, &gradients).into_iter().enumerate() {
@@ -57,10 +63,10 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
                 &mut expected,
                 0,
                 1.25,
-                noise.key(),
+                key,
                 Generator::ChaCha20,
                 7,
-                k as u32,
+                k as u32 + 1,
             )
             .expect("valid");
             let worst = actual
@@ -69,7 +75,7 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
                 .fold(0.0f32, |m, (a, b)| m.max((a - b / 8.0).abs()));
             assert!(worst <= 1e-6, "{name}: parameter {k} is off by {worst}");
         }
-        ledger.commit(paid).expect("the release is noted");
+        ledger.commit(receipt).expect("the release is noted");
     }
 }
 
@@ -81,20 +87,19 @@ fn divisors_out_of_range_are_refused() {
     let device = device.autodiff();
     let model = model(&device);
     let folder = tempfile::tempdir().expect("a folder");
-    let keys = RunKeys::generate().expect("keys");
-    let mut ledger = ledger(folder.path(), &keys);
+    let (mut ledger, key) = ledger(folder.path());
     let charge = Charge {
         event: Event::Gaussian { sigma: 3.0 },
         clip: 1.0,
         eta: 0.0,
         count: 1,
     };
-    let paid = ledger.reserve(0, charge).expect("within the budget");
-    for divisor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for (step, divisor) in (0..).zip([0.0, -1.0, f64::NAN, f64::INFINITY]) {
         let sums = PrivateGradients::new(&model, Clipping::Flat { clip: 1.0 });
-        let noise = keys.noise.for_step(&paid).expect("this start's");
+        let paid = ledger.reserve(step, charge).expect("within the budget");
+        let (noise, _receipt) = key.for_step(paid).expect("this start's");
         assert!(
-            sums.release(divisor, &noise, Generator::ChaCha20).is_err(),
+            sums.release(divisor, noise, Generator::ChaCha20).is_err(),
             "{divisor}"
         );
     }
@@ -209,15 +214,17 @@ fn the_fused_adamw_is_burns() {
     }
 }
 
-fn paid(folder: &std::path::Path, keys: &RunKeys) -> dp_engine::ledger::Reservation {
+/// Noise that is as good as none: the ledger takes any clipping norm above zero.
+const FAINT: f64 = 1e-300;
+
+fn reserve(ledger: &mut LedgerFile, step: u64, clip: f64) -> dp_engine::ledger::Reservation {
     let charge = Charge {
         event: Event::Gaussian { sigma: 0.5 },
-        clip: 0.5,
+        clip,
         eta: 0.0,
         count: 1,
     };
-    let mut ledger = ledger(folder, keys);
-    ledger.reserve(3, charge).expect("within the budget")
+    ledger.reserve(step, charge).expect("within the budget")
 }
 
 fn add(sums: &mut PrivateGradients, model: &Transformer, device: &burn::tensor::Device) {
@@ -234,6 +241,37 @@ const RULE: dp_burn::AdamW = dp_burn::AdamW {
     weight_decay: 0.1,
 };
 
+/// Adds noise to gradients on the host: parameter k, in the order of visits, has tensor number k + 1.
+struct Noised<'a> {
+    gradients: GradientsParams,
+    draw: GaussianDraw<'a>,
+    divisor: f32,
+    parameters: u32,
+}
+
+impl ModuleVisitor for Noised<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.parameters += 1;
+        let gradient = self
+            .gradients
+            .remove::<D>(param.id)
+            .expect("every parameter has one");
+        let (shape, device) = (gradient.shape(), gradient.device());
+        let mut noise = vec![0.0; shape.num_elements()];
+        let GaussianDraw {
+            std,
+            key,
+            generator,
+            step,
+            ..
+        } = self.draw;
+        fill_gaussian(&mut noise, 0, std, key, generator, step, self.parameters).expect("valid");
+        noise.iter_mut().for_each(|x| *x /= self.divisor);
+        let noise = Tensor::from_data(TensorData::new(noise, shape), &device);
+        self.gradients.register(param.id, gradient + noise);
+    }
+}
+
 /// Three steps: the pass that draws the noise goes where release, division and AdamW go one after the other, and leaves
 /// the sums at zero.
 #[test]
@@ -241,25 +279,33 @@ fn the_private_optimizer_is_release_and_adamw() {
     for (name, device) in devices() {
         let device = device.autodiff();
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = RunKeys::generate().expect("keys");
-        let paid = paid(folder.path(), &keys);
-        let noise = keys.noise.for_step(&paid).expect("this start's");
+        let (mut ledger, key) = ledger(folder.path());
         let clipping = Clipping::Flat { clip: 0.5 };
 
         let (mut ours, mut theirs) = (model(&device), model(&device));
         let mut private = PrivateAdamW::new(RULE);
         let mut ordinary = burn::optim::ModuleOptimizer::from(RULE);
         let mut sums = PrivateGradients::new(&ours, clipping);
-        for _ in 0..3 {
+        for step in 0..3 {
             add(&mut sums, &ours, &device);
             let generator = Generator::ChaCha20;
+            let paid = reserve(&mut ledger, step, 0.5);
+            let (mut noise, _receipt) = key.for_step(paid).expect("this start's");
+            // Number 0 is used up by this; the parameters have those from 1 on.
+            let draw = noise.draw(generator);
             ours = private
-                .step(0.01, ours, &mut sums, 4.0, &noise, generator)
+                .step(0.01, ours, &mut sums, 4.0, noise, generator)
                 .expect("a step");
             let mut once = PrivateGradients::new(&theirs, clipping);
             add(&mut once, &theirs, &device);
-            let gradients = once.release(4.0, &noise, generator).expect("a release");
-            theirs = ordinary.step(0.01, theirs, gradients);
+            let mut noised = Noised {
+                gradients: once.without_noise_not_private(4.0),
+                draw,
+                divisor: 4.0,
+                parameters: 0,
+            };
+            theirs.visit(&mut noised);
+            theirs = ordinary.step(0.01, theirs, noised.gradients);
         }
         assert_eq!(private.time(), 3);
         let both = [&ours, &theirs].map(|model| export(model).expect("readable"));
@@ -278,15 +324,16 @@ fn the_private_optimizer_comes_back_from_its_state() {
     for (name, device) in devices() {
         let device = device.autodiff();
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = RunKeys::generate().expect("keys");
-        let paid = paid(folder.path(), &keys);
-        let noise = keys.noise.for_step(&paid).expect("this start's");
-        let step = |optimizer: &mut PrivateAdamW, model: Transformer| {
+        let (mut ledger, key) = ledger(folder.path());
+        let mut steps = 0;
+        let mut step = |optimizer: &mut PrivateAdamW, model: Transformer| {
             let mut sums = PrivateGradients::new(&model, Clipping::Flat { clip: 0.5 });
             add(&mut sums, &model, &device);
-            let generator = Generator::ChaCha20;
+            let paid = reserve(&mut ledger, steps, FAINT);
+            let (noise, _receipt) = key.for_step(paid).expect("this start's");
+            steps += 1;
             optimizer
-                .step(0.01, model, &mut sums, 4.0, &noise, generator)
+                .step(0.01, model, &mut sums, 4.0, noise, Generator::ChaCha20)
                 .expect("a step")
         };
         let mut optimizer = PrivateAdamW::new(RULE);

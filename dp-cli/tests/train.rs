@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use dp_engine::checkpoint::Checkpoint;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -330,6 +331,40 @@ fn ctrl_c_finishes_the_step_and_the_run_goes_on() {
     let summary = place.json("out/train.json");
     assert_eq!(summary["steps"], 60);
     assert_eq!(summary["privacy"]["steps"], 60);
+}
+
+/// Without noise a run is a function of its seed: interrupted and taken up again it ends with the very weights of one that was let run. So
+/// step counter, the optimizer's moments and the place in the batches' stream all came back.
+#[test]
+fn a_resumed_run_ends_where_one_that_was_let_run_does() {
+    let place = Place::new(120);
+    let arguments = ["--non-private", "--steps", "40", "--checkpoint-every", "7"];
+    assert_done(&run(&mut place.train("whole", &arguments)));
+
+    let mut child = place
+        .train("broken", &arguments)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = wait_for(&mut child, "step 1 of");
+    signal(&child, "-INT");
+    lines.read_to_string(&mut String::new()).expect("readable");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let load = |run: &str| {
+        let checkpoint = Checkpoint::load(&place.path(run).join("checkpoint")).expect("one");
+        let model = checkpoint.tensors("model").expect("tensors");
+        (checkpoint.manifest().step, model)
+    };
+    let (step, at_the_break) = load("broken");
+    assert!((1..40).contains(&step), "{step}");
+    assert_done(&run(place.train("broken", &arguments).arg("--resume")));
+
+    let (whole, broken) = (load("whole"), load("broken"));
+    assert_eq!((whole.0, broken.0), (40, 40));
+    assert!(whole.1 == broken.1, "weights differ");
+    // The negative control: the steps after the break changed them.
+    assert!(at_the_break != whole.1);
 }
 
 /// After a kill the steps since the last checkpoint are lost and spent: the run ends early, never over budget.

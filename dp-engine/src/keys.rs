@@ -6,7 +6,7 @@ use dp_core::ledger::ProcessId;
 use dp_core::noise::{GaussianDraw, Generator, Key};
 use zeroize::Zeroizing;
 
-use crate::ledger::Reservation;
+use crate::ledger::{Receipt, Reservation};
 
 /// The operating system's generator failed, or a reservation came from elsewhere.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -44,8 +44,35 @@ pub struct RunKeys {
     pub noise: NoiseKey,
     /// Key of the Poisson sample.
     pub sampling: SamplingKey,
-    /// Identity of this start, for the ledger; not a secret.
-    pub process: ProcessId,
+    /// Identity of this start, for its ledger.
+    pub process: ProcessStart,
+}
+
+/// Identity of a process start, not a secret, and the right to open one ledger.
+///
+/// # Privacy
+/// Two ledgers under one start's keys would each reserve the same steps, and their noise would be the same. So
+/// [`LedgerFile::create`](crate::ledger::LedgerFile::create) and [`open`](crate::ledger::LedgerFile::open) take it by value.
+///
+/// ```compile_fail,E0382
+/// # use dp_core::ledger::Header;
+/// # use dp_engine::{keys::{KeyError, RunKeys}, ledger::{Budget, LedgerFile}};
+/// # fn two(header: &Header, budget: Budget) -> Result<(), KeyError> {
+/// let keys = RunKeys::generate()?;
+/// LedgerFile::create("one".as_ref(), header, budget, keys.process).unwrap();
+/// LedgerFile::create("two".as_ref(), header, budget, keys.process).unwrap(); // moved by the first
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ProcessStart(ProcessId);
+
+impl ProcessStart {
+    /// The identity, as the ledger notes it.
+    #[must_use]
+    pub fn id(&self) -> &ProcessId {
+        &self.0
+    }
 }
 
 impl RunKeys {
@@ -62,7 +89,7 @@ impl RunKeys {
                 process,
             },
             sampling: SamplingKey { key: random_key()? },
-            process,
+            process: ProcessStart(process),
         })
     }
 }
@@ -71,8 +98,9 @@ impl RunKeys {
 ///
 /// ```
 /// # use dp_engine::{keys::{KeyError, NoiseKey, StepNoise}, ledger::Reservation};
-/// fn noise<'a>(key: &'a NoiseKey, paid: &'a Reservation) -> Result<StepNoise<'a>, KeyError> {
-///     key.for_step(paid)
+/// fn noise(key: &NoiseKey, paid: Reservation) -> Result<StepNoise<'_>, KeyError> {
+///     let (noise, _receipt) = key.for_step(paid)?;
+///     Ok(noise)
 /// }
 /// ```
 /// ```compile_fail,E0616
@@ -87,24 +115,27 @@ pub struct NoiseKey {
 }
 
 impl NoiseKey {
-    /// What draws the noise of the reserved step.
+    /// What draws the noise of the reserved step, and what is left of the reservation, for
+    /// [`LedgerFile::commit`](crate::ledger::LedgerFile::commit).
     ///
     /// # Errors
-    /// [`KeyError::OtherStart`] if the reservation was made under other keys.
+    /// [`KeyError::OtherStart`] if the reservation was made under other keys. It stays spent then.
     ///
     /// # Privacy
-    /// A noised value needs this, this needs a reservation, and a reservation is durable: so nothing can be
-    /// released that the ledger does not count.
-    pub fn for_step<'a>(&'a self, reservation: &'a Reservation) -> Result<StepNoise<'a>, KeyError> {
-        let step = reservation.step();
-        if *reservation.process() != self.process {
+    /// A noised value needs this, this uses up a reservation, and a reservation is durable: so nothing can be
+    /// released that the ledger does not count, nor twice.
+    pub fn for_step(&self, paid: Reservation) -> Result<(StepNoise<'_>, Receipt), KeyError> {
+        let step = paid.step();
+        if *paid.process() != self.process {
             return Err(KeyError::OtherStart { step });
         }
-        Ok(StepNoise {
+        let noise = StepNoise {
             key: &self.key,
             step,
-            std: reservation.charge().noise_std(),
-        })
+            std: paid.charge().noise_std(),
+            tensor: 0,
+        };
+        Ok((noise, paid.into()))
     }
 }
 
@@ -131,36 +162,56 @@ impl fmt::Debug for SamplingKey {
     }
 }
 
-/// Everything that draws the noise of one reserved step.
-#[derive(Clone, Copy)]
+/// Everything that draws the noise of one reserved step, once.
+///
+/// # Privacy
+/// A release takes it by value, so a step has one; and it numbers the tensors itself, so no two of them get the same noise, which a
+/// difference would take away.
+///
+/// ```compile_fail,E0382
+/// # use dp_engine::keys::StepNoise;
+/// fn twice(release: impl Fn(StepNoise<'_>), noise: StepNoise<'_>) {
+///     release(noise);
+///     release(noise); // moved by the first
+/// }
+/// ```
+/// ```compile_fail,E0599
+/// # use dp_engine::keys::StepNoise;
+/// fn copied<'a>(noise: &StepNoise<'a>) -> StepNoise<'a> {
+///     StepNoise::clone(noise) // there is one
+/// }
+/// ```
+#[must_use = "a release needs it"]
 pub struct StepNoise<'a> {
     key: &'a Key,
     step: u64,
     std: f64,
+    /// Number of the next tensor.
+    tensor: u32,
 }
 
 impl<'a> StepNoise<'a> {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> &'a Key {
-        self.key
-    }
-
-    /// What draws the noise of a whole tensor, by ChaCha20.
+    /// The noise of the next tensor, the whole of it: tensors are numbered from 0 in the order of the calls.
     ///
-    /// # Privacy
-    /// `tensor` must be a number of its own for each tensor that the step releases: two with one number get the same noise, which a
-    /// difference takes away.
-    #[must_use]
-    pub fn draw(&self, tensor: u32) -> GaussianDraw<'a> {
+    /// [`Generator::ChaCha20`] is the one for private data. After 2^32 - 1 tensors every draw has the reserved number, which whatever noises a
+    /// release refuses.
+    pub fn draw(&mut self, generator: Generator) -> GaussianDraw<'a> {
+        let tensor = self.tensor;
+        self.tensor = tensor.saturating_add(1);
         GaussianDraw {
             first_element: 0,
             std: self.std_f32(),
             key: self.key,
-            generator: Generator::ChaCha20,
+            generator,
             step: self.step,
             tensor,
         }
+    }
+
+    /// The noise of all tensors that are left, one by one as [`draw`](Self::draw) gives it: without an end, for a launcher that takes as many as
+    /// there are tensors.
+    pub fn draws(mut self, generator: Generator) -> impl Iterator<Item = GaussianDraw<'a>> {
+        std::iter::repeat_with(move || self.draw(generator))
     }
 
     /// The step, part of the noise counter.
@@ -191,8 +242,8 @@ impl fmt::Debug for StepNoise<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "StepNoise(step {}, std {}, secret key)",
-            self.step, self.std
+            "StepNoise(step {}, std {}, tensor {}, secret key)",
+            self.step, self.std, self.tensor
         )
     }
 }

@@ -6,7 +6,7 @@ use dp_core::accounting::{AccountingError, Bounds};
 use dp_core::ledger::Header;
 
 use crate::batches::{BatchError, Batches, LogicalBatch};
-use crate::keys::{KeyError, NoiseKey, RunKeys, StepNoise};
+use crate::keys::{KeyError, NoiseKey, ProcessStart, RunKeys, StepNoise};
 use crate::ledger::{LedgerFile, LedgerFileError, Recovery};
 use crate::plan::Plan;
 
@@ -51,8 +51,8 @@ pub enum RunError {
 ///     for microbatch in run.draw(step).microbatches() {
 ///         // Gradients of the records in `microbatch`, clipped, added into the sum.
 ///     }
-///     run.release(|noise| {
-///         // Noise of `noise.draw(tensor)` into the sum, and the optimizer's step.
+///     run.release(|mut noise| {
+///         // Noise of `noise.draw(..)` into the sum of each parameter, and the optimizer's step.
 ///         Ok::<_, RunError>(())
 ///     })?;
 /// }
@@ -129,14 +129,14 @@ impl PrivateRun {
     /// disk fails, all before `release` is called; what `release` answers; [`RunError::Ledger`] where the commit fails.
     pub fn release<T, E: From<RunError>>(
         &mut self,
-        release: impl FnOnce(&StepNoise<'_>) -> Result<T, E>,
+        release: impl FnOnce(StepNoise<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let step = self.drawn.take().ok_or(RunError::NotDrawn)?;
         let charge = self.plan.charge();
         let paid = self.ledger.reserve(step, charge).map_err(RunError::from)?;
-        let noise = self.noise.for_step(&paid).map_err(RunError::from)?;
-        let released = release(&noise)?;
-        self.ledger.commit(paid).map_err(RunError::from)?;
+        let (noise, receipt) = self.noise.for_step(paid).map_err(RunError::from)?;
+        let released = release(noise)?;
+        self.ledger.commit(receipt).map_err(RunError::from)?;
         Ok(released)
     }
 
@@ -162,7 +162,7 @@ impl PrivateRun {
 }
 
 /// Keys of this start, in the hands that may use them.
-fn secrets(plan: &Plan, microbatch: usize) -> Result<(Batches, NoiseKey, [u8; 16]), RunError> {
+fn secrets(plan: &Plan, microbatch: usize) -> Result<(Batches, NoiseKey, ProcessStart), RunError> {
     let keys = RunKeys::generate()?;
     let records = plan.request().records;
     let batches = Batches::private(records, plan.rate(), microbatch, keys.sampling)?;

@@ -507,6 +507,11 @@ fn a_changed_run_is_refused_naming_what_changed() {
     };
     assert_eq!(changes[0], clip);
 
+    // Equal as numbers, but not in the fingerprint: it has a name all the same.
+    let changes = ConfigChange::between(&json!({"rate": 0.0}), &json!({"rate": -0.0}));
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].to_string(), "rate: 0.0 -> -0.0");
+
     let error = same(
         &meta(5).config,
         &Dataset {

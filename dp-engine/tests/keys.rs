@@ -2,10 +2,17 @@
 
 mod common;
 
-use common::{CHARGE, create, place};
+use common::{BUDGET, CHARGE, HEADER, create, place};
 use dp_core::ledger::Charge;
-use dp_engine::keys::{KeyError, RunKeys};
+use dp_core::noise::Generator;
+use dp_engine::keys::{KeyError, NoiseKey, RunKeys};
+use dp_engine::ledger::{LedgerFile, Reservation};
 use dp_engine::plan::{Plan, PlanRequest};
+
+fn words(key: &NoiseKey, reservation: Reservation) -> [u32; 8] {
+    let (mut noise, _receipt) = key.for_step(reservation).unwrap();
+    *noise.draw(Generator::ChaCha20).key.words()
+}
 
 #[test]
 fn every_start_has_other_keys() {
@@ -17,20 +24,17 @@ fn every_start_has_other_keys() {
         ledger.reserve(0, CHARGE).unwrap(),
         other_ledger.reserve(0, CHARGE).unwrap(),
     );
-    let (a, b) = (
-        first.noise.for_step(&a).unwrap(),
-        second.noise.for_step(&b).unwrap(),
-    );
-    assert_ne!(a.key().words(), b.key().words());
-    assert_ne!(first.process, second.process);
+    assert_ne!(a.process(), b.process());
+    let (a, b) = (words(&first, a), words(&second, b));
+    assert_ne!(a, b);
     // All 256 bits are drawn: no word is left zero.
-    assert!(a.key().words().iter().all(|&word| word != 0));
+    assert!(a.iter().all(|&word| word != 0));
 }
 
 #[test]
 fn noise_is_that_of_the_reservation() {
     let (_directory, path) = place();
-    let (mut ledger, keys) = create(&path);
+    let (mut ledger, key) = create(&path);
     let request = PlanRequest {
         target: common::BUDGET,
         records: 10_000,
@@ -41,7 +45,7 @@ fn noise_is_that_of_the_reservation() {
     };
     let plan = Plan::new(&request).unwrap();
     let reservation = ledger.reserve(42, plan.charge()).unwrap();
-    let noise = keys.noise.for_step(&reservation).unwrap();
+    let (noise, _receipt) = key.for_step(reservation).unwrap();
     assert_eq!((noise.step(), noise.std()), (42, plan.noise_std()));
 }
 
@@ -49,11 +53,11 @@ fn noise_is_that_of_the_reservation() {
 #[test]
 fn the_f32_standard_deviation_is_rounded_up() {
     let (_directory, path) = place();
-    let (mut ledger, keys) = create(&path);
+    let (mut ledger, key) = create(&path);
     for step in 0..50 {
         let clip = 0.1 + step as f64 / 7.0;
         let reservation = ledger.reserve(step, Charge { clip, ..CHARGE }).unwrap();
-        let noise = keys.noise.for_step(&reservation).unwrap();
+        let (noise, _receipt) = key.for_step(reservation).unwrap();
         assert!(f64::from(noise.std_f32()) >= noise.std());
         assert!(f64::from(noise.std_f32().next_down()) < noise.std());
     }
@@ -65,26 +69,48 @@ fn a_reservation_of_another_start_opens_nothing() {
     let (mut ledger, _keys) = create(&path);
     let reservation = ledger.reserve(3, CHARGE).unwrap();
     let stranger = RunKeys::generate().unwrap();
-    let error = stranger.noise.for_step(&reservation).unwrap_err();
+    let error = stranger.noise.for_step(reservation).unwrap_err();
     assert_eq!(error, KeyError::OtherStart { step: 3 });
     assert!(error.to_string().contains("step 3"));
+}
+
+/// Tensors are numbered by the noise itself, whoever asks and by whichever generator.
+#[test]
+fn no_two_draws_of_a_step_have_one_number() {
+    let (_directory, path) = place();
+    let (mut ledger, key) = create(&path);
+    for step in [5, 6] {
+        let reservation = ledger.reserve(step, CHARGE).unwrap();
+        let (mut noise, receipt) = key.for_step(reservation).unwrap();
+        for tensor in 0..4 {
+            let generator = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure][tensor % 2];
+            let draw = noise.draw(generator);
+            assert_eq!((draw.step, draw.tensor), (step, tensor as u32));
+            assert_eq!((draw.first_element, draw.generator), (0, generator));
+            assert_eq!(draw.std, noise.std_f32());
+        }
+        let left = noise.draws(Generator::ChaCha20).take(3);
+        assert_eq!(left.map(|draw| draw.tensor).collect::<Vec<_>>(), [4, 5, 6]);
+        ledger.commit(receipt).unwrap();
+    }
 }
 
 #[test]
 fn nothing_shows_a_key() {
     let (_directory, path) = place();
-    let (mut ledger, keys) = create(&path);
+    let keys = RunKeys::generate().unwrap();
+    let shown_first = format!("{keys:?}");
+    let mut ledger = LedgerFile::create(&path, &HEADER, BUDGET, keys.process).unwrap();
     let reservation = ledger.reserve(0, CHARGE).unwrap();
-    let noise = keys.noise.for_step(&reservation).unwrap();
-    let shown = format!(
-        "{keys:?} {noise:?} {:?} {ledger:?} {reservation:?}",
-        noise.key()
-    );
-    for word in noise.key().words() {
+    let shown_first = format!("{shown_first} {ledger:?} {reservation:?}");
+    let (mut noise, receipt) = keys.noise.for_step(reservation).unwrap();
+    let draw = noise.draw(Generator::ChaCha20);
+    let shown = format!("{shown_first} {noise:?} {receipt:?} {draw:?}");
+    for word in draw.key.words() {
         assert!(!shown.contains(&word.to_string()) && !shown.contains(&format!("{word:x}")));
     }
     let bytes = std::fs::read(&path).unwrap();
-    for word in noise.key().words() {
+    for word in draw.key.words() {
         assert!(!bytes.windows(4).any(|window| window == word.to_le_bytes()));
     }
 }

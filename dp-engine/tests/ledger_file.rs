@@ -5,10 +5,9 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{BUDGET, CHARGE, HEADER, create, open, place, try_open};
+use common::{BUDGET, CHARGE, HEADER, create, open, place, start, try_open};
 use dp_core::accounting::{self, Event};
 use dp_core::ledger::{Charge, Fault, HEADER_LEN, Header, OpenReservation, RECORD_LEN, Torn};
-use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery, inspect};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 
@@ -131,7 +130,7 @@ fn a_ledger_is_never_replaced() {
     let (_directory, path) = place();
     drop(run(&path, 1));
     let before = fs::read(&path).unwrap();
-    let error = LedgerFile::create(&path, &HEADER, BUDGET, [0; 16]).unwrap_err();
+    let error = LedgerFile::create(&path, &HEADER, BUDGET, start()).unwrap_err();
     assert!(matches!(error, LedgerFileError::Exists { .. }));
     message(&error, &["ledger.bin", "resume"]);
     assert_eq!(fs::read(&path).unwrap(), before);
@@ -142,7 +141,7 @@ fn another_data_set_or_configuration_is_refused_by_name() {
     let (_directory, path) = place();
     drop(run(&path, 1));
     let before = fs::read(&path).unwrap();
-    let refused = |header: Header| LedgerFile::open(&path, &header, BUDGET, [0; 16]).unwrap_err();
+    let refused = |header: Header| LedgerFile::open(&path, &header, BUDGET, start()).unwrap_err();
     let error = refused(Header {
         dataset: [0xD6; 32],
         ..HEADER
@@ -212,7 +211,7 @@ fn a_crash_during_creation_is_recovered_and_other_short_files_are_not() {
         dataset: [1; 32],
         ..HEADER
     };
-    let error = LedgerFile::open(&path, &other, BUDGET, [0; 16]).unwrap_err();
+    let error = LedgerFile::open(&path, &other, BUDGET, start()).unwrap_err();
     assert!(matches!(error, LedgerFileError::Corrupt { .. }));
     fs::write(&path, b"my thesis").unwrap();
     let error = try_open(&path).unwrap_err();
@@ -259,7 +258,7 @@ fn the_cap_is_the_accountants() {
     assert!((50..5000).contains(&allowed), "{allowed}");
 
     let (_directory, path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, target, [7; 16]).unwrap();
+    let mut ledger = LedgerFile::create(&path, &HEADER, target, start()).unwrap();
     for step in 0..allowed {
         let reservation = ledger.reserve(step, charge).unwrap();
         ledger.commit(reservation).unwrap();
@@ -278,7 +277,7 @@ fn the_cap_is_the_accountants() {
     drop(ledger);
     assert_eq!(fs::read(&path).unwrap(), before);
     // Nor does a new start buy another step.
-    let (mut ledger, _) = LedgerFile::open(&path, &HEADER, target, [8; 16]).unwrap();
+    let (mut ledger, _) = LedgerFile::open(&path, &HEADER, target, start()).unwrap();
     let error = ledger.reserve(allowed, charge).unwrap_err();
     assert!(matches!(error, LedgerFileError::OverBudget { .. }));
 }
@@ -303,7 +302,7 @@ fn the_cap_counts_mixed_events() {
         ..CHARGE
     };
     let (_directory, path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, target, [7; 16]).unwrap();
+    let mut ledger = LedgerFile::create(&path, &HEADER, target, start()).unwrap();
     let mut step = 0;
     let refusal = loop {
         let charge = if step % 7 == 3 { large } else { small };
@@ -337,7 +336,7 @@ fn a_plan_is_allowed_all_its_steps_and_hardly_more() {
     };
     let plan = Plan::new(&request).unwrap();
     let (_directory, path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, target, [7; 16]).unwrap();
+    let mut ledger = LedgerFile::create(&path, &HEADER, target, start()).unwrap();
     let mut step = 0;
     while step < 400 {
         let Ok(reservation) = ledger.reserve(step, plan.charge()) else {
@@ -396,12 +395,8 @@ fn charges_and_steps_that_break_the_rules_are_refused() {
 fn a_reservation_belongs_to_its_ledger() {
     let (_directory, path) = place();
     let (_other_directory, other_path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, BUDGET, [7; 16]).unwrap();
-    let other_header = Header {
-        config: [1; 32],
-        ..HEADER
-    };
-    let mut other = LedgerFile::create(&other_path, &other_header, BUDGET, [7; 16]).unwrap();
+    let mut ledger = LedgerFile::create(&path, &HEADER, BUDGET, start()).unwrap();
+    let mut other = LedgerFile::create(&other_path, &HEADER, BUDGET, start()).unwrap();
     let reservation = ledger.reserve(0, CHARGE).unwrap();
     let _other = other.reserve(0, CHARGE).unwrap();
     let error = other.commit(reservation).unwrap_err();
@@ -487,9 +482,8 @@ fn a_ledger_changed_from_outside_releases_nothing_more() {
 #[test]
 fn places_that_cannot_hold_a_ledger_are_named() {
     let (directory, path) = place();
-    let keys = RunKeys::generate().unwrap();
     let missing = directory.path().join("nowhere").join("ledger.bin");
-    let error = LedgerFile::create(&missing, &HEADER, BUDGET, keys.process).unwrap_err();
+    let error = LedgerFile::create(&missing, &HEADER, BUDGET, start()).unwrap_err();
     message(&error, &["nowhere", "create the ledger", "check the path"]);
     let error = try_open(&path).unwrap_err();
     message(&error, &["ledger.bin", "open the ledger"]);

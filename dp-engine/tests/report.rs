@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{HEADER, place};
+use common::{HEADER, place, start};
 use dp_core::accounting::{self, Event};
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::hex;
@@ -43,7 +43,7 @@ fn statement(
 ) -> PrivacyStatement {
     let plan = Plan::new(request).unwrap();
     let (_directory, path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, request.target, [1; 16]).unwrap();
+    let mut ledger = LedgerFile::create(&path, &HEADER, request.target, start()).unwrap();
     for step in 0..steps {
         let reservation = ledger.reserve(step, plan.charge()).unwrap();
         if step + unconfirmed < steps {

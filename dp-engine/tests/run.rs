@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dp_core::ledger::Header;
+use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
 use dp_engine::ledger::{LedgerFileError, inspect};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
@@ -34,7 +35,7 @@ fn commits(path: &Path) -> (u64, u64) {
     (state.reservations(), state.commits())
 }
 
-fn nothing(_noise: &StepNoise<'_>) -> Result<(), RunError> {
+fn nothing(_noise: StepNoise<'_>) -> Result<(), RunError> {
     Ok(())
 }
 
@@ -56,10 +57,17 @@ fn every_step_is_drawn_paid_and_committed() {
         }
         let paid = commits(&path);
         let before_the_noise = run
-            .release(|noise| {
-                let draw = noise.draw(7);
-                assert_eq!((draw.step, draw.tensor, draw.first_element), (step, 7, 0));
-                assert_eq!(draw.std, noise.std_f32());
+            .release(|mut noise| {
+                for tensor in 0..3 {
+                    let draw = noise.draw(Generator::ChaCha20);
+                    assert_eq!(
+                        (draw.step, draw.tensor, draw.first_element),
+                        (step, tensor, 0)
+                    );
+                    assert_eq!(draw.std, noise.std_f32());
+                }
+                let left = noise.draws(Generator::ChaCha20).take(2);
+                assert_eq!(left.map(|draw| draw.tensor).collect::<Vec<_>>(), [3, 4]);
                 Ok::<_, RunError>(commits(&path))
             })
             .unwrap();

@@ -195,6 +195,16 @@ pub enum KernelError {
         /// Moments given.
         actual: usize,
     },
+    /// Fewer draws of noise than there are parameters.
+    #[error("{op}: {actual} draws of noise for {expected} parameters; give one to each")]
+    Draws {
+        /// The launcher.
+        op: &'static str,
+        /// Parameters given.
+        expected: usize,
+        /// Draws given.
+        actual: usize,
+    },
     /// The matrix product's routine can't run this problem on this device.
     #[error("{op}: no product [{m}, {k}] x [{k}, {n}] by {routine}: {reason}")]
     Matmul {

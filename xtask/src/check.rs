@@ -1,6 +1,9 @@
-//! `cargo xtask check`: format, clippy, docs, layering, proof notes, the threat model's tests, the texts of the mutants.
+//! `cargo xtask check`: format, clippy, docs, layering, proof notes and what has none, the threat model's tests, the texts of the mutants.
 
-use crate::{Result, layering, mutants, notes, process, setup, threats, workspace};
+use crate::{
+    Result, layering, mutants, notes, process, proofs, setup, supply, threats, unsafe_code,
+    workspace,
+};
 
 /// Runs every check, the quick ones first.
 pub(crate) fn check() -> Result<()> {
@@ -9,8 +12,11 @@ pub(crate) fn check() -> Result<()> {
     })?;
     layering::check()?;
     notes::check()?;
+    proofs::check()?;
     threats::check()?;
     mutants::check()?;
+    unsafe_code::check()?;
+    supply::check()?;
 
     let environment = setup::for_building()?;
     // In the release profile, as everything else: one profile, so one set of build scripts and

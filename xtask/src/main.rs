@@ -7,15 +7,19 @@ mod check;
 mod corpus;
 mod digest;
 mod layering;
+mod miri;
 mod mutants;
 mod notes;
 mod process;
+mod proofs;
 mod report;
 mod run;
 mod setup;
+mod supply;
 mod test;
 mod threats;
 mod tokenizer;
+mod unsafe_code;
 mod workspace;
 
 use std::process::ExitCode;
@@ -51,13 +55,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Format, clippy, docs, layering, proof notes, the tests that the threat model names, and the texts of the mutants.
+    /// Format, clippy, docs, layering, proof notes and what has none, the tests that the threat model names, the texts of the mutants, unsafe code, and
+    /// the dependencies' licences and sources.
     Check,
     /// Plant bugs in the kernels, one at a time in a copy of the tree, and see whether the tests find them.
     Mutants {
         /// Parts of names; every mutant if there are none.
         names: Vec<String>,
     },
+    /// Run some of dp-core's tests under Miri, where a nightly compiler has it.
+    Miri,
     /// Make corpus/wordnet.txt again from Debian's package.
     Corpus {
         /// The package, where it has been downloaded already.
@@ -75,6 +82,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::test(&arguments),
         Task::Check => check::check(),
         Task::Mutants { names } => mutants::run(&names),
+        Task::Miri => miri::run(),
         Task::Corpus { deb } => corpus::make(deb.as_deref()),
         Task::Tokenizer => tokenizer::make(),
     };

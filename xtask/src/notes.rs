@@ -34,7 +34,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// Sources and documents of the workspace.
-fn texts(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn texts(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

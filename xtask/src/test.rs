@@ -24,6 +24,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         .env(SEED, &seed)
         .args([
             "test",
+            "--locked",
             "--release",
             "--package",
             "dp-core",

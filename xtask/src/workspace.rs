@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::{Result, process};
 
 /// What run, test and check all select. Cargo unites the features of the packages that are selected, so one
-/// selection means that the dependencies are built once for all three.
+/// selection means that the dependencies are built once for all three. All of them hold to the lockfile.
 pub(crate) const MAIN: &[&str] = &[
+    "--locked",
     "--release",
     "--workspace",
     "--exclude",
@@ -19,7 +20,7 @@ pub(crate) const MAIN: &[&str] = &[
 
 /// The CUDA backend by itself: selected with the others it would turn CubeCL's CUDA runtime on in every
 /// program, and each would then have to link it.
-pub(crate) const CUDA: &[&str] = &["--release", "--package", "dp-backend-cuda"];
+pub(crate) const CUDA: &[&str] = &["--locked", "--release", "--package", "dp-backend-cuda"];
 
 /// The root of the workspace: the folder above this package.
 pub(crate) fn root() -> &'static Path {

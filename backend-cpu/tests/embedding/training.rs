@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::Path};
 
-use dp_core::{clipping::Clipping, ledger::Header, update::UpdateRule};
+use dp_core::{clipping::Clipping, ledger::Header, noise::Generator, update::UpdateRule};
 use dp_engine::fingerprint::{config_fingerprint, dataset_fingerprint};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::run::PrivateRun;
@@ -70,9 +70,10 @@ pub fn train(
         // Paid on the disk before there is noise. Noise, division by the EXPECTED batch size (the drawn one is private) and
         // descent in one pass; the sums are zeros again afterwards. An empty batch pays and is noised too.
         run.release(|noise| -> Result<(), Box<dyn Error>> {
-            let (draw, divisor, sgd) = (noise.draw(0), plan.divisor(), UpdateRule::sgd(2.0));
+            let draws = noise.draws(Generator::ChaCha20);
+            let (divisor, sgd) = (plan.divisor(), UpdateRule::sgd(2.0));
             Ok(dp::noised_updates(
-                launch, &updated, &draw, divisor, sgd, true,
+                launch, &updated, draws, divisor, sgd, true,
             )?)
         })?;
     }

@@ -11,8 +11,9 @@ use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::{Charge, Header};
 use dp_core::noise::Generator;
-use dp_engine::keys::{KeyError, NoiseKey, RunKeys};
-use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
+use dp_engine::keys::{KeyError, NoiseKey, RunKeys, StepNoise};
+use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError};
+use tempfile::TempDir;
 
 use crate::check::{self, StepCheck};
 use crate::mlp::{Images, Mlp};
@@ -99,8 +100,9 @@ impl Steps {
     /// # Errors
     /// As [`Steps::pairs`].
     pub fn private(&mut self) -> Result<Timing, StepError> {
+        let noise = self.payment.noise()?;
         let ((), timing) = time(|| {
-            self.trained.private(&self.device, &self.payment)?;
+            self.trained.private(&self.device, noise)?;
             wait(&self.device)
         })?;
         Ok(timing)
@@ -145,10 +147,12 @@ fn wait(device: &Device) -> Result<(), StepError> {
         .map_err(|error| StepError::Device(format!("{error:?}")))
 }
 
-/// A charge that pays for the noise of every step that is timed. The models are thrown away, so its noise may repeat.
+/// Pays for the steps. Each is reserved outside of what is timed, since a step without privacy waits for no disk.
 struct Payment {
     noise: NoiseKey,
-    paid: Reservation,
+    ledger: LedgerFile,
+    next: u64,
+    _folder: TempDir,
 }
 
 impl Payment {
@@ -160,27 +164,36 @@ impl Payment {
             config: [0; 32],
         };
         let budget = Budget {
-            epsilon: 100.0,
+            epsilon: 1e4,
             delta: 1e-5,
         };
-        let mut ledger =
-            LedgerFile::create(&folder.path().join("ledger"), &header, budget, keys.process)?;
+        let path = folder.path().join("ledger");
+        Ok(Self {
+            noise: keys.noise,
+            ledger: LedgerFile::create(&path, &header, budget, keys.process)?,
+            next: 0,
+            _folder: folder,
+        })
+    }
+
+    /// The noise of one more step.
+    fn noise(&mut self) -> Result<StepNoise<'_>, StepError> {
         let charge = Charge {
             event: Event::Gaussian { sigma: 1.0 },
             clip: CLIP,
             eta: 0.0,
             count: 1,
         };
-        Ok(Self {
-            paid: ledger.reserve(0, charge)?,
-            noise: keys.noise,
-        })
+        let paid = self.ledger.reserve(self.next, charge)?;
+        self.next += 1;
+        let (noise, _receipt) = self.noise.for_step(paid)?;
+        Ok(noise)
     }
 }
 
 /// A model of any type, trained in both ways.
 trait Both {
-    fn private(&mut self, device: &Device, payment: &Payment) -> Result<(), StepError>;
+    fn private(&mut self, device: &Device, noise: StepNoise<'_>) -> Result<(), StepError>;
     fn ordinary(&mut self, device: &Device);
     fn check(&self, device: &Device) -> Result<StepCheck, StepError>;
 }
@@ -250,7 +263,7 @@ impl Trained<Mlp> {
 }
 
 impl<M: Module> Both for Trained<M> {
-    fn private(&mut self, device: &Device, payment: &Payment) -> Result<(), StepError> {
+    fn private(&mut self, device: &Device, noise: StepNoise<'_>) -> Result<(), StepError> {
         let Some(model) = self.private.take() else {
             return Err(StepError::Device(
                 "the model was lost in a failed step".into(),
@@ -260,13 +273,12 @@ impl<M: Module> Both for Trained<M> {
         let loss = (self.loss)(&model, &mut tape);
         self.sums.add(tape, loss, self.mask.clone())?;
         let divisor = self.mask.dims()[0] as f64;
-        let noise = payment.noise.for_step(&payment.paid)?;
         self.private = Some(self.private_optimizer.step(
             RATE,
             model,
             &mut self.sums,
             divisor,
-            &noise,
+            noise,
             Generator::ChaCha20,
         )?);
         Ok(())

@@ -1,7 +1,7 @@
 //! Noise on a buffer of parameters: by each generator, and in integers.
 
 use cubecl::std::tensor::TensorHandle;
-use dp_core::noise::{Generator, Key, fill_gaussian, hardened::Hardened};
+use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian, hardened::Hardened};
 use dp_core::reference;
 use dp_kernels::{add_gaussian_noise, release_hardened};
 
@@ -141,8 +141,15 @@ impl Built for BuiltNoise {
         if op == 2 {
             release_hardened(launch, target, 0, &self.plan, &key, STEP, TENSOR)?;
         } else {
-            let bits = generator(op);
-            add_gaussian_noise(launch, target, 0, STD, &key, bits, STEP, TENSOR)?;
+            let draw = GaussianDraw {
+                first_element: 0,
+                std: STD,
+                key: &key,
+                generator: generator(op),
+                step: STEP,
+                tensor: TENSOR,
+            };
+            add_gaussian_noise(launch, target, draw)?;
         }
         Ok(())
     }

@@ -170,7 +170,7 @@ impl Built for BuiltUpdate {
         };
         let key = key();
         let draw = draw(&key, 0, generator);
-        noised_update(launch, &updated, &draw, EXPECTED_BATCH, rule, true)?;
+        noised_update(launch, &updated, draw, EXPECTED_BATCH, rule, true)?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
+use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Receipt, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use dp_kernels::Tuning;
@@ -206,14 +206,14 @@ impl Guarantee {
         }
     }
 
-    /// What draws the noise of a charged step.
-    pub fn noise<'a>(&'a self, reservation: &'a Reservation) -> Result<StepNoise<'a>, Failure> {
-        Ok(self.noise.for_step(reservation)?)
+    /// What draws the noise of a charged step, and what [`Guarantee::commit`] takes afterwards.
+    pub fn noise(&self, paid: Reservation) -> Result<(StepNoise<'_>, Receipt), Failure> {
+        Ok(self.noise.for_step(paid)?)
     }
 
     /// Notes that a charged step was used.
-    pub fn commit(&mut self, reservation: Reservation) -> Result<(), Failure> {
-        Ok(self.ledger.commit(reservation)?)
+    pub fn commit(&mut self, receipt: Receipt) -> Result<(), Failure> {
+        Ok(self.ledger.commit(receipt)?)
     }
 
     /// Upper bound on epsilon spent so far.

@@ -193,10 +193,10 @@ impl<'a> Run<'a> {
                     self.model = Some(model);
                     return Ok(false);
                 };
-                let noise = guarantee.noise(&paid)?;
+                let (noise, receipt) = guarantee.noise(paid)?;
                 let divisor = guarantee.plan().divisor();
-                let model = optimizer.step(rate, model, sums, divisor, &noise, GENERATOR)?;
-                guarantee.commit(paid)?;
+                let model = optimizer.step(rate, model, sums, divisor, noise, GENERATOR)?;
+                guarantee.commit(receipt)?;
                 model
             }
             (None, Optimizer::Ordinary(optimizer)) => match work.ordinary(&model, batch)? {

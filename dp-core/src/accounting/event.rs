@@ -21,6 +21,9 @@ pub const MAX_PURE_EPSILON: f64 = 1e4;
 ///
 /// There is no event that gives a shuffled sampler the amplification of Poisson sampling:
 /// [`Event::ShuffledGaussian`] has no rate.
+///
+/// # Privacy
+/// A step that is as its event says leaks at most what the event's dominating pair does: docs/proofs/accounting-events.md.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
     /// Sum over the whole data set, plus Gaussian noise.

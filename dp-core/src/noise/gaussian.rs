@@ -93,7 +93,20 @@ pub fn fill_gaussian(
 }
 
 /// One draw of Gaussian noise, as [`fill_gaussian`] takes it: which elements, how large, and from which coordinates.
-#[derive(Clone, Copy, Debug)]
+///
+/// # Privacy
+/// It can't be copied, and what noises a release takes it by value: to noise a second release with it, one must write its
+/// coordinates down again. So does a caller whose tensor is in shards, once for each with its own `first_element`.
+///
+/// ```compile_fail,E0382
+/// # use dp_core::noise::GaussianDraw;
+/// fn twice<'a>(noise: impl Fn(GaussianDraw<'a>), draw: GaussianDraw<'a>) {
+///     noise(draw);
+///     noise(draw); // moved by the first
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a draw that nothing is noised with leaves a release bare"]
 pub struct GaussianDraw<'a> {
     /// The tensor's element that the first value belongs to.
     pub first_element: u64,

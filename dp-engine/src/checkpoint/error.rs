@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::manifest::Dataset;
-use crate::fingerprint::hex;
+use crate::fingerprint::{config_fingerprint, hex};
 use crate::fs::way_out;
 
 /// Why a checkpoint cannot be written, read or resumed from. Each message names the file or value.
@@ -157,7 +157,8 @@ fn collect(
             };
             collect(&at, a.get(key), b.get(key), changes);
         }
-    } else if recorded != given {
+    } else if recorded.map(config_fingerprint) != given.map(config_fingerprint) {
+        // Not by `!=`, for which 0.0 and -0.0 are equal: what the fingerprint tells apart must be named.
         let setting = if at.is_empty() {
             String::from("configuration")
         } else {

@@ -37,7 +37,7 @@ impl Checkpoint {
         let path = directory.join(MANIFEST);
         let text =
             fs::read(&path).map_err(|source| io_error("read the manifest", &path, source))?;
-        let manifest = parse(&path, &text)?;
+        let manifest = Manifest::read(&path, &text)?;
         Ok(Self {
             directory,
             manifest,
@@ -63,7 +63,30 @@ impl Checkpoint {
         let path = self.directory.join(&entry.file);
         let bytes =
             fs::read(&path).map_err(|source| io_error("read the tensors", &path, source))?;
-        read_part(&bytes, entry).map_err(|detail| CheckpointError::Part { path, detail })
+        entry.read(&path, &bytes)
+    }
+}
+
+impl Manifest {
+    /// A manifest of its bytes, wherever they are kept; `path` is what an error calls them.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Manifest`] or [`CheckpointError::Version`].
+    pub fn read(path: &Path, text: &[u8]) -> Result<Self, CheckpointError> {
+        parse(path, text)
+    }
+}
+
+impl PartEntry {
+    /// The tensors of the part's bytes, wherever they are kept, checked against the digest; `path` is what an error calls them.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Part`].
+    pub fn read(&self, path: &Path, bytes: &[u8]) -> Result<Vec<Tensor<'static>>, CheckpointError> {
+        read_part(bytes, self).map_err(|detail| CheckpointError::Part {
+            path: path.to_path_buf(),
+            detail,
+        })
     }
 }
 

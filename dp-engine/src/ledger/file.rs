@@ -9,9 +9,10 @@ use dp_core::ledger::{
 use super::budget::{Budget, Cap, Refusal};
 use super::error::LedgerFileError;
 use super::inspect::{LedgerContents, parse};
-use super::reservation::Reservation;
+use super::reservation::{Receipt, Reservation};
 use super::storage::{Durability, Storage};
 use crate::accountant;
+use crate::keys::ProcessStart;
 
 /// What opening a ledger found and mended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl LedgerFile {
         path: &Path,
         header: &Header,
         budget: Budget,
-        process: ProcessId,
+        process: ProcessStart,
     ) -> Result<Self, LedgerFileError> {
         let mut ledger = Self::new(Storage::create(path)?, header, budget, process);
         let begun = ledger.storage.begin(&header.encode());
@@ -72,7 +73,7 @@ impl LedgerFile {
         path: &Path,
         header: &Header,
         budget: Budget,
-        process: ProcessId,
+        process: ProcessStart,
     ) -> Result<(Self, Recovery), LedgerFileError> {
         let mut ledger = Self::new(Storage::open(path)?, header, budget, process);
         let bytes = ledger.storage.read()?;
@@ -121,14 +122,12 @@ impl LedgerFile {
         self.append(Entry::Reserve { step, charge }, Durability::Synced)?;
         self.spent = spent;
         self.cap.count(&charge);
-        let (process, head) = (self.process, self.state.head());
-        Ok(Reservation {
+        let receipt = Receipt {
             sequence,
             step,
-            charge,
-            process,
-            head,
-        })
+            process: self.process,
+        };
+        Ok(Reservation { charge, receipt })
     }
 
     /// Notes that the reserved step was released.
@@ -140,16 +139,14 @@ impl LedgerFile {
     /// [`LedgerFileError::ForeignReservation`], [`LedgerFileError::Protocol`] for a reservation that a later one
     /// has superseded, [`LedgerFileError::Io`], [`LedgerFileError::ChangedOutside`] or
     /// [`LedgerFileError::Poisoned`].
-    pub fn commit(&mut self, reservation: Reservation) -> Result<(), LedgerFileError> {
-        let Reservation {
+    pub fn commit(&mut self, paid: impl Into<Receipt>) -> Result<(), LedgerFileError> {
+        let Receipt {
             sequence,
             step,
-            head,
             process,
-            ..
-        } = reservation;
-        let newest = self.state.head();
-        if process != self.process || (newest.records == head.records && newest != head) {
+        } = paid.into();
+        // A process start has one ledger.
+        if process != self.process {
             let path = self.path().to_path_buf();
             return Err(LedgerFileError::ForeignReservation { path, step });
         }
@@ -232,7 +229,7 @@ impl LedgerFile {
         self.storage.path()
     }
 
-    fn new(storage: Storage, header: &Header, budget: Budget, process: ProcessId) -> Self {
+    fn new(storage: Storage, header: &Header, budget: Budget, process: ProcessStart) -> Self {
         let (state, cap) = (State::new(header), Cap::new(budget));
         Self {
             storage,
@@ -240,7 +237,7 @@ impl LedgerFile {
             state,
             spent: Vec::new(),
             cap,
-            process,
+            process: *process.id(),
         }
     }
 

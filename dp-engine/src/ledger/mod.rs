@@ -23,4 +23,4 @@ pub use dataset::{DatasetSpend, spent_by_dataset};
 pub use error::LedgerFileError;
 pub use file::{LedgerFile, Recovery};
 pub use inspect::{LedgerContents, inspect};
-pub use reservation::Reservation;
+pub use reservation::{Receipt, Reservation};

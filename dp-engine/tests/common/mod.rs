@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dp_core::accounting::Event;
 use dp_core::ledger::{Charge, Header};
-use dp_engine::keys::RunKeys;
+use dp_engine::keys::{NoiseKey, ProcessStart, RunKeys};
 use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery};
 use dp_engine::plan::PrivacyTarget;
 use tempfile::TempDir;
@@ -28,6 +28,11 @@ pub const CHARGE: Charge = Charge {
     count: 1,
 };
 
+/// A new process start; nobody has its keys.
+pub fn start() -> ProcessStart {
+    RunKeys::generate().unwrap().process
+}
+
 /// A directory and a path in it for a ledger.
 pub fn place() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
@@ -35,16 +40,16 @@ pub fn place() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-pub fn create(path: &Path) -> (LedgerFile, RunKeys) {
+pub fn create(path: &Path) -> (LedgerFile, NoiseKey) {
     let keys = RunKeys::generate().unwrap();
     (
         LedgerFile::create(path, &HEADER, BUDGET, keys.process).unwrap(),
-        keys,
+        keys.noise,
     )
 }
 
 pub fn try_open(path: &Path) -> Result<(LedgerFile, Recovery), LedgerFileError> {
-    LedgerFile::open(path, &HEADER, BUDGET, RunKeys::generate().unwrap().process)
+    LedgerFile::open(path, &HEADER, BUDGET, start())
 }
 
 pub fn open(path: &Path) -> (LedgerFile, Recovery) {

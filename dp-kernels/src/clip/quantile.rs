@@ -14,7 +14,7 @@ use cubecl::{
 use dp_core::clipping::{
     AdaptiveQuantile, MAX_COUNTED, QuantileError, centred_indicator, centred_indicator_f64,
 };
-use dp_core::noise::{Generator, Key};
+use dp_core::noise::GaussianDraw;
 
 /// How many examples of one logical batch lie within their clipping norms, centred, for each group, and how many were
 /// refused: a buffer on the device that can be added to and released with noise, and nothing else.
@@ -143,7 +143,8 @@ impl QuantileCounts {
     /// Adds the policy's noise to the counts and gives them away, `[G + 1]` f32: the groups' centred counts, for
     /// [`AdaptiveQuantile::next_clip`], and half the number of refused examples.
     ///
-    /// Call it once the step is reserved. `tensor` must be a number that no other noise of this step has.
+    /// Call it once the step is reserved. The noise is of `draw`'s coordinates from element 0 on, with the policy's standard deviation in
+    /// place of the draw's.
     ///
     /// # Errors
     /// As [`add_gaussian_noise`]; nothing is released then.
@@ -154,21 +155,14 @@ impl QuantileCounts {
     pub fn release(
         self,
         launch: &Launch<'_>,
-        key: &Key,
-        generator: Generator,
-        step: u64,
-        tensor: u32,
+        draw: GaussianDraw<'_>,
     ) -> Result<TensorHandle, KernelError> {
-        add_gaussian_noise(
-            launch,
-            &self.counts,
-            0,
-            self.policy.count_std(),
-            key,
-            generator,
-            step,
-            tensor,
-        )?;
+        let draw = GaussianDraw {
+            first_element: 0,
+            std: self.policy.count_std(),
+            ..draw
+        };
+        add_gaussian_noise(launch, &self.counts, draw)?;
         Ok(self.counts)
     }
 }

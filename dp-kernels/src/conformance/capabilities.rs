@@ -132,21 +132,24 @@ fn update(probe: &Bench, target: &TensorHandle, key: &Key) -> Result<(), KernelE
         moments: &[],
         copy: None,
     };
-    let draw = GaussianDraw {
-        first_element: 0,
-        std: 1.0,
-        key,
-        generator: Generator::ChaCha20,
-        step: 0,
-        tensor: 0,
-    };
     let rule = UpdateRule::Sgd {
         rate: 0.1,
         momentum: 0.0,
         nesterov: false,
         weight_decay: 0.0,
     };
-    noised_update(&probe.launch(), &updated, &draw, 4.0, rule, false)
+    noised_update(&probe.launch(), &updated, draw(key), 4.0, rule, false)
+}
+
+fn draw(key: &Key) -> GaussianDraw<'_> {
+    GaussianDraw {
+        first_element: 0,
+        std: 1.0,
+        key,
+        generator: Generator::ChaCha20,
+        step: 0,
+        tensor: 0,
+    }
 }
 
 /// Norms, factors and sums of the probe's type: alone, and beside inputs of f32 and f64.
@@ -187,8 +190,7 @@ fn as_sums(probe: &Bench) -> Vec<Row> {
     };
     let key = Key::new([1; 8]);
     let target = probe.upload_input(&[8], &[1.0; 8]);
-    let chacha = Generator::ChaCha20;
-    let answer = add_gaussian_noise(launch, &target, 0, 1.0, &key, chacha, 0, 0);
+    let answer = add_gaussian_noise(launch, &target, draw(&key));
     rows.push(row(
         "add_gaussian_noise",
         kind,

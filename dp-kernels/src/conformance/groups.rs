@@ -10,7 +10,7 @@ use crate::{
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::{AdaptiveQuantile, ClippingError, GroupClipping, QuantileError};
-use dp_core::noise::{Generator, Key, fill_gaussian};
+use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian};
 use dp_core::reference;
 
 const CLIPS: [f32; 5] = [1.0, 0.37, 1e4, 2e-3, 17.0];
@@ -253,7 +253,16 @@ pub(super) fn counts(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 &clips,
             )?;
         }
-        let released = counts.release(&bench.launch(), &key, chacha, 3, 8)?;
+        // The policy's standard deviation counts, from element 0 on, whatever the draw says.
+        let draw = GaussianDraw {
+            first_element: 1,
+            std: 1e-3,
+            key: &key,
+            generator: chacha,
+            step: 3,
+            tensor: 8,
+        };
+        let released = counts.release(&bench.launch(), draw)?;
         let got = bench.download(&released)?;
         let mut noise = vec![0.0; want.len()];
         fill_gaussian(&mut noise, 0, std, &key, chacha, 3, 8)

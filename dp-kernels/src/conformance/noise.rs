@@ -3,7 +3,7 @@
 use super::bench::{Bench, first_difference};
 use super::{CheckError, Row};
 use crate::add_gaussian_noise;
-use dp_core::noise::{Generator, Key, fill_gaussian};
+use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian};
 
 const GENERATORS: [Generator; 2] = [Generator::ChaCha20, Generator::Philox4x32x10NotSecure];
 
@@ -84,16 +84,15 @@ pub(super) fn as_f32(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             let start = bench.stream(first ^ len as u64).numbers(len);
             let start: Vec<f64> = start.into_iter().map(|x| bench.round_sum(x)).collect();
             let target = bench.upload_sums(&[len], &start);
-            add_gaussian_noise(
-                &bench.launch(),
-                &target,
-                first,
-                0.75,
-                &key(),
+            let draw_of = GaussianDraw {
+                first_element: first,
+                std: 0.75,
+                key: &key(),
                 generator,
                 step,
                 tensor,
-            )?;
+            };
+            add_gaussian_noise(&bench.launch(), &target, draw_of)?;
             let got = bench.download_sums(&target)?;
             let narrow: Vec<f32> = start.iter().map(|x| *x as f32).collect();
             let want = draw(bench, &narrow, first, 0.75, generator, step, tensor)?;
@@ -222,16 +221,15 @@ fn draw(
     tensor: u32,
 ) -> Result<Vec<f32>, CheckError> {
     let target = bench.upload(&[start.len()], start);
-    add_gaussian_noise(
-        &bench.launch(),
-        &target,
-        first,
+    let draw = GaussianDraw {
+        first_element: first,
         std,
-        &key(),
+        key: &key(),
         generator,
         step,
         tensor,
-    )?;
+    };
+    add_gaussian_noise(&bench.launch(), &target, draw)?;
     bench.download(&target)
 }
 

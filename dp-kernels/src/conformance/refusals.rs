@@ -11,7 +11,7 @@ use crate::{
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
-use dp_core::noise::{Generator, Key};
+use dp_core::noise::{GaussianDraw, Generator, Key};
 
 pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let (client, tuning) = (bench.client(), bench.tuning());
@@ -35,8 +35,15 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let gram = LinearNorm::Gram;
     let flat = Clipping::Flat { clip: 1.0 };
     let noise = |std: f32, first: u64, tensor: u32| {
-        let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
-        add_gaussian_noise(launch, &out, first, std, &key, chacha, 0, tensor)
+        let draw = GaussianDraw {
+            first_element: first,
+            std,
+            key: &Key::new([1; 8]),
+            generator: Generator::ChaCha20,
+            step: 0,
+            tensor,
+        };
+        add_gaussian_noise(launch, &out, draw)
     };
     let (whole, table) = (bench.upload_u32(&[2, 3, 5], &[1; 30]), upload(&[4, 5]));
     // Of rank 5, where the others fit.
@@ -296,6 +303,7 @@ pub(super) fn name(answer: &Result<(), KernelError>) -> &'static str {
         Err(KernelError::Noise { .. }) => "Noise",
         Err(KernelError::Update { .. }) => "Update",
         Err(KernelError::Moments { .. }) => "Moments",
+        Err(KernelError::Draws { .. }) => "Draws",
         Err(KernelError::Matmul { .. }) => "Matmul",
     }
 }

@@ -287,8 +287,8 @@ fn clipping() -> Result<Vec<Task>, CheckError> {
                 let ((norms_sq, mask), launch) = (on_device(bench), &bench.launch());
                 let mut counts = QuantileCounts::in_buffer(launch, policy, outs[0].clone())?;
                 counts.add(launch, &norms_sq, &mask, &norms_sq, &CLIPS)?;
-                let (key, chacha) = (Key::new([7; 8]), Generator::ChaCha20);
-                counts.release(launch, &key, chacha, 3, 8).map(|_| ())
+                let key = Key::new([7; 8]);
+                counts.release(launch, draw(&key, 0, 1.0)).map(|_| ())
             })
         },
     ])
@@ -314,14 +314,6 @@ fn release() -> Result<Vec<Task>, CheckError> {
     let update = |name: &str, rule: UpdateRule| {
         Task::new(name, &[[1000].as_slice(); 4], move |bench, outs| {
             let key = Key::new([5; 8]);
-            let draw = GaussianDraw {
-                key: &key,
-                generator: Generator::ChaCha20,
-                step: 1,
-                tensor: 2,
-                first_element: 3,
-                std: 0.5,
-            };
             let moments = [&outs[2], &outs[3]];
             let updated = Updated {
                 sum: &outs[0],
@@ -329,13 +321,20 @@ fn release() -> Result<Vec<Task>, CheckError> {
                 moments: &moments[..rule.moments()],
                 copy: None,
             };
-            noised_update(&bench.launch(), &updated, &draw, 37.0, rule, true)
+            noised_update(
+                &bench.launch(),
+                &updated,
+                draw(&key, 3, 0.5),
+                37.0,
+                rule,
+                true,
+            )
         })
     };
     Ok(vec![
         Task::new("add_gaussian_noise", &[&[1000]], |bench, outs| {
-            let (key, chacha) = (Key::new([1; 8]), Generator::ChaCha20);
-            add_gaussian_noise(&bench.launch(), &outs[0], 5, 1.5, &key, chacha, 1, 0)
+            let key = Key::new([1; 8]);
+            add_gaussian_noise(&bench.launch(), &outs[0], draw(&key, 5, 1.5))
         }),
         Task::new("release_hardened", &[&[100]], move |bench, outs| {
             let key = Key::new([2; 8]);
@@ -345,4 +344,15 @@ fn release() -> Result<Vec<Task>, CheckError> {
         update("noised_update SGD", sgd),
         update("noised_update AdamW", adamw),
     ])
+}
+
+fn draw(key: &Key, first_element: u64, std: f32) -> GaussianDraw<'_> {
+    GaussianDraw {
+        first_element,
+        std,
+        key,
+        generator: Generator::ChaCha20,
+        step: 1,
+        tensor: 2,
+    }
 }

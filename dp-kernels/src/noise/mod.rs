@@ -9,11 +9,11 @@ use crate::check::Arg;
 use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
-use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32x10_normals};
+use dp_core::noise::{GaussianDraw, Generator, chacha20_normals, philox4x32x10_normals};
 
-/// Adds Gaussian noise of standard deviation `std` to every element of `target`.
+/// Adds the Gaussian noise of `draw` to every element of `target`.
 ///
-/// `target` (f32 or f64, any shape) holds elements `first_element..` of tensor number `tensor`; its element
+/// `target` (f32 or f64, any shape) holds elements `first_element..` of the draw's tensor; its element
 /// `i` gets `std * normal(key, generator, step, tensor, first_element + i)`. So shards of a tensor
 /// get exactly the noise that the whole tensor would get.
 ///
@@ -21,39 +21,40 @@ use dp_core::noise::{Generator, Key, chacha20_normals, check_request, philox4x32
 /// the granularity of f32, and what an f64 sum has below it would come through bare.
 ///
 /// # Errors
-/// A [`KernelError`] when type or layout is wrong, or [`dp_core::noise::check_request`] refuses the
-/// request; nothing is launched then.
+/// A [`KernelError`] when type or layout is wrong, or [`GaussianDraw::check`] refuses the draw; nothing is launched then.
 ///
 /// # Privacy
 /// Added to a sum of L2 sensitivity `D`, `std = sigma D` makes its release a Gaussian mechanism of
 /// noise multiplier `sigma` (add/remove adjacency), if no (key, step, tensor, element) is used
-/// twice and the key stays secret. The key travels to the device as launch arguments, and lives in
+/// twice and the key stays secret; the draw is used up. The key travels to the device as launch arguments, and lives in
 /// the runtime's argument buffers until they are reused.
 ///
 /// # Precision
 /// The bits are those of the host, exactly; the normals within 3 units in the last place of
 /// [`dp_core::noise::fill_gaussian`] (what contracting multiply and add can change), then one f32 multiply-add. The rounding of an f64
 /// sum to f32 is covered by the eta of f32 (docs/proofs/sensitivity.md).
-#[allow(clippy::too_many_arguments)]
 pub fn add_gaussian_noise(
     launch: &Launch<'_>,
     target: &TensorHandle,
-    first_element: u64,
-    std: f32,
-    key: &Key,
-    generator: Generator,
-    step: u64,
-    tensor: u32,
+    draw: GaussianDraw<'_>,
 ) -> Result<(), KernelError> {
     let Launch { client, tuning, .. } = *launch;
     let op = "add_gaussian_noise";
     let target = Arg::new(op, "target", target)?.is_sum(client)?;
     let len = target.len();
-    check_request(first_element, len as u64, std, generator, tensor)
+    draw.check(len as u64)
         .map_err(|source| KernelError::Noise { op, source })?;
     if len == 0 {
         return Ok(());
     }
+    let GaussianDraw {
+        first_element,
+        std,
+        key,
+        generator,
+        step,
+        tensor,
+    } = draw;
     let per_block = generator.elements_per_block();
     let first_block = first_element / per_block;
     let skip = (first_element % per_block) as u32;

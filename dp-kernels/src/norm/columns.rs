@@ -12,6 +12,9 @@ use cubecl::{prelude::*, std::tensor::TensorHandle};
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
+/// # Privacy
+/// Part of the norm of the whole gradient (docs/proofs/layer-norms.md): tokens are added before they are squared, as the gradient adds them.
+///
 /// # Precision
 /// f32 sums (f64 for f64 inputs) over the tokens, then over the columns in a fixed order that depends on `T`, `p` and
 /// the device but not on `B`: an example's norm has the same bits in every microbatch.
@@ -33,6 +36,9 @@ pub fn bias_norm_sq(
 ///
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// As [`bias_norm_sq`].
 ///
 /// # Precision
 /// As [`bias_norm_sq`].

@@ -15,6 +15,10 @@ use cubecl::{prelude::*, std::tensor::TensorHandle};
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
+/// # Privacy
+/// Part of the norm of the whole gradient (docs/proofs/layer-norms.md): tokens of one id are added before they are squared. Without that an
+/// example of T equal tokens could count for a T-th of its square.
+///
 /// # Precision
 /// Computed as `sum over distinct ids of |sum of their g|^2`, in f32 (f64 for f64 inputs) and in a fixed order: no
 /// cancellation between squares, unlike the double sum above.

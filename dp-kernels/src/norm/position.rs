@@ -13,6 +13,9 @@ use cubecl::std::tensor::TensorHandle;
 /// # Errors
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
+/// # Privacy
+/// As [`gradient_norm_sq`](crate::gradient_norm_sq): each place has parameters of its own, so squares only add.
+///
 /// # Precision
 /// As [`gradient_norm_sq`](crate::gradient_norm_sq).
 pub fn position_norm_sq(

@@ -58,43 +58,44 @@ impl<'a> Updated<'a> {
 pub fn noised_update(
     launch: &Launch<'_>,
     updated: &Updated<'_>,
-    draw: &GaussianDraw<'_>,
+    draw: GaussianDraw<'_>,
     expected_batch: f64,
     rule: UpdateRule,
     zero_sum: bool,
 ) -> Result<(), KernelError> {
-    let update = Update::new(launch, updated, *draw, expected_batch, rule, zero_sum)?;
+    let update = Update::new(launch, updated, draw, expected_batch, rule, zero_sum)?;
     let absent = launch.scratches(OP, update.rooms(launch.tuning))?;
     update.launch(launch, &absent)
 }
 
-/// [`noised_update`] of all parameters of a model: the one at place `k` of `updated` has the noise of tensor number `draw.tensor + k`, so that no
-/// two share it.
+/// [`noised_update`] of all parameters of a model, each with a draw of its own from `draws`, of which as many are taken as there are parameters.
 ///
 /// # Errors
-/// As [`noised_update`], of any of them; nothing is launched then, for none.
+/// As [`noised_update`], of any of them, and [`KernelError::Draws`] for too few; nothing is launched then, for none.
 ///
 /// # Privacy
-/// As [`noised_update`]: one Gaussian mechanism over all of them, with the tensor numbers from `draw.tensor` on.
+/// As [`noised_update`]: one Gaussian mechanism over all of them, where no two draws have one tensor number.
 ///
 /// # Precision
 /// The bits of [`noised_update`], one by one.
-pub fn noised_updates(
+pub fn noised_updates<'d>(
     launch: &Launch<'_>,
     updated: &[Updated<'_>],
-    draw: &GaussianDraw<'_>,
+    draws: impl IntoIterator<Item = GaussianDraw<'d>>,
     expected_batch: f64,
     rule: UpdateRule,
     zero_sum: bool,
 ) -> Result<(), KernelError> {
     let mut updates = Vec::with_capacity(updated.len());
     let mut rooms = Vec::new();
-    for (place, updated) in updated.iter().enumerate() {
-        let place = u32::try_from(place).unwrap_or(u32::MAX);
-        // Past the last number is the reserved one, which is refused.
-        let tensor = draw.tensor.saturating_add(place);
-        let draw = GaussianDraw { tensor, ..*draw };
-        let update = Update::new(launch, updated, draw, expected_batch, rule, zero_sum)?;
+    let mut draws = draws.into_iter();
+    for (place, parameter) in updated.iter().enumerate() {
+        let draw = draws.next().ok_or(KernelError::Draws {
+            op: OP,
+            expected: updated.len(),
+            actual: place,
+        })?;
+        let update = Update::new(launch, parameter, draw, expected_batch, rule, zero_sum)?;
         let first = rooms.len();
         rooms.extend(update.rooms(launch.tuning));
         updates.push((update, first..rooms.len()));

@@ -7,6 +7,7 @@ mod split;
 pub use error::RecordsError;
 pub use split::{HeldOut, Split, SplitError};
 
+use std::io::BufRead;
 use std::path::Path;
 
 use crate::canary::Canary;
@@ -51,6 +52,18 @@ impl Records {
     /// error shows the text of a record.
     pub fn read(path: &Path, user_field: Option<&str>) -> Result<Self, RecordsError> {
         read::file(path, user_field)
+    }
+
+    /// As [`Records::read`], of lines that don't come from a file: `path` decides on the format, and errors call them so.
+    ///
+    /// # Errors
+    /// As [`Records::read`].
+    pub fn read_from(
+        path: &Path,
+        lines: impl BufRead,
+        user_field: Option<&str>,
+    ) -> Result<Self, RecordsError> {
+        read::lines(path, lines, user_field)
     }
 
     /// Records from texts that are already in memory.

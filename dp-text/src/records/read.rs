@@ -10,7 +10,14 @@ use serde_json::Value;
 use super::{Records, RecordsError, UserTable};
 
 pub(super) fn file(path: &Path, user_field: Option<&str>) -> Result<Records, RecordsError> {
-    let lines = open(path)?;
+    lines(path, open(path)?, user_field)
+}
+
+pub(super) fn lines(
+    path: &Path,
+    lines: impl BufRead,
+    user_field: Option<&str>,
+) -> Result<Records, RecordsError> {
     let json = path.extension().is_some_and(|extension| {
         extension.eq_ignore_ascii_case("jsonl") || extension.eq_ignore_ascii_case("ndjson")
     });
@@ -76,16 +83,16 @@ fn open(path: &Path) -> Result<BufReader<File>, RecordsError> {
     Ok(BufReader::new(File::open(path).map_err(refused)?))
 }
 
-struct Reader<'a> {
+struct Reader<'a, B> {
     path: &'a Path,
-    lines: BufReader<File>,
+    lines: B,
     /// Number of the last line read, from 1.
     line: u64,
     /// Offset of the end of the last line read.
     byte: u64,
 }
 
-impl Reader<'_> {
+impl<B: BufRead> Reader<'_, B> {
     /// The next line without its end, or `None` at the end of the file.
     fn next(&mut self) -> Result<Option<String>, RecordsError> {
         let mut bytes = Vec::new();

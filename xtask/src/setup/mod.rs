@@ -1,6 +1,7 @@
 //! What the build and the tests need and cargo can't bring.
 
 mod debian;
+pub(crate) mod deny;
 mod llvm;
 mod nvrtc;
 mod programs;

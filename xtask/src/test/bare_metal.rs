@@ -13,7 +13,7 @@ pub(super) fn build() -> Result<()> {
     let folder = workspace::target_directory()?.join("freestanding");
     process::run(
         process::cargo()
-            .args(["build", "--release", "--manifest-path"])
+            .args(["build", "--locked", "--release", "--manifest-path"])
             .arg(&manifest)
             .arg("--target-dir")
             .arg(folder),
@@ -23,6 +23,7 @@ pub(super) fn build() -> Result<()> {
         if installed(target) {
             process::run(process::cargo().args([
                 "build",
+                "--locked",
                 "--release",
                 "--package",
                 "dp-core",

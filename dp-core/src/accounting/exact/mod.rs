@@ -77,6 +77,9 @@ impl<const NODES: usize, const POINTS: usize> Default for Workspace<NODES, POINT
 
 /// The exact accountant, in memory that the caller lends.
 ///
+/// # Privacy
+/// `upper` is a promise, [`Accountant`] says under which relation.
+///
 /// # Precision
 /// Relative width of a bound usually 1e-13 for Gaussian runs, 1e-11 otherwise, 1e-8 where steps rarely matter, 1e-6 to 1 where the loss
 /// is nearly discrete (a handful of steps at a small rate); docs/accounting.md derives the terms.

@@ -138,7 +138,7 @@ fn on_device(bench: &Bench, state: &State, call: &Call<'_>) -> Result<State, Che
     noised_update(
         &bench.launch(),
         &updated,
-        &call.draw,
+        again(&call.draw),
         BATCH,
         call.rule,
         call.zero_sum,
@@ -199,6 +199,11 @@ fn draw(key: &Key, generator: Generator, first_element: u64, std: f32) -> Gaussi
         step: (1 << 33) + 5,
         tensor: 6,
     }
+}
+
+/// The same draw once more: the suite compares what one draw makes of two buffers.
+fn again<'a>(draw: &GaussianDraw<'a>) -> GaussianDraw<'a> {
+    GaussianDraw { ..*draw }
 }
 
 /// Parameter and moments near the host's; the sum zeroed if asked, and otherwise its very bits.
@@ -311,17 +316,22 @@ pub(super) fn fused_is_separate(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(rows)
 }
 
-/// Several parameters in one call: the bits of one call each, with tensor numbers that follow one another; and one that is refused leaves all.
+/// Several parameters in one call: the bits of one call each, with a draw each; and one that is refused, or has no draw, leaves all.
 pub(super) fn many(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let key = Key::new([3; 8]);
     let states = [300, 7, 1024].map(|len| State::new(bench, len));
-    let first = draw(&key, Generator::ChaCha20, 0, 3.0);
+    let draws = |count: u32| {
+        (6..6 + count).map(|tensor| GaussianDraw {
+            tensor,
+            ..draw(&key, Generator::ChaCha20, 0, 3.0)
+        })
+    };
     let mut rows = Vec::new();
     for rule in RULES {
         let mut want = Vec::new();
-        for (tensor, state) in (first.tensor..).zip(&states) {
+        for (draw, state) in draws(3).zip(&states) {
             let call = Call {
-                draw: GaussianDraw { tensor, ..first },
+                draw,
                 rule,
                 zero_sum: true,
                 copy: None,
@@ -351,7 +361,7 @@ pub(super) fn many(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 
         let right = updated[2];
         updated[2].parameter = updated[0].parameter;
-        let answer = noised_updates(&bench.launch(), &updated, &first, BATCH, rule, true);
+        let answer = noised_updates(&bench.launch(), &updated, draws(3), BATCH, rule, true);
         let before: Vec<f64> = states.iter().flat_map(State::joined).collect();
         let failure = match answer {
             Err(KernelError::Shape { .. }) => {
@@ -359,11 +369,21 @@ pub(super) fn many(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             }
             other => Some(format!("answered {other:?}")),
         };
+        updated[2] = right;
+        let answer = noised_updates(&bench.launch(), &updated, draws(2), BATCH, rule, true);
+        let without_a_draw = match answer {
+            Err(KernelError::Draws {
+                expected: 3,
+                actual: 2,
+                ..
+            }) => first_difference(&downloaded(bench, &uploaded)?, &before),
+            other => Some(format!("answered {other:?}")),
+        };
+        let failure = failure.or(without_a_draw);
         let op = "refusal of one of noised_updates";
         rows.push(Row::holds(op, bench.sum_name(), name(rule), failure));
 
-        updated[2] = right;
-        noised_updates(&bench.launch(), &updated, &first, BATCH, rule, true)?;
+        noised_updates(&bench.launch(), &updated, draws(4), BATCH, rule, true)?;
         let failure = first_difference(&downloaded(bench, &uploaded)?, &want);
         let op = "noised_updates";
         rows.push(Row::holds(op, bench.sum_name(), name(rule), failure));
@@ -381,16 +401,7 @@ fn downloaded(bench: &Bench, states: &[[TensorHandle; 4]]) -> Result<Vec<f64>, C
 
 fn separate(bench: &Bench, sum: &[f64], draw: &GaussianDraw<'_>) -> Result<Vec<f64>, CheckError> {
     let target = bench.upload_sums(&[sum.len()], sum);
-    add_gaussian_noise(
-        &bench.launch(),
-        &target,
-        draw.first_element,
-        draw.std,
-        draw.key,
-        draw.generator,
-        draw.step,
-        draw.tensor,
-    )?;
+    add_gaussian_noise(&bench.launch(), &target, again(draw))?;
     bench.download_sums(&target)
 }
 
