@@ -169,8 +169,13 @@ pub struct TrainArgs {
     pub target: Target,
 
     /// Train without clipping and noise. Nothing is promised about any record.
-    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip"])]
+    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip", "after"])]
     pub non_private: bool,
+
+    /// Ledgers of earlier runs on the same records, or their folders: all of them, since each holds its own run only. What they spent
+    /// counts: --epsilon is then for them and this run together.
+    #[arg(long, value_name = "LEDGER|RUN", num_args = 1..)]
+    pub after: Vec<PathBuf>,
 
     /// How to train.
     #[command(flatten)]

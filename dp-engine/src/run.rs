@@ -80,7 +80,8 @@ impl PrivateRun {
         microbatch: usize,
     ) -> Result<Self, RunError> {
         let (batches, noise, process) = secrets(&plan, microbatch)?;
-        let ledger = LedgerFile::create(path, header, plan.target(), process)?;
+        let prior = plan.prior().clone();
+        let ledger = LedgerFile::create_after(path, header, plan.target(), process, prior)?;
         Ok(Self {
             plan,
             ledger,
@@ -95,7 +96,7 @@ impl PrivateRun {
     /// Steps go on where the caller's checkpoint stands ([`checkpoint`](crate::checkpoint)).
     ///
     /// # Errors
-    /// [`RunError`], as [`LedgerFile::open`] says.
+    /// [`RunError`], as [`LedgerFile::open_after`] says.
     pub fn open(
         path: &Path,
         header: &Header,
@@ -103,7 +104,9 @@ impl PrivateRun {
         microbatch: usize,
     ) -> Result<(Self, Recovery), RunError> {
         let (batches, noise, process) = secrets(&plan, microbatch)?;
-        let (ledger, recovery) = LedgerFile::open(path, header, plan.target(), process)?;
+        let prior = plan.prior().clone();
+        let (ledger, recovery) =
+            LedgerFile::open_after(path, header, plan.target(), process, prior)?;
         let run = Self {
             plan,
             ledger,
@@ -152,7 +155,7 @@ impl PrivateRun {
         &self.ledger
     }
 
-    /// Epsilon of everything spent, at the target's delta.
+    /// Epsilon of everything spent, by this run and by those that its plan comes after, at the target's delta.
     ///
     /// # Errors
     /// Where the accountant gives no answer.

@@ -7,7 +7,7 @@ use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Reservation};
+use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, PriorSpend, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use dp_kernels::Tuning;
@@ -18,17 +18,34 @@ use super::checkpoint::Saved;
 use super::data::Data;
 use crate::args::TrainArgs;
 use crate::error::Failure;
+use crate::ledger::read::place;
 
 /// The generator of every private run.
 pub const GENERATOR: Generator = Generator::ChaCha20;
 
-/// The plan of a private run, calibrated; `None` with --non-private. Its warnings are printed.
+/// What the runs named by --after spent on the records, as the plan of `saved` counted it where there is one.
+///
+/// # Errors
+/// A ledger that cannot be read, is being written or is about other records; one that the run which goes on did not count, or one
+/// that it did and that is missing now.
+pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<PriorSpend, Failure> {
+    let ledgers: Vec<_> = args.after.iter().map(|named| place(named)).collect();
+    let dataset = &data.dataset().fingerprint;
+    let prior = match saved {
+        None => PriorSpend::read(&ledgers, dataset)?,
+        Some(saved) => PriorSpend::read_again(&ledgers, dataset, &saved.planned_after()?)?,
+    };
+    Ok(prior)
+}
+
+/// The plan of a private run that comes after `prior`, calibrated; `None` with --non-private. Its warnings are printed.
 ///
 /// # Errors
 /// A target, a batch or a clipping norm that is out of range, or a target that no noise reaches.
 pub fn plan(
     args: &TrainArgs,
     data: &Data,
+    prior: PriorSpend,
     sizes: &ModelConfig,
     tuning: &Tuning,
 ) -> Result<Option<Plan>, Failure> {
@@ -40,14 +57,15 @@ pub fn plan(
         epsilon: args.target.epsilon,
         delta: args.target.delta(records),
     };
-    let plan = Plan::new(&PlanRequest {
+    let request = PlanRequest {
         target,
         records,
         batch: args.settings.batch,
         steps: args.settings.steps,
         clip: args.settings.clip,
         eta: rounding_allowance(args, records, target.delta, sizes, tuning)?,
-    })?;
+    };
+    let plan = Plan::after(&request, prior)?;
     for warning in plan.warnings() {
         eprintln!("dpcube: warning: {warning}");
     }
@@ -145,11 +163,12 @@ impl Guarantee {
         let PrivacyTarget { epsilon, delta } = plan.target();
         let budget = Budget { epsilon, delta };
         let path = args.out.join(LEDGER);
+        let prior = plan.prior().clone();
         let ledger = match saved {
-            None => LedgerFile::create(&path, &header, budget, keys.process)?,
+            None => LedgerFile::create_after(&path, &header, budget, keys.process, prior)?,
             Some(saved) => {
                 let (mut ledger, recovery) =
-                    LedgerFile::open(&path, &header, budget, keys.process)?;
+                    LedgerFile::open_after(&path, &header, budget, keys.process, prior)?;
                 if let Some(head) = saved.ledger_head() {
                     ledger.require(&head)?;
                 }
@@ -197,7 +216,8 @@ impl Guarantee {
     }
 
     /// Charges a step, before anything of it may leave; `None` when the budget has no room for it, as at the
-    /// end of a run that crashed: the steps that were reserved then and lost are spent all the same.
+    /// end of a run that crashed: the steps that were reserved then and lost are spent all the same. So is what earlier runs spent
+    /// since this one was planned.
     pub fn reserve(&mut self, step: u64) -> Result<Option<Reservation>, Failure> {
         match self.ledger.reserve(step, self.plan.charge()) {
             Ok(reservation) => Ok(Some(reservation)),
@@ -216,7 +236,7 @@ impl Guarantee {
         Ok(self.ledger.commit(reservation)?)
     }
 
-    /// Upper bound on epsilon spent so far.
+    /// Upper bound on epsilon spent so far, by this run and those before it.
     pub fn spent(&self) -> Result<f64, Failure> {
         Ok(self.ledger.epsilon(self.plan.target().delta)?.upper)
     }

@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
             if !self.step()? {
                 progress.note(&format!(
                     "dpcube: warning: the budget is spent after {} of {steps} steps, counting steps that an earlier \
-                     start reserved and lost; training ends here",
+                     start reserved and lost, and what the runs before this one spent since it was planned; training ends here",
                     self.done
                 ));
                 self.measure()?;

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::args::TrainArgs;
 use crate::error::Failure;
 
+/// Where the configuration says which ledgers the run was planned after; absent where none.
+pub const AFTER: &str = "after";
+
 /// Checks what no later part of the run checks.
 ///
 /// # Errors
@@ -58,7 +61,7 @@ pub fn config(
             "eta": plan.request().eta,
         })
     });
-    json!({
+    let mut config = json!({
         "sizes": sizes,
         "tokenizer": tokenizer.fingerprint(),
         "steps": settings.steps,
@@ -69,7 +72,12 @@ pub fn config(
         "canaries": args.canaries,
         "user_field": args.user_field,
         "privacy": guarantee,
-    })
+    });
+    let after = plan.map_or(&[][..], |plan| plan.prior().planned());
+    if !after.is_empty() {
+        config[AFTER] = json!(after);
+    }
+    config
 }
 
 /// The learning rate of a step: a linear warm-up over the first twentieth, then linearly down to a tenth.

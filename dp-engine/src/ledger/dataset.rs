@@ -45,14 +45,19 @@ pub fn spent_by_dataset(ledgers: &[(PathBuf, LedgerContents)]) -> Vec<DatasetSpe
             continue;
         }
         spend.counted.push(path.clone());
-        for &(event, count) in &contents.spent {
-            match spend.events.iter_mut().find(|(known, _)| *known == event) {
-                Some((_, sum)) => *sum = sum.saturating_add(count),
-                None => spend.events.push((event, count)),
-            }
-        }
+        add(&mut spend.events, &contents.spent);
     }
     all
+}
+
+/// Adds events to `sum`, by event. Counts that would pass `u64` stay at its end.
+pub(super) fn add(sum: &mut Vec<(Event, u64)>, events: &[(Event, u64)]) {
+    for &(event, count) in events {
+        match sum.iter_mut().find(|(known, _)| *known == event) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => sum.push((event, count)),
+        }
+    }
 }
 
 /// Whether another ledger contains all of this one; of two that are the same, the first counts.

@@ -63,6 +63,29 @@ pub enum PlanError {
         /// The value given.
         eta: f64,
     },
+    /// Earlier runs left nothing of the target.
+    #[error(
+        "earlier runs on this data set spent epsilon {spent:.6} at delta {delta:?} already, and the target for all of them together is \
+         {epsilon:?}: nothing is left for this run; set a larger target, and say so to whoever relies on the smaller one"
+    )]
+    SpentBefore {
+        /// Target epsilon.
+        epsilon: f64,
+        /// Target delta.
+        delta: f64,
+        /// Upper bound on the epsilon spent before.
+        spent: f64,
+    },
+    /// The accountant has no figure for what earlier runs spent.
+    #[error(
+        "what earlier runs on this data set spent has no figure at delta {delta:?} ({source}): choose another delta"
+    )]
+    BeforeUnknown {
+        /// Target delta.
+        delta: f64,
+        /// What the accountant said.
+        source: AccountingError,
+    },
     /// No noise multiplier meets the target.
     #[error(
         "epsilon {epsilon:?} at delta {delta:?} cannot be reached in {steps} steps at sampling rate {rate:?} ({source}): \

@@ -4,11 +4,15 @@ mod error;
 
 pub use error::{PlanError, PlanWarning};
 
-use dp_core::accounting::{self, AccountingError, Bounds, Event};
+use dp_core::accounting::{
+    self, Accountant, AccountingError, Adjacency, Bounds, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA,
+    MIN_SIGMA, Run, Target, calibrate_noise,
+};
 use dp_core::ledger::Charge;
 use serde::{Deserialize, Serialize};
 
 use crate::accountant;
+use crate::ledger::PriorSpend;
 
 /// The guarantee asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +69,7 @@ pub struct Plan {
     rate: f64,
     sigma: f64,
     epsilon: Bounds,
+    prior: PriorSpend,
     warnings: Vec<PlanWarning>,
 }
 
@@ -75,8 +80,30 @@ impl Plan {
     /// [`PlanError`] for each value that is out of range, and [`PlanError::Unreachable`] where no noise
     /// multiplier meets the target.
     pub fn new(request: &PlanRequest) -> Result<Self, PlanError> {
+        Self::after(request, PriorSpend::default())
+    }
+
+    /// As [`Plan::new`], for a run that comes after others on its data set: the target is for all of them together.
+    ///
+    /// # Privacy
+    /// What `prior` had spent when the run was first planned and all planned steps compose to at most the target, at its delta.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and [`PlanError::SpentBefore`] where the others left nothing.
+    pub fn after(request: &PlanRequest, prior: PriorSpend) -> Result<Self, PlanError> {
         check(request)?;
         let PrivacyTarget { epsilon, delta } = request.target;
+        let before = prior.planned_events();
+        let spent = accountant::of_spent(before, delta)
+            .map_err(|source| PlanError::BeforeUnknown { delta, source })?
+            .upper;
+        if !before.is_empty() && (spent >= epsilon || spent.is_nan()) {
+            return Err(PlanError::SpentBefore {
+                epsilon,
+                delta,
+                spent,
+            });
+        }
         let rate = request.batch as f64 / request.records as f64;
         let unreachable = |source| PlanError::Unreachable {
             epsilon,
@@ -86,7 +113,7 @@ impl Plan {
             source,
         };
         let (sigma, bounds) =
-            calibrate(request.target, rate, request.steps).map_err(unreachable)?;
+            calibrate(request.target, rate, request.steps, before).map_err(unreachable)?;
         let warnings = if delta * request.records as f64 >= 1.0 {
             vec![PlanWarning::DeltaNotBelowOneOverN {
                 delta,
@@ -100,6 +127,7 @@ impl Plan {
             rate,
             sigma,
             epsilon: bounds,
+            prior,
             warnings,
         })
     }
@@ -155,7 +183,13 @@ impl Plan {
         self.request.batch as f64
     }
 
-    /// Epsilon of all planned steps at the target's delta; the upper bound is not above the target.
+    /// What was spent before this run.
+    #[must_use]
+    pub fn prior(&self) -> &PriorSpend {
+        &self.prior
+    }
+
+    /// Epsilon of all planned steps and of what was spent before them, at the target's delta; the upper bound is not above the target.
     #[must_use]
     pub fn epsilon(&self) -> Bounds {
         self.epsilon
@@ -184,12 +218,14 @@ impl Plan {
         }
     }
 
-    /// Epsilon at the target's delta after `steps` steps of this plan.
+    /// Epsilon at the target's delta of what was spent before the plan was made and of `steps` steps of it.
     ///
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon_after(&self, steps: u64) -> Result<Bounds, AccountingError> {
-        accountant::of_spent(&[(self.event(), steps)], self.request.target.delta)
+        let mut after = After(self.prior.planned_events());
+        let steps = [(self.event(), steps)];
+        after.epsilon(Run::add_remove(&steps), self.request.target.delta)
     }
 }
 
@@ -235,24 +271,60 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Smallest multiplier found whose upper bound meets the target, and its bounds.
+/// Smallest multiplier found whose upper bound, together with what was spent `before`, meets the target, and the bounds of both.
 fn calibrate(
     target: PrivacyTarget,
     rate: f64,
     steps: u64,
+    before: &[(Event, u64)],
 ) -> Result<(f64, Bounds), AccountingError> {
     let PrivacyTarget { epsilon, delta } = target;
-    let mut sigma = accounting::calibrate_sigma(epsilon, delta, rate, steps)?;
-    let mut bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
+    let mut after = After(before);
+    let mut sigma = if before.is_empty() {
+        accounting::calibrate_sigma(epsilon, delta, rate, steps)?
+    } else {
+        let least = if rate < 1.0 {
+            MIN_SIGMA
+        } else {
+            MIN_GAUSSIAN_SIGMA
+        };
+        let target = Target { epsilon, delta };
+        let steps = |sigma| [(event(rate, sigma), steps)];
+        let range = least..=MAX_SIGMA;
+        calibrate_noise(&mut after, Adjacency::AddRemove, target, range, steps)?
+    };
+    let mut cost = |sigma| after.epsilon(Run::add_remove(&[(event(rate, sigma), steps)]), delta);
+    let mut bounds = cost(sigma)?;
     // Calibration may have judged by delta(epsilon), the cap judges by epsilon(delta): let the last ulps of the
     // plan be on the cap's side, or its last step would be refused.
     let mut nudge = 1e-12;
     while bounds.upper > epsilon && nudge < 1e-2 {
         sigma *= 1.0 + nudge;
         nudge *= 2.0;
-        bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
+        bounds = cost(sigma)?;
     }
     Ok((sigma, bounds))
+}
+
+/// The accountant of a run that comes after these events.
+struct After<'a>(&'a [(Event, u64)]);
+
+impl After<'_> {
+    fn with(&self, run: Run<'_>) -> Vec<(Event, u64)> {
+        [self.0, run.events].concat()
+    }
+}
+
+impl Accountant for After<'_> {
+    fn delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.with(run);
+        accountant::delta(Run { events, ..run }, epsilon)
+    }
+
+    fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.with(run);
+        accountant::epsilon(Run { events, ..run }, delta)
+    }
 }
 
 fn event(rate: f64, sigma: f64) -> Event {

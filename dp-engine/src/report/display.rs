@@ -1,6 +1,7 @@
 use std::fmt;
 
-use super::{GroupStatement, PrivacyStatement, Sampler};
+use super::{GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent};
+use crate::fingerprint::hex;
 
 impl fmt::Display for PrivacyStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -14,8 +15,12 @@ impl fmt::Display for PrivacyStatement {
         } = self;
         writeln!(
             f,
-            "Guarantee: ({:.4}, {delta:e})-differential privacy for one record (add or remove it).",
-            Up(self.upper)
+            "Guarantee: ({:.4}, {delta:e})-differential privacy for one record (add or remove it){}.",
+            Up(self.upper),
+            match &self.before {
+                Some(_) => ", over this run and those before it",
+                None => "",
+            }
         )?;
         writeln!(
             f,
@@ -57,11 +62,10 @@ impl fmt::Display for PrivacyStatement {
             .iter()
             .filter(|event| event.sigma != *sigma || event.rate != *rate || event.group != 1)
         {
-            writeln!(
-                f,
-                "  Also spent: {} times sigma {}, rate {}, group {}.",
-                event.count, event.sigma, event.rate, event.group
-            )?;
+            writeln!(f, "  Also spent: {event}.")?;
+        }
+        if let Some(before) = &self.before {
+            writeln!(f, "{before}")?;
         }
         writeln!(f, "Accountant: {}.", self.accountant)?;
         writeln!(f, "Noise generator: {}.", self.rng)?;
@@ -88,6 +92,46 @@ impl fmt::Display for PrivacyStatement {
             "Ledger: {} records, head {}.",
             self.ledger_records, self.ledger_digest
         )
+    }
+}
+
+impl fmt::Display for SpentEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rate,
+            sigma,
+            group,
+            count,
+            ..
+        } = self;
+        write!(f, "{count} times sigma {sigma}, rate {rate}, group {group}")
+    }
+}
+
+impl fmt::Display for SpentBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Of it, spent by runs before this one on the same data set: epsilon at most {:.4}; by this run alone: at most {:.4}.",
+            Up(self.upper),
+            Up(self.this_run)
+        )?;
+        write!(
+            f,
+            "\n  That is for settings that were chosen without looking at what the earlier runs released. Where they followed from it, \
+             rely on the sum of the runs: epsilon {:.4} at delta {:e}.",
+            Up(self.sum),
+            self.sum_delta
+        )?;
+        for event in &self.events {
+            write!(f, "\n  Before: {event}.")?;
+        }
+        for prior in &self.ledgers {
+            let (records, head) = (prior.head.records, hex(&prior.head.digest));
+            let path = prior.ledger.display();
+            write!(f, "\n  Ledger {path}: {records} records, head {head}.")?;
+        }
+        Ok(())
     }
 }
 

@@ -9,9 +9,10 @@ use dp_core::accounting::{AccountingError, Bounds, Event};
 use dp_core::ledger::Head;
 use serde::{Deserialize, Serialize};
 
+use crate::accountant;
 use crate::checkpoint::Dataset;
 use crate::fingerprint::hex;
-use crate::ledger::LedgerFile;
+use crate::ledger::{LedgerFile, PriorLedger};
 use crate::plan::Plan;
 
 /// How records are drawn for a step.
@@ -55,6 +56,23 @@ pub struct SpentEvent {
     pub count: u64,
 }
 
+/// What earlier runs spent on the data set, which the guarantee covers too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpentBefore {
+    /// Their ledgers, and how far these go.
+    pub ledgers: Vec<PriorLedger>,
+    /// What they spent.
+    pub events: Vec<SpentEvent>,
+    /// Upper bound on their epsilon, without this run, at the statement's delta.
+    pub upper: f64,
+    /// Upper bound on this run's epsilon, without them, at the statement's delta.
+    pub this_run: f64,
+    /// The sum of this run's epsilon and of each ledger's: what holds where the settings of a run followed from what earlier ones released.
+    pub sum: f64,
+    /// The delta at which `sum` holds: the statement's, as often as there are runs.
+    pub sum_delta: f64,
+}
+
 /// What the run knows and the ledger doesn't.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disclosure {
@@ -72,7 +90,8 @@ pub struct Disclosure {
 ///
 /// # Privacy
 /// The guarantee is [`PrivacyStatement::upper`] at [`PrivacyStatement::delta`]: it covers all that the ledger
-/// holds, reservations without a commit included, whatever was planned.
+/// holds, reservations without a commit included, whatever was planned, and all that the ledgers of
+/// [`PrivacyStatement::before`] hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrivacyStatement {
     /// Epsilon at `delta`, as near to the truth as the accountant comes.
@@ -105,8 +124,11 @@ pub struct PrivacyStatement {
     pub adjacency: Adjacency,
     /// How records were drawn.
     pub sampler: Sampler,
-    /// What was spent.
+    /// What this run spent.
     pub events: Vec<SpentEvent>,
+    /// What runs before it spent; `None` where none was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<SpentBefore>,
     /// How epsilon was computed.
     pub accountant: String,
     /// The noise generator.
@@ -143,14 +165,10 @@ impl PrivacyStatement {
             estimate,
             upper,
         } = ledger.epsilon(delta)?;
-        let spent = ledger.spent();
-        let events: Result<Vec<_>, _> = spent
-            .iter()
-            .map(|&(event, count)| SpentEvent::of(event, count))
-            .collect();
+        let total = ledger.total();
         let groups = disclosure.groups.into_iter();
         let groups =
-            groups.map(|(name, size)| GroupStatement::new(name, size, spent, upper, delta));
+            groups.map(|(name, size)| GroupStatement::new(name, size, &total, upper, delta));
         let Head {
             records: ledger_records,
             digest,
@@ -171,7 +189,8 @@ impl PrivacyStatement {
             unit: Unit::Record,
             adjacency: Adjacency::AddRemove,
             sampler: SpentEvent::of(plan.event(), 0)?.sampler,
-            events: events?,
+            events: SpentEvent::all(ledger.spent())?,
+            before: SpentBefore::of(ledger, delta)?,
             accountant: String::from(
                 "exact: contour integral of the privacy loss distribution, both directions of add/remove",
             ),
@@ -187,7 +206,37 @@ impl PrivacyStatement {
     }
 }
 
+impl SpentBefore {
+    fn of(ledger: &LedgerFile, delta: f64) -> Result<Option<Self>, AccountingError> {
+        let prior = ledger.prior();
+        if prior.is_empty() {
+            return Ok(None);
+        }
+        let this_run = accountant::of_spent(ledger.spent(), delta)?.upper;
+        let mut sum = this_run;
+        for spent in prior.events_by_ledger() {
+            sum = (sum + accountant::of_spent(spent, delta)?.upper).next_up();
+        }
+        let runs = 1 + prior.ledgers().len();
+        Ok(Some(Self {
+            ledgers: prior.ledgers().to_vec(),
+            events: SpentEvent::all(prior.events())?,
+            upper: accountant::of_spent(prior.events(), delta)?.upper,
+            this_run,
+            sum,
+            sum_delta: runs as f64 * delta,
+        }))
+    }
+}
+
 impl SpentEvent {
+    fn all(spent: &[(Event, u64)]) -> Result<Vec<Self>, AccountingError> {
+        let events = spent.iter();
+        events
+            .map(|&(event, count)| Self::of(event, count))
+            .collect()
+    }
+
     /// Refuses an event that no plan holds: the statement has no words for it.
     fn of(event: Event, count: u64) -> Result<Self, AccountingError> {
         let (sampler, rate, sigma, group) = match event {
