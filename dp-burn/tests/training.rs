@@ -8,7 +8,7 @@ use common::{devices, model, rows, values};
 use dp_burn::{PrivateAdamW, PrivateGradients, StateError, Tape, Transformer, export, import};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_core::noise::{Generator, fill_gaussian};
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{Budget, LedgerFile};
@@ -17,6 +17,7 @@ fn ledger(folder: &std::path::Path, keys: &RunKeys) -> LedgerFile {
     let header = Header {
         dataset: [1; 32],
         config: [2; 32],
+        unit: Unit::Record,
     };
     let budget = Budget {
         epsilon: 100.0,

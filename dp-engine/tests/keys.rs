@@ -5,7 +5,7 @@ mod common;
 use common::{CHARGE, create, place};
 use dp_core::ledger::Charge;
 use dp_engine::keys::{KeyError, RunKeys};
-use dp_engine::plan::{Plan, PlanRequest};
+use dp_engine::plan::{Plan, PlanRequest, Unit};
 
 #[test]
 fn every_start_has_other_keys() {
@@ -33,7 +33,8 @@ fn noise_is_that_of_the_reservation() {
     let (mut ledger, keys) = create(&path);
     let request = PlanRequest {
         target: common::BUDGET,
-        records: 10_000,
+        unit: Unit::Record,
+        units: 10_000,
         batch: 100,
         steps: 10,
         clip: 0.7,

@@ -12,7 +12,7 @@ use dp_engine::accountant;
 use dp_engine::checkpoint::Dataset;
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerFile, LedgerFileError, PriorSpend};
-use dp_engine::plan::{Plan, PlanError, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanError, PlanRequest, PrivacyTarget, Unit};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use dp_engine::run::PrivateRun;
 use tempfile::TempDir;
@@ -24,7 +24,8 @@ const TARGET: PrivacyTarget = PrivacyTarget {
 
 const REQUEST: PlanRequest = PlanRequest {
     target: TARGET,
-    records: 5000,
+    unit: Unit::Record,
+    units: 5000,
     batch: 64,
     steps: 200,
     clip: 1.0,
@@ -79,7 +80,7 @@ fn tuned(steps: u64) -> (TempDir, PathBuf) {
 
 fn read(paths: &[&PathBuf]) -> Result<PriorSpend, LedgerFileError> {
     let paths: Vec<PathBuf> = paths.iter().map(|&path| path.clone()).collect();
-    PriorSpend::read(&paths, &HEADER.dataset)
+    PriorSpend::read(&paths, &HEADER.dataset, &HEADER.unit)
 }
 
 /// Steps of `plan` that a new ledger lets through, and the ledger after them.
@@ -88,15 +89,16 @@ fn all_steps(path: &Path, plan: &Plan) -> (u64, LedgerFile) {
     let prior = plan.prior().clone();
     let mut ledger =
         LedgerFile::create_after(path, &HEADER, plan.target(), process, prior).unwrap();
-    let steps = (0..1000).find_map(|step| match ledger.reserve(step, plan.charge()) {
-        Ok(reservation) => {
-            ledger.commit(reservation).unwrap();
-            None
+    let mut steps = 0;
+    loop {
+        match ledger.reserve(steps, plan.charge()) {
+            Ok(reservation) => ledger.commit(reservation).unwrap(),
+            Err(LedgerFileError::OverBudget { .. }) => break,
+            Err(error) => panic!("{error}"),
         }
-        Err(LedgerFileError::OverBudget { .. }) => Some(step),
-        Err(error) => panic!("{error}"),
-    });
-    (steps.unwrap(), ledger)
+        steps += 1;
+    }
+    (steps, ledger)
 }
 
 fn upper(events: &[(Event, u64)]) -> f64 {
@@ -246,6 +248,48 @@ fn a_ledger_does_not_grow_while_it_is_counted() {
     open().unwrap();
 }
 
+/// What was charged for a record says nothing of a user, nor for other users; how many of a user's records a step used is no matter.
+#[test]
+fn ledgers_of_another_unit_are_refused() {
+    let (folder, of_records) = tuned(3);
+    let of = |most_records: u32, owner: u8| Unit::User {
+        most_records: most_records.try_into().unwrap(),
+        owners: [owner; 32],
+    };
+    let of_users = folder.path().join("users");
+    let header = Header {
+        unit: of(4, 7),
+        ..HEADER
+    };
+    drop(LedgerFile::create(&of_users, &header, TARGET, [1; 16]).unwrap());
+    let read =
+        |path: &PathBuf, unit| PriorSpend::read(std::slice::from_ref(path), &HEADER.dataset, &unit);
+    read(&of_records, Unit::Record).unwrap();
+    read(&of_users, of(4, 7)).unwrap();
+    read(&of_users, of(1, 7)).unwrap();
+    for (path, unit, words) in [
+        (
+            &of_records,
+            of(4, 7),
+            ["is for one record", "is for one user"],
+        ),
+        (
+            &of_users,
+            Unit::Record,
+            ["is for one user", "is for one record"],
+        ),
+        (&of_users, of(4, 8), ["0707", "0808"]),
+    ] {
+        let error = read(path, unit).unwrap_err();
+        assert!(
+            matches!(error, LedgerFileError::PriorOtherUnit { .. }),
+            "{error}"
+        );
+        let message = error.to_string();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
+}
+
 #[test]
 fn nothing_left_is_told_before_anything_else() {
     let (_folder, tuning) = tuned(250);
@@ -288,7 +332,12 @@ fn a_resumed_run_counts_what_the_others_spent_since() {
     // It may lie elsewhere by now.
     let moved = folder.path().join("moved");
     fs::rename(&tuning, &moved).unwrap();
-    let again = PriorSpend::read_again(std::slice::from_ref(&moved), &HEADER.dataset, &planned);
+    let again = PriorSpend::read_again(
+        std::slice::from_ref(&moved),
+        &HEADER.dataset,
+        &HEADER.unit,
+        &planned,
+    );
     let again = again.unwrap();
     assert_eq!(again.planned(), planned);
     assert_eq!(again.planned_events(), [(TUNING.event, 60)]);
@@ -319,7 +368,7 @@ fn a_changed_list_is_refused_by_name() {
     let first = read(&[&tuning]).unwrap().planned().to_vec();
     let again = |paths: &[&PathBuf], planned: &[_]| {
         let paths: Vec<PathBuf> = paths.iter().map(|&path| path.clone()).collect();
-        PriorSpend::read_again(&paths, &HEADER.dataset, planned)
+        PriorSpend::read_again(&paths, &HEADER.dataset, &HEADER.unit, planned)
     };
     again(&[&tuning], &first).unwrap();
     for paths in [vec![], vec![&other]] {

@@ -53,7 +53,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let prior = private::prior(args, &data, saved.as_ref())?;
     let plan = private::plan(args, &data, prior, &sizes, &backend.tuning)?;
 
-    let config = settings::config(args, &sizes, &tokenizer, plan.as_ref());
+    let config = settings::config(args, data.unit(), &sizes, &tokenizer, plan.as_ref());
     match &saved {
         Some(saved) => saved.check(&config, data.dataset())?,
         None => checkpoint::new_folder(args)?,

@@ -1,7 +1,7 @@
 //! The guarantee of a private run: its plan, its keys, its ledger.
 
 use dp_burn::ModelConfig;
-use dp_core::ledger::Header;
+use dp_core::ledger::{Header, Unit};
 use dp_core::noise::Generator;
 use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
@@ -10,6 +10,7 @@ use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, PriorSpend, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
+use dp_engine::users::Owners;
 use dp_kernels::Tuning;
 use serde_json::Value;
 
@@ -30,10 +31,10 @@ pub const GENERATOR: Generator = Generator::ChaCha20;
 /// that it did and that is missing now.
 pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<PriorSpend, Failure> {
     let ledgers: Vec<_> = args.after.iter().map(|named| place(named)).collect();
-    let dataset = &data.dataset().fingerprint;
+    let (dataset, unit) = (&data.dataset().fingerprint, &data.unit());
     let prior = match saved {
-        None => PriorSpend::read(&ledgers, dataset)?,
-        Some(saved) => PriorSpend::read_again(&ledgers, dataset, &saved.planned_after()?)?,
+        None => PriorSpend::read(&ledgers, dataset, unit)?,
+        Some(saved) => PriorSpend::read_again(&ledgers, dataset, unit, &saved.planned_after()?)?,
     };
     Ok(prior)
 }
@@ -52,18 +53,19 @@ pub fn plan(
     if args.non_private {
         return Ok(None);
     }
-    let records = data.dataset().records;
+    let (unit, units) = (data.unit(), data.units());
     let target = PrivacyTarget {
         epsilon: args.target.epsilon,
-        delta: args.target.delta(records),
+        delta: args.target.delta(units),
     };
     let request = PlanRequest {
         target,
-        records,
+        unit,
+        units,
         batch: args.settings.batch,
         steps: args.settings.steps,
         clip: args.settings.clip,
-        eta: rounding_allowance(args, records, target.delta, sizes, tuning)?,
+        eta: rounding_allowance(args, unit, units, target.delta, sizes, tuning)?,
     };
     let plan = Plan::after(&request, prior)?;
     for warning in plan.warnings() {
@@ -72,46 +74,60 @@ pub fn plan(
     Ok(Some(plan))
 }
 
-/// The share of the clipping norm that f32 rounding can add to one record's influence on the sum
-/// (docs/proofs/sensitivity.md), with the depths of this device's kernels.
+/// The share of the clipping norm that f32 rounding can add to one unit's influence on the sum
+/// (docs/proofs/sensitivity.md), with the depths of this device's kernels. To these a user is one example, of as many tokens as
+/// their rows have together.
 ///
-/// The number of records in one sum is bounded by the mean plus eight standard deviations plus 16. A Poisson draw is
-/// above that with a chance below 1e-14; where so much, over all steps, is not small beside delta, all records are
+/// The number of units in one sum is bounded by the mean plus eight standard deviations plus 16. A Poisson draw is
+/// above that with a chance below 1e-14; where so much, over all steps, is not small beside delta, all units are
 /// the bound.
 fn rounding_allowance(
     args: &TrainArgs,
-    records: u64,
+    unit: Unit,
+    units: u64,
     delta: f64,
     sizes: &ModelConfig,
     tuning: &Tuning,
 ) -> Result<f64, Failure> {
     let settings = &args.settings;
-    let (batch, rows) = (settings.batch, settings.microbatch as u64);
+    let rows_of_unit = unit.most_records().get() as usize;
+    let examples = units_at_once(settings.microbatch, rows_of_unit) as u64;
+    let tokens = (rows_of_unit * sizes.context) as u64;
+    let batch = settings.batch;
     let likely = batch + (8.0 * (batch as f64).sqrt()).ceil() as u64 + 16;
     let is_negligible = 1e-14 * settings.steps as f64 <= 1e-6 * delta;
     let terms = if is_negligible {
-        likely.min(records)
+        likely.min(units)
     } else {
-        records
+        units
     };
+    // Before anything else the gradient of a position is added up over the rows of a unit.
+    let rows = rows_of_unit as u64 - 1;
     let sum = ClippedSum {
         terms,
-        sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, terms.div_ceil(rows)),
-        norm_depth: norm_depth(sizes, tuning),
-        cancellation: cancellation(sizes),
+        sum_depth: tuning.weighted_sum_depth(examples, tokens, terms.div_ceil(examples)) + rows,
+        norm_depth: norm_depth(sizes, tokens, tuning) + rows,
+        cancellation: cancellation(tokens),
     };
     sum.eta().map_err(|error| {
         Failure::new(format!(
-            "the rounding of a batch of {batch} records has no useful bound ({error}): choose a smaller --batch or --microbatch"
+            "the rounding of a batch of {batch} {} has no useful bound ({error}): choose a smaller --batch or --microbatch",
+            unit.plural()
         ))
     })
 }
 
-/// The most roundings between a number of `a` or `g` and an example's finished squared norm: a product of tokens or a
-/// sum over them, the squares of a part, and the parts of all layers. Whichever way the norms of the Linears are taken.
-fn norm_depth(sizes: &ModelConfig, tuning: &Tuning) -> u64 {
-    let [t, d, hidden, vocabulary] =
-        [sizes.context, sizes.width, sizes.hidden, sizes.vocabulary].map(|extent| extent as u64);
+/// Units of a microbatch of so many rows: whole ones, and at least one.
+pub fn units_at_once(rows: usize, rows_of_unit: usize) -> usize {
+    (rows / rows_of_unit).max(1)
+}
+
+/// The most roundings between a number of `a` or `g` and an example's finished squared norm, where an example has so many tokens: a
+/// product of tokens or a sum over them, the squares of a part, and the parts of all layers. Whichever way the norms of the
+/// Linears are taken.
+fn norm_depth(sizes: &ModelConfig, tokens: u64, tuning: &Tuning) -> u64 {
+    let [d, hidden, vocabulary] =
+        [sizes.width, sizes.hidden, sizes.vocabulary].map(|extent| extent as u64);
     let linears = [
         (d, 3 * d),
         (d, d),
@@ -119,17 +135,17 @@ fn norm_depth(sizes: &ModelConfig, tuning: &Tuning) -> u64 {
         (hidden, d),
         (d, vocabulary),
     ];
-    let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(t, d, p));
+    let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(tokens, d, p));
     let widest = hidden.max(vocabulary).max(3 * d);
-    let others = t * d + widest;
+    let others = tokens * d + widest;
     let parts = 16 * (sizes.layers as u64 + 2);
     of_linears.into_iter().fold(others, u64::max) + parts
 }
 
-/// How far a record's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the
-/// square root of T for tokens that have nothing to do with each other.
-fn cancellation(sizes: &ModelConfig) -> f64 {
-    (sizes.context as f64).sqrt()
+/// How far an example's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the
+/// square root of their number for tokens that have nothing to do with each other.
+fn cancellation(tokens: u64) -> f64 {
+    (tokens as f64).sqrt()
 }
 
 /// What a private run holds while it trains.
@@ -140,6 +156,7 @@ pub struct Guarantee {
     sampling: Option<dp_engine::keys::SamplingKey>,
     groups: Vec<(String, u32)>,
     dataset: dp_engine::checkpoint::Dataset,
+    owners: Option<Owners>,
 }
 
 impl Guarantee {
@@ -159,6 +176,7 @@ impl Guarantee {
         let header = Header {
             dataset: data.dataset().fingerprint,
             config: config_fingerprint(config),
+            unit: plan.unit(),
         };
         let PrivacyTarget { epsilon, delta } = plan.target();
         let budget = Budget { epsilon, delta };
@@ -188,6 +206,7 @@ impl Guarantee {
             sampling: Some(keys.sampling),
             groups: data.groups(),
             dataset: *data.dataset(),
+            owners: data.users().map(|users| users.owners.clone()),
         })
     }
 
@@ -201,18 +220,19 @@ impl Guarantee {
         &self.ledger
     }
 
-    /// The batches of this start. Their key can be taken once.
+    /// The batches of this start, `microbatch` rows at once. Their key can be taken once.
     pub fn batches(&mut self, microbatch: usize) -> Result<Batches, Failure> {
         let key = self
             .sampling
             .take()
             .ok_or_else(|| Failure::new("the batches of this start were made already"))?;
-        Ok(Batches::private(
-            self.dataset.records,
-            self.plan.rate(),
-            microbatch,
-            key,
-        )?)
+        let rate = self.plan.rate();
+        let most_records = self.plan.unit().most_records();
+        let units = units_at_once(microbatch, most_records.get() as usize);
+        Ok(match self.owners.take() {
+            None => Batches::private(self.dataset.records, rate, units, key)?,
+            Some(owners) => Batches::private_users(owners, most_records, rate, units, key)?,
+        })
     }
 
     /// Charges a step, before anything of it may leave; `None` when the budget has no room for it, as at the
@@ -243,11 +263,19 @@ impl Guarantee {
 
     /// What is promised, and on what it rests.
     pub fn statement(&self) -> Result<PrivacyStatement, Failure> {
+        let numbers = match self.plan.unit() {
+            Unit::Record => {
+                "the number of records N and of those longer than the context (printed, and in the settings)"
+            }
+            Unit::User { .. } => {
+                "the number of users N, of records, and of those longer than the context (printed, and in the settings)"
+            }
+        };
         let without_noise = [
-            "the number of records N and of those longer than the context (printed, and in the settings)",
+            numbers,
             "the held-out loss, on records that were not trained on: the guarantee does not cover these",
             "exposure and recitation of the planted canaries, which are invented",
-            "the time of each step, which grows with the number of records drawn",
+            "the time of each step, which grows with the number of records or users drawn",
         ];
         let mut statement = PrivacyStatement::new(
             &self.plan,
@@ -261,10 +289,12 @@ impl Guarantee {
         )?;
         // What the proof of eta takes as given must be seen by whoever relies on the guarantee.
         statement.warnings.push(
-            "the share for rounding (eta) is proved for records whose tokens cancel in the gradient no more than tokens \
-             that have nothing to do with each other do; that is a property of the data, taken as given here \
-             (docs/proofs/sensitivity.md)"
-                .into(),
+            format!(
+                "the share for rounding (eta) is proved for {} whose tokens cancel in the gradient no more than tokens \
+                 that have nothing to do with each other do; that is a property of the data, taken as given here \
+                 (docs/proofs/sensitivity.md)",
+                self.plan.unit().plural()
+            ),
         );
         Ok(statement)
     }

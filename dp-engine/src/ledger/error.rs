@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use dp_core::accounting::AccountingError;
-use dp_core::ledger::{Fault, Fingerprint, LedgerError};
+use dp_core::ledger::{Fault, Fingerprint, LedgerError, Unit};
 
 use crate::fingerprint::hex;
 use crate::fs::way_out;
@@ -62,6 +62,19 @@ pub enum LedgerFileError {
         /// Fingerprint of what was given.
         given: Fingerprint,
     },
+    /// The ledger hides another unit.
+    #[error(
+        "{}: this ledger is for {}, but the run is for {}: restore that setting, or start a new run",
+        path.display(), unit(recorded), unit(given)
+    )]
+    OtherUnit {
+        /// The file.
+        path: PathBuf,
+        /// Unit in the ledger.
+        recorded: Unit,
+        /// Unit of the run.
+        given: Unit,
+    },
     /// The ledger belongs to another configuration.
     #[error(
         "{}: this ledger belongs to the configuration {}, but the one given is {}: restore the settings, or start a \
@@ -112,6 +125,20 @@ pub enum LedgerFileError {
         recorded: Fingerprint,
         /// Fingerprint of the run's data set.
         given: Fingerprint,
+    },
+    /// A ledger of an earlier run hides another unit.
+    #[error(
+        "{}: this ledger is for {}, but the run that would count it is for {}: what was spent for one says nothing of the other, so \
+         they do not add up; train for the same unit, or leave it out and state it beside",
+        path.display(), unit(recorded), unit(given)
+    )]
+    PriorOtherUnit {
+        /// The file.
+        path: PathBuf,
+        /// Unit in the ledger.
+        recorded: Unit,
+        /// Unit of the run.
+        given: Unit,
     },
     /// A ledger that the run was planned after is not given again.
     #[error(
@@ -202,4 +229,18 @@ pub enum LedgerFileError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// A unit in words, with whose records are whose: users of two assignments are two units.
+fn unit(unit: &Unit) -> String {
+    match unit {
+        Unit::Record => "one record".into(),
+        Unit::User {
+            most_records,
+            owners,
+        } => {
+            let owners = hex(owners);
+            format!("one user, at most {most_records} records of each in a step (users {owners})")
+        }
+    }
 }

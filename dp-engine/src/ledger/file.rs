@@ -79,13 +79,13 @@ impl LedgerFile {
         }
     }
 
-    /// Opens a ledger to go on with it: takes the lock, checks every record, compares data set and configuration,
+    /// Opens a ledger to go on with it: takes the lock, checks every record, compares data set, unit and configuration,
     /// cuts off a torn tail, and notes the process start.
     ///
     /// # Errors
     /// [`LedgerFileError::Locked`], [`LedgerFileError::Io`], [`LedgerFileError::Corrupt`],
-    /// [`LedgerFileError::OtherDataset`] or [`LedgerFileError::OtherConfig`]; the file is unchanged then, but for
-    /// a torn tail that may have been cut off.
+    /// [`LedgerFileError::OtherDataset`], [`LedgerFileError::OtherUnit`] or [`LedgerFileError::OtherConfig`]; the file is unchanged
+    /// then, but for a torn tail that may have been cut off.
     pub fn open(
         path: &Path,
         header: &Header,
@@ -267,7 +267,7 @@ impl LedgerFile {
         self.state.head()
     }
 
-    /// Data set and configuration.
+    /// Data set, configuration and unit.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
@@ -330,6 +330,14 @@ impl LedgerFile {
         if recorded.dataset != self.header.dataset {
             let (recorded, given) = (recorded.dataset, self.header.dataset);
             return Err(LedgerFileError::OtherDataset {
+                path: path(),
+                recorded,
+                given,
+            });
+        }
+        if recorded.unit != self.header.unit {
+            let (recorded, given) = (recorded.unit, self.header.unit);
+            return Err(LedgerFileError::OtherUnit {
                 path: path(),
                 recorded,
                 given,

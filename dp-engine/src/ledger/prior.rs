@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dp_core::accounting::Event;
-use dp_core::ledger::{Fingerprint, Head};
+use dp_core::ledger::{Fingerprint, Head, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{add, spent_by_dataset};
@@ -49,10 +49,14 @@ impl PriorSpend {
     /// once ([`spent_by_dataset`]).
     ///
     /// # Errors
-    /// [`LedgerFileError::Io`], [`LedgerFileError::Corrupt`], [`LedgerFileError::PriorBusy`] while a run writes one, and
-    /// [`LedgerFileError::PriorOtherDataset`].
-    pub fn read(paths: &[PathBuf], dataset: &Fingerprint) -> Result<Self, LedgerFileError> {
-        let (counted, locks) = read_all(paths, dataset)?;
+    /// [`LedgerFileError::Io`], [`LedgerFileError::Corrupt`], [`LedgerFileError::PriorBusy`] while a run writes one,
+    /// [`LedgerFileError::PriorOtherDataset`] and [`LedgerFileError::PriorOtherUnit`].
+    pub fn read(
+        paths: &[PathBuf],
+        dataset: &Fingerprint,
+        unit: &Unit,
+    ) -> Result<Self, LedgerFileError> {
+        let (counted, locks) = read_all(paths, dataset, unit)?;
         let now: Vec<_> = counted.iter().map(as_it_is).collect();
         let each = spent_by_each(&counted);
         let events = sum(&each);
@@ -75,9 +79,10 @@ impl PriorSpend {
     pub fn read_again(
         paths: &[PathBuf],
         dataset: &Fingerprint,
+        unit: &Unit,
         planned: &[PriorLedger],
     ) -> Result<Self, LedgerFileError> {
-        let (counted, locks) = read_all(paths, dataset)?;
+        let (counted, locks) = read_all(paths, dataset, unit)?;
         let mut spent_then = Vec::new();
         let mut known = vec![false; counted.len()];
         for ledger in planned {
@@ -182,7 +187,11 @@ impl PartialEq for PriorSpend {
 /// The ledgers that count, under their locks.
 type Counted = (Vec<(PathBuf, LedgerContents)>, Vec<File>);
 
-fn read_all(paths: &[PathBuf], dataset: &Fingerprint) -> Result<Counted, LedgerFileError> {
+fn read_all(
+    paths: &[PathBuf],
+    dataset: &Fingerprint,
+    unit: &Unit,
+) -> Result<Counted, LedgerFileError> {
     let mut ledgers = Vec::new();
     let mut locks = Vec::new();
     for path in paths {
@@ -193,6 +202,14 @@ fn read_all(paths: &[PathBuf], dataset: &Fingerprint) -> Result<Counted, LedgerF
                 path: path.clone(),
                 recorded,
                 given: *dataset,
+            });
+        }
+        let recorded = contents.summary.header.unit;
+        if !recorded.adds_up_with(unit) {
+            return Err(LedgerFileError::PriorOtherUnit {
+                path: path.clone(),
+                recorded,
+                given: *unit,
             });
         }
         ledgers.push((path.clone(), contents));

@@ -2,6 +2,7 @@
 
 mod error;
 
+pub use dp_core::ledger::Unit;
 pub use error::{PlanError, PlanWarning};
 
 use dp_core::accounting::{
@@ -24,22 +25,24 @@ pub struct PrivacyTarget {
 }
 
 /// What a person asks of a private run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlanRequest {
     /// The guarantee.
     pub target: PrivacyTarget,
-    /// Number of records N.
-    pub records: u64,
-    /// Expected batch size; the sampling rate is `batch / records`.
+    /// Whose presence it hides.
+    pub unit: Unit,
+    /// Number N of units: of records, or of users where the unit is the user.
+    pub units: u64,
+    /// Expected batch size, in units; the sampling rate is `batch / units`.
     pub batch: u64,
     /// Number of steps.
     pub steps: u64,
-    /// Clipping norm C: bound on the L2 norm of one record's gradient.
+    /// Clipping norm C: bound on the L2 norm of one unit's gradient.
     pub clip: f64,
     /// Share of C allowed for rounding: the noise is scaled to `C * (1 + eta)`.
     ///
     /// # Precision
-    /// Must bound what f32 norms, clipping and summation add to the influence of one record, relative to C. It is
+    /// Must bound what f32 norms, clipping and summation add to the influence of one unit, relative to C. It is
     /// a matter of how many numbers are added in which order, which only the caller knows:
     /// [`ClippedSum::eta`](dp_core::sensitivity::ClippedSum::eta) derives it. There is no default that holds for all.
     pub eta: f64,
@@ -48,17 +51,18 @@ pub struct PlanRequest {
 /// A checked and calibrated private run.
 ///
 /// # Privacy
-/// Holds for add/remove-one-record adjacency, when every step is drawn by Poisson sampling at [`Plan::rate`] from
-/// a secret stream, clipped to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
+/// Holds for adding or removing one [`Unit`], when of every step each unit is drawn as a whole by Poisson sampling at [`Plan::rate`]
+/// from a secret stream, its gradient clipped as one to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
 /// by [`Plan::divisor`], never by the drawn batch size.
 ///
 /// # Example
 /// ```
-/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
 ///
 /// let target = PrivacyTarget { epsilon: 8.0, delta: 1e-5 };
+/// let (unit, units) = (Unit::Record, 20_000);
 /// let request =
-///     PlanRequest { target, records: 20_000, batch: 128, steps: 500, clip: 1.0, eta: 1e-3 };
+///     PlanRequest { target, unit, units, batch: 128, steps: 500, clip: 1.0, eta: 1e-3 };
 /// let plan = Plan::new(&request)?;
 /// assert!(plan.epsilon().upper <= 8.0);
 /// # Ok::<(), dp_engine::plan::PlanError>(())
@@ -104,7 +108,7 @@ impl Plan {
                 spent,
             });
         }
-        let rate = request.batch as f64 / request.records as f64;
+        let rate = request.batch as f64 / request.units as f64;
         let unreachable = |source| PlanError::Unreachable {
             epsilon,
             delta,
@@ -114,10 +118,11 @@ impl Plan {
         };
         let (sigma, bounds) =
             calibrate(request.target, rate, request.steps, before).map_err(unreachable)?;
-        let warnings = if delta * request.records as f64 >= 1.0 {
+        let warnings = if delta * request.units as f64 >= 1.0 {
             vec![PlanWarning::DeltaNotBelowOneOverN {
                 delta,
-                records: request.records,
+                unit: request.unit,
+                units: request.units,
             }]
         } else {
             Vec::new()
@@ -136,6 +141,12 @@ impl Plan {
     #[must_use]
     pub fn request(&self) -> &PlanRequest {
         &self.request
+    }
+
+    /// Whose presence is hidden.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        self.request.unit
     }
 
     /// The guarantee asked for.
@@ -232,7 +243,8 @@ impl Plan {
 fn check(request: &PlanRequest) -> Result<(), PlanError> {
     let &PlanRequest {
         target,
-        records,
+        unit,
+        units,
         batch,
         steps,
         clip,
@@ -247,17 +259,17 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     if !(positive(target.delta) && target.delta < 1.0) {
         return Err(PlanError::Delta {
             delta: target.delta,
-            records,
+            units,
         });
     }
-    if records < 2 {
-        return Err(PlanError::TooFewRecords { records });
+    if units < 2 {
+        return Err(PlanError::TooFewUnits { unit, units });
     }
     if batch == 0 {
-        return Err(PlanError::EmptyBatch { records });
+        return Err(PlanError::EmptyBatch { unit, units });
     }
-    if batch > records {
-        return Err(PlanError::BatchAboveRecords { batch, records });
+    if batch > units {
+        return Err(PlanError::BatchAboveUnits { unit, batch, units });
     }
     if steps == 0 {
         return Err(PlanError::NoSteps);

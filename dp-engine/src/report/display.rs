@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent};
+use super::{GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent, Unit};
 use crate::fingerprint::hex;
 
 impl fmt::Display for PrivacyStatement {
@@ -8,14 +8,23 @@ impl fmt::Display for PrivacyStatement {
         let Self {
             delta,
             records,
+            unit,
+            units,
             rate,
             sigma,
             clip,
             ..
         } = self;
+        let (whose, without) = match unit {
+            Unit::Record => ("one record (add or remove it)", "that one record"),
+            Unit::User { .. } => (
+                "one user with all their records (add or remove them)",
+                "that one user's records",
+            ),
+        };
         writeln!(
             f,
-            "Guarantee: ({:.4}, {delta:e})-differential privacy for one record (add or remove it){}.",
+            "Guarantee: ({:.4}, {delta:e})-differential privacy for {whose}{}.",
             Up(self.upper),
             match &self.before {
                 Some(_) => ", over this run and those before it",
@@ -24,7 +33,7 @@ impl fmt::Display for PrivacyStatement {
         )?;
         writeln!(
             f,
-            "  Whatever anybody learns from the model, they would have learnt about as well without that one record."
+            "  Whatever anybody learns from the model, they would have learnt about as well without {without}."
         )?;
         writeln!(
             f,
@@ -41,19 +50,33 @@ impl fmt::Display for PrivacyStatement {
                 n => format!(" ({n} reserved without a confirmed release: counted as spent)"),
             }
         )?;
+        let plural = match unit {
+            Unit::Record => "records",
+            Unit::User { .. } => "users",
+        };
         match self.sampler {
             Sampler::Poisson => writeln!(
                 f,
-                "Sampler: Poisson; each of {records} records is in a step with probability {rate}, independently, \
+                "Sampler: Poisson; each of {units} {plural} is in a step with probability {rate}, independently, \
                  drawn from a secret key."
             )?,
-            Sampler::Full => {
-                writeln!(f, "Sampler: none; all {records} records are in every step.")?
-            }
+            Sampler::Full => writeln!(f, "Sampler: none; all {units} {plural} are in every step.")?,
         }
+        if let Unit::User { most_records, .. } = unit {
+            writeln!(
+                f,
+                "  Of a user that is in a step, at most {most_records} records are used, by a draw that depends on no other user."
+            )?;
+        }
+        let gradient = match unit {
+            Unit::Record => "each record's gradient",
+            Unit::User { .. } => {
+                "each user's gradient, the mean over the records that are used, as one"
+            }
+        };
         writeln!(
             f,
-            "Mechanism: each record's gradient clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
+            "Mechanism: {gradient} clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
              {sigma} times {clip} * (1 + {}), the last factor for rounding.",
             self.eta
         )?;
@@ -87,6 +110,12 @@ impl fmt::Display for PrivacyStatement {
             writeln!(f, "Warning: {warning}.")?;
         }
         writeln!(f, "Data set: {records} records, SHA-256 {}.", self.dataset)?;
+        if let Unit::User { owners, .. } = unit {
+            writeln!(
+                f,
+                "Users: {units}, SHA-256 of whose each record is {owners}."
+            )?;
+        }
         write!(
             f,
             "Ledger: {} records, head {}.",

@@ -5,8 +5,10 @@ mod group;
 
 pub use group::GroupStatement;
 
+use std::num::NonZeroU32;
+
 use dp_core::accounting::{AccountingError, Bounds, Event};
-use dp_core::ledger::Head;
+use dp_core::ledger::{self, Head};
 use serde::{Deserialize, Serialize};
 
 use crate::accountant;
@@ -15,13 +17,13 @@ use crate::fingerprint::hex;
 use crate::ledger::{LedgerFile, PriorLedger};
 use crate::plan::Plan;
 
-/// How records are drawn for a step.
+/// How units, records or users, are drawn for a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Every record, every step.
+    /// Every unit, every step.
     Full,
-    /// Each record independently with the sampling rate's probability.
+    /// Each unit as a whole, independently, with the sampling rate's probability.
     Poisson,
 }
 
@@ -34,11 +36,33 @@ pub enum Adjacency {
 }
 
 /// Whose presence is hidden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// One record.
     Record,
+    /// One user with all of their records.
+    User {
+        /// The most records of a user that a step uses.
+        most_records: NonZeroU32,
+        /// SHA-256 of whose each record is, in hexadecimal.
+        owners: String,
+    },
+}
+
+impl From<ledger::Unit> for Unit {
+    fn from(unit: ledger::Unit) -> Self {
+        match unit {
+            ledger::Unit::Record => Self::Record,
+            ledger::Unit::User {
+                most_records,
+                owners,
+            } => Self::User {
+                most_records,
+                owners: hex(&owners),
+            },
+        }
+    }
 }
 
 /// An event and how often it was spent, as the report shows it.
@@ -82,7 +106,8 @@ pub struct Disclosure {
     pub rng: String,
     /// Everything that was computed from private records without noise, and where it went; empty if nothing.
     pub without_noise: Vec<String>,
-    /// Groups of records to state a guarantee for: what a group is called, and how many records it has.
+    /// Groups of records to state a guarantee for: what a group is called, and how many records it has. None where the unit is the
+    /// user, whose guarantee is for all of their records.
     pub groups: Vec<(String, u32)>,
 }
 
@@ -112,7 +137,7 @@ pub struct PrivacyStatement {
     pub unconfirmed: u64,
     /// Steps planned.
     pub steps_planned: u64,
-    /// Clipping norm of one record's gradient.
+    /// Clipping norm of one unit's gradient.
     pub clip: f64,
     /// Share of the clipping norm added for rounding.
     pub eta: f64,
@@ -137,6 +162,8 @@ pub struct PrivacyStatement {
     pub without_noise: Vec<String>,
     /// Guarantees for groups of records.
     pub groups: Vec<GroupStatement>,
+    /// Number of units that a step draws among: the records, or the users where the unit is the user.
+    pub units: u64,
     /// Number of records.
     pub records: u64,
     /// SHA-256 of the records, in hexadecimal.
@@ -186,7 +213,7 @@ impl PrivacyStatement {
             clip: plan.clip(),
             eta: plan.request().eta,
             target_epsilon: plan.target().epsilon,
-            unit: Unit::Record,
+            unit: ledger.header().unit.into(),
             adjacency: Adjacency::AddRemove,
             sampler: SpentEvent::of(plan.event(), 0)?.sampler,
             events: SpentEvent::all(ledger.spent())?,
@@ -197,6 +224,7 @@ impl PrivacyStatement {
             rng: disclosure.rng,
             without_noise: disclosure.without_noise,
             groups: groups.collect(),
+            units: plan.request().units,
             records: disclosure.dataset.records,
             dataset: hex(&disclosure.dataset.fingerprint),
             ledger_records,
