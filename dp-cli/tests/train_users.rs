@@ -127,6 +127,10 @@ fn runs_of_the_same_users_add_up() {
     let output = run(&mut train(&place, "notes.jsonl", "second", &second));
     assert_done(&output);
     let privacy = place.json("second/train.json")["privacy"].clone();
+    // To the rounding a user is one example of all their rows: four have a larger share than one.
+    let eta = |privacy: &Value| privacy["eta"].as_f64().expect("a number");
+    let first = place.json("first/train.json")["privacy"].clone();
+    assert!(eta(&first) > 1.5 * eta(&privacy), "{first} {privacy}");
     let upper = privacy["upper"].as_f64().expect("a number");
     assert!(upper <= 5.0 && upper > 4.9, "{privacy}");
     assert_eq!(
