@@ -137,7 +137,10 @@ fn norm_depth(sizes: &ModelConfig, tokens: u64, tuning: &Tuning) -> u64 {
     ];
     let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(tokens, d, p));
     let widest = hidden.max(vocabulary).max(3 * d);
-    let others = tokens * d + widest;
+    // The squares of all positions of a row, which those of a unit's rows were added into before; sums over all tokens, and over those
+    // of an id and the ids, before or after the squares of a width.
+    let positions = sizes.context as u64 * d;
+    let others = positions.max(2 * tokens) + widest;
     let parts = 16 * (sizes.layers as u64 + 2);
     of_linears.into_iter().fold(others, u64::max) + parts
 }
