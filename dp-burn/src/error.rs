@@ -31,13 +31,25 @@ pub enum PrivacyError {
     /// The tape was not private, so that nothing was recorded.
     #[error("the forward pass recorded no private layer: hand it Tape::private")]
     EmptyTape,
-    /// The mask has another length than the microbatch.
-    #[error("the mask has {mask} rows and the microbatch {rows}: give one 0 or 1 for each row")]
+    /// The mask has another length than the microbatch has examples.
+    #[error(
+        "the mask has {mask} numbers and the microbatch {rows} examples: give one 0 or 1 for each example"
+    )]
     Mask {
-        /// Rows of the mask.
+        /// Length of the mask.
         mask: usize,
+        /// Examples of the microbatch.
+        rows: usize,
+    },
+    /// The rows of the microbatch are no whole number of examples.
+    #[error(
+        "the microbatch has {rows} rows, and every {of_example} are one example: fill up the last one with empty rows"
+    )]
+    RowsOfExample {
         /// Rows of the microbatch.
         rows: usize,
+        /// Rows of an example.
+        of_example: usize,
     },
     /// The divisor is not a positive number.
     #[error(

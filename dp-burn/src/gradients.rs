@@ -5,10 +5,11 @@ use crate::kernels::{filled, settle, settle_of};
 use crate::ops::{integers, plain, wrap};
 use crate::tape::{Site, Tape};
 use burn::backend::TensorMetadata;
+use burn::backend::ops::{FloatTensorOps, IntTensorOps};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Gradients, Tensor};
-use burn_cubecl::tensor::CubeTensor;
+use burn::tensor::{Gradients, Shape, Tensor};
+use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
 use dp_core::noise::Generator;
@@ -24,7 +25,8 @@ use std::collections::HashMap;
 /// # Privacy
 /// Under add/remove adjacency of one example the sum changes by at most C in L2 norm (flat and
 /// automatic clipping), up to the rounding that `dp_core::sensitivity` bounds. An example is one row of
-/// a microbatch; rows are independent in every layer of this crate. An example whose norm is not
+/// a microbatch, or so many in turn as [`with_rows_of_example`](Self::with_rows_of_example) says; rows are independent in every
+/// layer of this crate. An example whose norm is not
 /// finite contributes exactly zero. The proof is in docs/proofs/private-gradients.md.
 pub struct PrivateGradients {
     clipping: Clipping,
@@ -34,6 +36,7 @@ pub struct PrivateGradients {
     planner: Planner,
     asked: LinearNorm,
     plans: Vec<LayerPlan>,
+    rows_of_example: usize,
     /// What the launchers write and read back themselves; it grows in the first microbatch.
     workspace: Workspace,
 }
@@ -59,6 +62,7 @@ impl PrivateGradients {
             planner: Planner::by_rule(),
             asked: LinearNorm::Auto,
             plans: Vec::new(),
+            rows_of_example: 1,
             workspace: Workspace::growing(),
         };
         module.visit(&mut gradients);
@@ -78,6 +82,26 @@ impl PrivateGradients {
         Self {
             planner,
             asked,
+            ..self
+        }
+    }
+
+    /// The same, with every `rows` rows of a microbatch in turn as one example: the records of one user. Their gradients are added
+    /// before the norm is taken, which so has the products between them, and the sum is clipped as one.
+    ///
+    /// The kernels see it as an example of `rows * T` tokens; nothing of the forward pass does, so attention stays within a row and
+    /// positions count from the start of each.
+    ///
+    /// # Privacy
+    /// The bound C is then one user's, whatever their rows hold. A row without a record must have loss weights of 0.
+    ///
+    /// # Panics
+    /// Panics for 0 rows.
+    #[must_use]
+    pub fn with_rows_of_example(self, rows: usize) -> Self {
+        assert!(rows > 0, "an example has at least one row");
+        Self {
+            rows_of_example: rows,
             ..self
         }
     }
@@ -103,8 +127,8 @@ impl PrivateGradients {
 
     /// Adds a microbatch: runs the backward pass of `losses` and adds each example's clipped gradient.
     ///
-    /// `losses` is the sum of the per-example losses, which `tape` recorded; `mask [B]` is 1 for rows that
-    /// hold an example and 0 for padding.
+    /// `losses` is the sum of the per-example losses, which `tape` recorded; `mask [B]` is 1 for examples that are there and 0 for
+    /// padding.
     ///
     /// # Errors
     /// [`PrivacyError`] when a parameter of the module has no private gradient, is shared, or a kernel
@@ -120,7 +144,7 @@ impl PrivateGradients {
         let sites = tape
             .sites
             .into_iter()
-            .map(|site| Traced::take(site, &mut gradients))
+            .map(|site| Traced::take(site, &mut gradients)?.by_example(self.rows_of_example))
             .collect::<Result<Vec<_>, _>>()?;
         drop(gradients);
 
@@ -317,6 +341,63 @@ impl Traced {
                 bias,
                 xhat: caught(&tap_input, gain)?,
                 g: caught(&tap, gain)?,
+            },
+        })
+    }
+
+    /// The same, with so many rows in turn as one example: `[B k, T, ..]` as `[B, k T, ..]`. A position's gradients are added up over
+    /// the rows, since it is the same parameter in each.
+    fn by_example(self, rows: usize) -> Result<Self, PrivacyError> {
+        let all = self.rows();
+        if rows == 1 {
+            return Ok(self);
+        }
+        if !all.is_multiple_of(rows) {
+            return Err(PrivacyError::RowsOfExample {
+                rows: all,
+                of_example: rows,
+            });
+        }
+        let examples = all / rows;
+        let joined = |tensor: CubeTensor| {
+            let [_, tokens, width] = tensor.shape().dims();
+            CubeBackend::float_reshape(tensor, Shape::from([examples, rows * tokens, width]))
+        };
+        Ok(match self {
+            Self::Linear { weight, bias, a, g } => Self::Linear {
+                weight,
+                bias,
+                a: joined(a),
+                g: joined(g),
+            },
+            Self::Embedding { table, ids, g } => {
+                let [_, tokens] = ids.shape().dims();
+                let shape = Shape::from([examples, rows * tokens]);
+                Self::Embedding {
+                    table,
+                    ids: CubeBackend::int_reshape(ids, shape),
+                    g: joined(g),
+                }
+            }
+            Self::Position { table, g } => {
+                let [_, tokens, width] = g.shape().dims();
+                let apart = wrap::<3>(g).reshape([examples, rows, tokens * width]);
+                let sum = apart.sum_dim(1).reshape([examples, tokens, width]);
+                Self::Position {
+                    table,
+                    g: plain(sum),
+                }
+            }
+            Self::LayerNorm {
+                gain,
+                bias,
+                xhat,
+                g,
+            } => Self::LayerNorm {
+                gain,
+                bias,
+                xhat: joined(xhat),
+                g: joined(g),
             },
         })
     }

@@ -9,7 +9,7 @@ use common::{devices, model, rows, values};
 use dp_burn::{PrivateAdamW, PrivateGradients, StateError, Tape, Transformer, export, import};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_core::noise::{GaussianDraw, Generator, fill_gaussian};
 use dp_engine::keys::{NoiseKey, RunKeys};
 use dp_engine::ledger::{Budget, LedgerFile};
@@ -20,6 +20,7 @@ fn ledger(folder: &std::path::Path) -> (LedgerFile, NoiseKey) {
     let header = Header {
         dataset: [1; 32],
         config: [2; 32],
+        unit: Unit::Record,
     };
     let budget = Budget {
         epsilon: 100.0,

@@ -90,7 +90,7 @@ pub struct Settings {
     pub steps: u64,
 
     /// Expected batch size, in records: the sampling rate times the number of training records.
-    /// Private batches vary around it, because each record enters by its own coin flip.
+    /// Private batches vary around it, because each record enters by its own coin flip. In users with --user-field.
     #[arg(long, value_name = "RECORDS", default_value_t = 128)]
     pub batch: u64,
 
@@ -103,7 +103,7 @@ pub struct Settings {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Norms::Measured)]
     pub norms: Norms,
 
-    /// Clipping norm: the largest L2 norm that one record's gradient may have.
+    /// Clipping norm: the largest L2 norm that one record's gradient, or one user's, may have.
     #[arg(
         long,
         value_name = "C",
@@ -136,7 +136,7 @@ pub struct Settings {
 /// The guarantee to keep.
 #[derive(Clone, Debug, Args)]
 pub struct Target {
-    /// Epsilon of the guarantee for one record: the noise is chosen so that the whole run spends at
+    /// Epsilon of the guarantee for one record, or one user with --user-field: the noise is chosen so that the whole run spends at
     /// most this. Smaller is more private.
     #[arg(
         long,
@@ -169,8 +169,13 @@ pub struct TrainArgs {
     pub target: Target,
 
     /// Train without clipping and noise. Nothing is promised about any record.
-    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip"])]
+    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip", "after"])]
     pub non_private: bool,
+
+    /// Ledgers of earlier runs on the same records, or their folders: all of them, since each holds its own run only. What they spent
+    /// counts: --epsilon is then for them and this run together.
+    #[arg(long, value_name = "LEDGER|RUN", num_args = 1..)]
+    pub after: Vec<PathBuf>,
 
     /// How to train.
     #[command(flatten)]
@@ -189,10 +194,14 @@ pub struct TrainArgs {
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub canaries: usize,
 
-    /// Field of a .jsonl file that says whose record it is. Users are counted; the guarantee stays
-    /// one for a record, and the report says what it means for the user with the most records.
+    /// Field of a .jsonl file that says whose record it is. The guarantee is then for a user with all their records: users
+    /// enter a batch as a whole, and a user's gradient is clipped as one. --batch and --epsilon are of users.
     #[arg(long, value_name = "NAME")]
     pub user_field: Option<String>,
+
+    /// The most records of a user that a step uses, drawn anew for each step. Each user takes this many rows of a microbatch.
+    #[arg(long, value_name = "K", default_value_t = 4, requires = "user_field")]
+    pub records_per_user: u32,
 }
 
 /// Arguments of `dpcube generate`.

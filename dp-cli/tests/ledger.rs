@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use dp_core::accounting::Event;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{Budget, LedgerFile};
 use serde_json::Value;
@@ -43,11 +43,16 @@ fn path(path: &Path) -> &str {
 
 /// A run's folder with a ledger of that many steps.
 fn run(folder: &TempDir, name: &str, dataset: u8, steps: u64) -> PathBuf {
+    run_for(Unit::Record, folder, name, dataset, steps)
+}
+
+fn run_for(unit: Unit, folder: &TempDir, name: &str, dataset: u8, steps: u64) -> PathBuf {
     let run = folder.path().join(name);
     fs::create_dir(&run).unwrap();
     let header = Header {
         dataset: [dataset; 32],
         config: [7; 32],
+        unit,
     };
     let budget = Budget {
         epsilon: 8.0,
@@ -136,6 +141,50 @@ fn runs_on_one_data_set_are_shown_together() {
         "{again} {}",
         alone[0]
     );
+}
+
+/// Records and users of one data set: each ledger says for whom it is, and the two are not added up.
+#[test]
+fn units_are_told_and_not_added_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Unit::User {
+        most_records: 4.try_into().unwrap(),
+        owners: [0xA7; 32],
+    };
+    let records = run(&folder, "records", 1, 3);
+    let (first, second) = (
+        run_for(users, &folder, "first", 1, 5),
+        run_for(users, &folder, "second", 1, 6),
+    );
+    let named = [path(&records), path(&first), path(&second)];
+    let output = dpcube(&[&["ledger", "show"], &named[..]].concat());
+    let shown = said(&output);
+    for part in [
+        "unit      one record",
+        "unit      one user with all their records, of which a step uses at most 4 (users a7a7",
+        "together  2 ledgers of the data set 0101",
+        "for one user\n",
+        "11 steps of Poisson",
+        "are for different units",
+    ] {
+        assert!(shown.contains(part), "{part} not in\n{shown}");
+    }
+    assert!(
+        !shown.contains("14 steps") && !shown.contains("together  3"),
+        "{shown}"
+    );
+
+    let json = dpcube(&[&["ledger", "show", "--format", "json"], &named[..]].concat());
+    let value: Value = serde_json::from_str(said(&json)).unwrap();
+    assert_eq!(value["ledgers"][0]["unit"], "record");
+    assert_eq!(value["ledgers"][1]["unit"]["user"]["most_records"], 4);
+    let datasets = value["datasets"].as_array().unwrap();
+    let counts: Vec<_> = datasets
+        .iter()
+        .map(|d| d["spent"]["events"][0]["steps"].clone())
+        .collect();
+    assert_eq!(counts, [3, 11]);
+    assert_eq!(datasets[1]["unit"]["user"]["owners"], "a7".repeat(32));
 }
 
 #[test]

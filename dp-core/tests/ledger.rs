@@ -1,9 +1,11 @@
 //! The ledger's format and machine: round trips, every truncation, every flipped bit, every broken rule.
 
+use core::num::NonZeroU32;
+
 use dp_core::accounting::Event;
 use dp_core::ledger::{
     Charge, Entry, Fault, Field, HEADER_LEN, Head, Header, LedgerError, RECORD_LEN, Reader, Record,
-    State, Summary, Torn, crc32c, spent,
+    State, Summary, Torn, Unit, crc32c, spent,
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -11,6 +13,16 @@ use sha2::{Digest, Sha256};
 const HEADER: Header = Header {
     dataset: [0xD5; 32],
     config: [0xC0; 32],
+    unit: Unit::Record,
+};
+
+/// The same, where the unit of privacy is the user.
+const OF_USERS: Header = Header {
+    unit: Unit::User {
+        most_records: NonZeroU32::new(0x0403).unwrap(),
+        owners: [0x0E; 32],
+    },
+    ..HEADER
 };
 
 const CHARGE: Charge = Charge {
@@ -25,8 +37,12 @@ const CHARGE: Charge = Charge {
 
 /// The bytes that a sequence of entries makes.
 fn write(entries: &[Entry]) -> Vec<u8> {
-    let mut bytes = HEADER.encode().to_vec();
-    let mut state = State::new(&HEADER);
+    write_under(&HEADER, entries)
+}
+
+fn write_under(header: &Header, entries: &[Entry]) -> Vec<u8> {
+    let mut bytes = header.encode().to_vec();
+    let mut state = State::new(header);
     for &entry in entries {
         let (record, after) = state.append(entry).unwrap();
         bytes.extend(record);
@@ -134,11 +150,17 @@ fn cut_at_every_byte() {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let bytes = write(&two_hundred_records());
+    let mut bytes = write_under(&OF_USERS, &two_hundred_records());
+    every_flipped_bit(&bytes[..4 * RECORD_LEN]);
+    bytes = write(&two_hundred_records());
+    every_flipped_bit(&bytes);
+}
+
+fn every_flipped_bit(bytes: &[u8]) {
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for worker in 0..workers {
-            let mut damaged = bytes.clone();
+            let mut damaged = bytes.to_vec();
             scope.spawn(move || {
                 for bit in (worker..damaged.len() * 8).step_by(workers) {
                     damaged[bit / 8] ^= 1 << (bit % 8);
@@ -274,6 +296,45 @@ fn the_layout_is_frozen() {
     assert_eq!(hex(&head.digest), FROZEN_HEAD);
 }
 
+/// Ledgers whose unit is the user are of version 2; the records after the header are the same, but for the chain.
+#[test]
+fn the_layout_of_users_is_frozen() {
+    let header = OF_USERS.encode();
+    assert_eq!(&header[..16], b"DPLEDGER\x02\0\0\0\x80\0\0\0");
+    assert_eq!(&header[80..88], &[2, 0, 0, 0, 3, 4, 0, 0]);
+    assert_eq!(
+        (&header[88..120], &header[120..124]),
+        (&[0x0E; 32][..], &[0; 4][..])
+    );
+    assert_eq!(header[16..80], HEADER.encode()[16..80]);
+    let start = Entry::Start {
+        process: [0xA1; 16],
+    };
+    let bytes = write_under(&OF_USERS, &[start]);
+    let (records, summary) = read(&bytes).unwrap();
+    assert_eq!((records[0].entry, summary.header), (start, OF_USERS));
+    assert_eq!(bytes[128..220], write(&[start])[128..220]);
+    // Computed by an independent program (Python's hashlib and struct).
+    assert_eq!(hex(&summary.state.head().digest), FROZEN_HEAD_OF_USERS);
+}
+
+#[test]
+fn only_spends_of_one_unit_add_up() {
+    let of = |most_records, owner| Unit::User {
+        most_records: NonZeroU32::new(most_records).unwrap(),
+        owners: [owner; 32],
+    };
+    assert!(Unit::Record.adds_up_with(&Unit::Record));
+    assert!(of(1, 5).adds_up_with(&of(9, 5)));
+    assert!(!of(1, 5).adds_up_with(&of(1, 6)));
+    for unit in [of(1, 0), of(1, 5)] {
+        assert!(!unit.adds_up_with(&Unit::Record) && !Unit::Record.adds_up_with(&unit));
+    }
+}
+
+const FROZEN_HEAD_OF_USERS: &str =
+    "4d80c8bb53737baaa3e8de9f36f6a45568b9031db2c2a0511807d907f85b7748";
+
 const FROZEN_HEAD: &str = "36346406866485b01fe5e7b7a072d6c982c767f22146eebfba0a2351ba9291e7";
 
 fn hex(bytes: &[u8]) -> String {
@@ -377,9 +438,8 @@ fn forged_payloads_are_refused_with_the_byte() {
 
 #[test]
 fn headers_that_are_refused() {
-    let good = HEADER.encode();
-    let fault = |at: usize, value: u8, mend: bool| {
-        let mut bytes = good;
+    let fault_of = |header: Header, at: usize, value: u8, mend: bool| {
+        let mut bytes = header.encode();
         bytes[at] = value;
         if mend {
             let crc = crc32c(&bytes[..124]).to_le_bytes();
@@ -387,7 +447,10 @@ fn headers_that_are_refused() {
         }
         Header::decode(&bytes).unwrap_err()
     };
-    assert_eq!(Header::decode(&good), Ok(HEADER));
+    let fault = |at, value, mend| fault_of(HEADER, at, value, mend);
+    for good in [HEADER, OF_USERS] {
+        assert_eq!(Header::decode(&good.encode()), Ok(good));
+    }
     assert_eq!(
         fault(0, b'X', true),
         LedgerError {
@@ -395,13 +458,15 @@ fn headers_that_are_refused() {
             fault: Fault::NotALedger
         }
     );
-    assert_eq!(
-        fault(8, 2, true),
-        LedgerError {
-            offset: 8,
-            fault: Fault::Version { found: 2 }
-        }
-    );
+    for found in [0, 3] {
+        assert_eq!(
+            fault(8, found as u8, true),
+            LedgerError {
+                offset: 8,
+                fault: Fault::Version { found }
+            }
+        );
+    }
     let invalid = |offset, field| LedgerError {
         offset,
         fault: Fault::Invalid(field),
@@ -409,6 +474,27 @@ fn headers_that_are_refused() {
     assert_eq!(fault(12, 64, true), invalid(12, Field::RecordLength));
     assert_eq!(fault(99, 1, true), invalid(99, Field::Unused));
     assert!(matches!(fault(20, 1, false).fault, Fault::Checksum { .. }));
+
+    // A ledger of records is of version 1, one of users of version 2 and has at least one record of each.
+    assert_eq!(fault(8, 2, true), invalid(80, Field::Unit));
+    assert_eq!(fault_of(OF_USERS, 8, 1, true), invalid(80, Field::Unused));
+    for unit in [0, 1, 3] {
+        assert_eq!(fault_of(OF_USERS, 80, unit, true), invalid(80, Field::Unit));
+    }
+    for at in [81, 83, 120, 123] {
+        assert_eq!(
+            fault_of(OF_USERS, at, 1, true),
+            invalid(at as u64, Field::Unused)
+        );
+    }
+    let mut nobody = OF_USERS.encode();
+    nobody[84..88].fill(0);
+    let crc = crc32c(&nobody[..124]).to_le_bytes();
+    nobody[124..].copy_from_slice(&crc);
+    assert_eq!(
+        Header::decode(&nobody).unwrap_err(),
+        invalid(84, Field::MostRecords)
+    );
 }
 
 #[test]
@@ -681,8 +767,13 @@ fn run() -> impl Strategy<Value = Vec<Entry>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(header in any::<([u8; 32], [u8; 32])>(), entries in run()) {
-        let header = Header { dataset: header.0, config: header.1 };
+    fn what_is_written_is_read(
+        header in any::<([u8; 32], [u8; 32])>(),
+        user in any::<Option<(NonZeroU32, [u8; 32])>>(),
+        entries in run(),
+    ) {
+        let unit = user.map_or(Unit::Record, |(most_records, owners)| Unit::User { most_records, owners });
+        let header = Header { dataset: header.0, config: header.1, unit };
         let mut bytes = header.encode().to_vec();
         let mut state = State::new(&header);
         for &entry in &entries {

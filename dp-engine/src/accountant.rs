@@ -75,7 +75,7 @@ fn ask(
     })
 }
 
-/// The same as [`epsilon`](fn@epsilon) for a ledger's events: one record more or less.
+/// The same as [`epsilon`](fn@epsilon) for a ledger's events: one unit, a record or a user, more or less.
 pub(crate) fn of_spent(spent: &[(Event, u64)], delta: f64) -> Result<Bounds, AccountingError> {
     epsilon(Run::add_remove(spent), delta)
 }

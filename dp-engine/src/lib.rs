@@ -6,7 +6,7 @@
 //! 2. [`plan`] turns a target (epsilon, delta) into a noise multiplier, or refuses with a reason.
 //! 3. [`keys`] draws this process's secret keys from the operating system.
 //! 4. [`ledger`] opens the privacy ledger: one writer, a budget cap, recovery after a crash.
-//! 5. For each step: [`batches`] draws the Poisson batch and cuts it into microbatches of fixed shape; the
+//! 5. For each step: [`batches`], of records or of [`users`], draws the Poisson batch and cuts it into microbatches of fixed shape; the
 //!    framework clips and sums; [`LedgerFile::reserve`](ledger::LedgerFile::reserve) makes the cost durable;
 //!    only its [`Reservation`](ledger::Reservation) opens the noise key
 //!    ([`NoiseKey::for_step`](keys::NoiseKey::for_step)); the framework adds the noise, steps its optimizer
@@ -25,5 +25,6 @@ pub mod ledger;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod users;
 
 mod fs;

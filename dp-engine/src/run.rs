@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dp_core::accounting::{AccountingError, Bounds};
-use dp_core::ledger::Header;
+use dp_core::ledger::{Header, Unit};
 
 use crate::batches::{BatchError, Batches, LogicalBatch};
 use crate::keys::{KeyError, NoiseKey, ProcessStart, RunKeys, StepNoise};
@@ -23,6 +23,17 @@ pub enum RunError {
     /// The sampler.
     #[error(transparent)]
     Batches(#[from] BatchError),
+    /// The ledger's header and the plan are for two units.
+    #[error(
+        "the ledger's header is for one {ledger} and the plan for one {plan}, or for other users or another number of their records: \
+         give both the same unit"
+    )]
+    Unit {
+        /// The header's.
+        ledger: Unit,
+        /// The plan's.
+        plan: Unit,
+    },
     /// A release without a batch of its own.
     #[error(
         "a release without a batch: call `draw` for each step before `release`, since a batch that is used twice is not the \
@@ -35,14 +46,15 @@ pub enum RunError {
 /// [`release`](Self::release).
 ///
 /// # Privacy
-/// Every release is of a fresh Poisson batch at the plan's rate, is paid on the disk before its noise can be drawn, and has the noise
+/// Every release is of a fresh Poisson batch of the plan's units at its rate (of users, where the unit is the user: which of
+/// their records are used, and that these are clipped as one, is the caller's part), is paid on the disk before its noise can be drawn, and has the noise
 /// that the plan charges for. That the sum is of gradients clipped to [`Plan::clip`] is the caller's part, as is the
 /// division by [`Plan::divisor`].
 ///
 /// # Example
 /// ```
 /// use dp_core::ledger::Header;
-/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+/// use dp_engine::plan::Plan;
 /// use dp_engine::run::{PrivateRun, RunError};
 ///
 /// # fn run(path: &std::path::Path, header: &Header, plan: Plan) -> Result<(), RunError> {
@@ -79,8 +91,9 @@ impl PrivateRun {
         plan: Plan,
         microbatch: usize,
     ) -> Result<Self, RunError> {
-        let (batches, noise, process) = secrets(&plan, microbatch)?;
-        let ledger = LedgerFile::create(path, header, plan.target(), process)?;
+        let (batches, noise, process) = secrets(&plan, header, microbatch)?;
+        let prior = plan.prior().clone();
+        let ledger = LedgerFile::create_after(path, header, plan.target(), process, prior)?;
         Ok(Self {
             plan,
             ledger,
@@ -95,15 +108,17 @@ impl PrivateRun {
     /// Steps go on where the caller's checkpoint stands ([`checkpoint`](crate::checkpoint)).
     ///
     /// # Errors
-    /// [`RunError`], as [`LedgerFile::open`] says.
+    /// [`RunError`], as [`LedgerFile::open_after`] says.
     pub fn open(
         path: &Path,
         header: &Header,
         plan: Plan,
         microbatch: usize,
     ) -> Result<(Self, Recovery), RunError> {
-        let (batches, noise, process) = secrets(&plan, microbatch)?;
-        let (ledger, recovery) = LedgerFile::open(path, header, plan.target(), process)?;
+        let (batches, noise, process) = secrets(&plan, header, microbatch)?;
+        let prior = plan.prior().clone();
+        let (ledger, recovery) =
+            LedgerFile::open_after(path, header, plan.target(), process, prior)?;
         let run = Self {
             plan,
             ledger,
@@ -114,7 +129,7 @@ impl PrivateRun {
         Ok((run, recovery))
     }
 
-    /// Draws the batch of `step`: every record by its own draw at the plan's rate.
+    /// Draws the batch of `step`: every unit, a record or a user, by its own draw at the plan's rate.
     pub fn draw(&mut self, step: u64) -> LogicalBatch<'_> {
         self.drawn = Some(step);
         self.batches.draw(step)
@@ -152,7 +167,7 @@ impl PrivateRun {
         &self.ledger
     }
 
-    /// Epsilon of everything spent, at the target's delta.
+    /// Epsilon of everything spent, by this run and by those that its plan comes after, at the target's delta.
     ///
     /// # Errors
     /// Where the accountant gives no answer.
@@ -162,9 +177,19 @@ impl PrivateRun {
 }
 
 /// Keys of this start, in the hands that may use them.
-fn secrets(plan: &Plan, microbatch: usize) -> Result<(Batches, NoiseKey, ProcessStart), RunError> {
+fn secrets(
+    plan: &Plan,
+    header: &Header,
+    microbatch: usize,
+) -> Result<(Batches, NoiseKey, ProcessStart), RunError> {
+    if header.unit != plan.unit() {
+        return Err(RunError::Unit {
+            ledger: header.unit,
+            plan: plan.unit(),
+        });
+    }
     let keys = RunKeys::generate()?;
-    let records = plan.request().records;
-    let batches = Batches::private(records, plan.rate(), microbatch, keys.sampling)?;
+    let units = plan.request().units;
+    let batches = Batches::private(units, plan.rate(), microbatch, keys.sampling)?;
     Ok((batches, keys.noise, keys.process))
 }

@@ -7,7 +7,7 @@ use dp_core::ledger::Charge;
 use dp_core::noise::Generator;
 use dp_engine::keys::{KeyError, NoiseKey, RunKeys};
 use dp_engine::ledger::{LedgerFile, Reservation};
-use dp_engine::plan::{Plan, PlanRequest};
+use dp_engine::plan::{Plan, PlanRequest, Unit};
 
 fn words(key: &NoiseKey, reservation: Reservation) -> [u32; 8] {
     let (mut noise, _receipt) = key.for_step(reservation).unwrap();
@@ -37,7 +37,8 @@ fn noise_is_that_of_the_reservation() {
     let (mut ledger, key) = create(&path);
     let request = PlanRequest {
         target: common::BUDGET,
-        records: 10_000,
+        unit: Unit::Record,
+        units: 10_000,
         batch: 100,
         steps: 10,
         clip: 0.7,

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use dp_core::accounting::Event;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_engine::keys::RunKeys;
 use dp_engine::ledger::{LedgerContents, LedgerFile, inspect, spent_by_dataset};
 
@@ -23,6 +23,7 @@ fn write(path: &Path, dataset: u8, config: u8, charges: &[Charge]) {
     let header = Header {
         dataset: [dataset; 32],
         config: [config; 32],
+        unit: Unit::Record,
     };
     let process = RunKeys::generate().unwrap().process;
     let mut ledger = LedgerFile::create(path, &header, BUDGET, process).unwrap();
@@ -57,6 +58,45 @@ fn runs_on_one_data_set_compose() {
     assert!(spends.iter().all(|spend| spend.copies.is_empty()));
 }
 
+/// A ledger of records and one of users on the same data set are two sums; so are two of different users.
+#[test]
+fn units_are_summed_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let of = |most_records: u32, owner: u8| Unit::User {
+        most_records: most_records.try_into().unwrap(),
+        owners: [owner; 32],
+    };
+    let ledgers = [
+        ("records", Unit::Record),
+        ("users", of(4, 1)),
+        ("others", of(4, 2)),
+        ("few", of(1, 1)),
+    ];
+    for (name, unit) in ledgers {
+        let header = Header {
+            dataset: [1; 32],
+            config: [1; 32],
+            unit,
+        };
+        let process = RunKeys::generate().unwrap().process;
+        let mut ledger = LedgerFile::create(&at(name), &header, BUDGET, process).unwrap();
+        let _lost = ledger.reserve(0, CHARGE).unwrap();
+    }
+    let spends = spent_by_dataset(&read(&ledgers.map(|(name, _)| at(name))));
+    let counted: Vec<_> = spends.iter().map(|spend| spend.counted.clone()).collect();
+    assert_eq!(
+        counted,
+        [
+            vec![at("records")],
+            vec![at("users"), at("few")],
+            vec![at("others")]
+        ]
+    );
+    assert_eq!(spends[1].unit, of(4, 1));
+    assert_eq!(spends[1].events, [(CHARGE.event, 2)]);
+}
+
 #[test]
 fn a_copy_counts_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,6 +106,7 @@ fn a_copy_counts_once() {
     let header = Header {
         dataset: [1; 32],
         config: [1; 32],
+        unit: Unit::Record,
     };
     // Both go on: the copy is no part of the run any more.
     let process = RunKeys::generate().unwrap().process;

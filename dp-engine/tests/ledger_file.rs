@@ -9,7 +9,7 @@ use common::{BUDGET, CHARGE, HEADER, create, open, place, start, try_open};
 use dp_core::accounting::{self, Event};
 use dp_core::ledger::{Charge, Fault, HEADER_LEN, Header, OpenReservation, RECORD_LEN, Torn};
 use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery, inspect};
-use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
 
 fn run(path: &Path, steps: u64) -> LedgerFile {
     let (mut ledger, _keys) = create(path);
@@ -148,6 +148,16 @@ fn another_data_set_or_configuration_is_refused_by_name() {
     });
     assert!(matches!(error, LedgerFileError::OtherDataset { .. }));
     message(&error, &["data set", &"d5".repeat(32), &"d6".repeat(32)]);
+    let users = Unit::User {
+        most_records: 4.try_into().unwrap(),
+        owners: [7; 32],
+    };
+    let error = refused(Header {
+        unit: users,
+        ..HEADER
+    });
+    message(&error, &["is for one record", "at most 4 records", "0707"]);
+    assert!(matches!(error, LedgerFileError::OtherUnit { .. }));
     let error = refused(Header {
         config: [0xC1; 32],
         ..HEADER
@@ -328,7 +338,8 @@ fn a_plan_is_allowed_all_its_steps_and_hardly_more() {
     };
     let request = PlanRequest {
         target,
-        records: 5000,
+        unit: Unit::Record,
+        units: 5000,
         batch: 64,
         steps: 300,
         clip: 1.0,

@@ -1,7 +1,7 @@
 //! Plans: every bad request is refused with the value and the way out; every good one meets its target.
 
 use dp_core::accounting::{self, Event};
-use dp_engine::plan::{Plan, PlanError, PlanRequest, PlanWarning, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanError, PlanRequest, PlanWarning, PrivacyTarget, Unit};
 use proptest::prelude::*;
 
 const GOOD: PlanRequest = PlanRequest {
@@ -9,7 +9,8 @@ const GOOD: PlanRequest = PlanRequest {
         epsilon: 8.0,
         delta: 1e-5,
     },
-    records: 20_000,
+    unit: Unit::Record,
+    units: 20_000,
     batch: 128,
     steps: 500,
     clip: 1.5,
@@ -113,14 +114,25 @@ fn bad_values_are_named_with_the_way_out() {
         );
         assert!(matches!(error, PlanError::Delta { .. }));
     }
-    for records in [0, 1] {
+    let user = Unit::User {
+        most_records: 4.try_into().unwrap(),
+        owners: [7; 32],
+    };
+    for (units, unit) in [(0, Unit::Record), (1, Unit::Record), (1, user)] {
         let request = PlanRequest {
-            records,
+            unit,
+            units,
             batch: 1,
             ..GOOD
         };
-        refused(request, &[&records.to_string(), "at least 2"]);
+        refused(request, &[&format!("{units} {unit}(s)"), "at least 2"]);
     }
+    let request = PlanRequest {
+        unit: user,
+        batch: 20_001,
+        ..GOOD
+    };
+    refused(request, &["above the 20000 users"]);
     refused(
         PlanRequest { batch: 0, ..GOOD },
         &["batch size is 0", "1 to the 20000"],
@@ -134,9 +146,10 @@ fn bad_values_are_named_with_the_way_out() {
     );
     assert_eq!(
         error,
-        PlanError::BatchAboveRecords {
+        PlanError::BatchAboveUnits {
+            unit: Unit::Record,
             batch: 20_001,
-            records: 20_000
+            units: 20_000
         }
     );
     refused(
@@ -179,7 +192,8 @@ fn delta_of_one_over_n_or_more_is_a_warning() {
     for delta in [5e-5, 0.01] {
         let expected = PlanWarning::DeltaNotBelowOneOverN {
             delta,
-            records: 20_000,
+            unit: Unit::Record,
+            units: 20_000,
         };
         assert_eq!(warnings(delta), [expected]);
         let message = expected.to_string();
@@ -200,7 +214,7 @@ proptest! {
     ) {
         let target = PrivacyTarget { epsilon, delta: 10f64.powf(log_delta) };
         let batch = ((records as f64 * share) as u64).max(1);
-        let plan = Plan::new(&PlanRequest { target, records, batch, steps, ..GOOD }).unwrap();
+        let plan = Plan::new(&PlanRequest { target, units: records, batch, steps, ..GOOD }).unwrap();
         let bounds = accounting::epsilon(&[(plan.event(), steps)], target.delta).unwrap();
         prop_assert!(bounds.upper <= epsilon, "{bounds:?}");
         prop_assert!(bounds.lower > 0.98 * epsilon, "{bounds:?} wastes the budget");

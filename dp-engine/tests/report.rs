@@ -4,10 +4,11 @@ mod common;
 
 use common::{HEADER, place, start};
 use dp_core::accounting::{self, Event};
+use dp_core::ledger::Header;
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::hex;
 use dp_engine::ledger::LedgerFile;
-use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
 use dp_engine::report::{Disclosure, GroupStatement, PrivacyStatement, Sampler};
 
 const REQUEST: PlanRequest = PlanRequest {
@@ -15,7 +16,8 @@ const REQUEST: PlanRequest = PlanRequest {
         epsilon: 8.0,
         delta: 1e-5,
     },
-    records: 20_000,
+    unit: Unit::Record,
+    units: 20_000,
     batch: 256,
     steps: 400,
     clip: 1.5,
@@ -43,7 +45,11 @@ fn statement(
 ) -> PrivacyStatement {
     let plan = Plan::new(request).unwrap();
     let (_directory, path) = place();
-    let mut ledger = LedgerFile::create(&path, &HEADER, request.target, start()).unwrap();
+    let header = Header {
+        unit: request.unit,
+        ..HEADER
+    };
+    let mut ledger = LedgerFile::create(&path, &header, request.target, start()).unwrap();
     for step in 0..steps {
         let reservation = ledger.reserve(step, plan.charge()).unwrap();
         if step + unconfirmed < steps {
@@ -155,6 +161,51 @@ fn words_say_the_figures_and_never_less() {
     let text = statement(&REQUEST, 300, 0, without).to_string();
     assert!(text.contains("without noise: nothing"));
     assert!(text.contains("Steps spent: 300 of 400 planned.\n"));
+}
+
+/// Where the unit is the user, nothing promises anything of a record.
+#[test]
+fn a_guarantee_for_users_says_users() {
+    let request = PlanRequest {
+        unit: Unit::User {
+            most_records: 3.try_into().unwrap(),
+            owners: [7; 32],
+        },
+        units: 5000,
+        ..REQUEST
+    };
+    let disclosure = Disclosure {
+        groups: vec![],
+        ..disclosure()
+    };
+    let stated = statement(&request, 300, 0, disclosure.clone());
+    // The same events as of records: what a user is charged.
+    let records = PlanRequest {
+        unit: Unit::Record,
+        ..request
+    };
+    assert_eq!(stated.upper, statement(&records, 300, 0, disclosure).upper);
+    assert_eq!((stated.units, stated.records), (5000, 20_000));
+    let text = stated.to_string();
+    for words in [
+        "for one user with all their records (add or remove them)",
+        "without that one user's records",
+        "each of 5000 users is in a step with probability 0.0512",
+        "at most 3 records are used",
+        "each user's gradient, the mean over the records that are used, as one clipped",
+        "Data set: 20000 records",
+        "Users: 5000",
+        &"07".repeat(32),
+    ] {
+        assert!(text.contains(words), "{text}\ndoes not say {words:?}");
+    }
+    assert!(!text.contains("for one record") && !text.contains("each record's gradient"));
+    let json = serde_json::to_value(&stated).unwrap();
+    assert_eq!(json["unit"]["user"]["most_records"], 3);
+    assert_eq!(
+        serde_json::from_value::<PrivacyStatement>(json).unwrap(),
+        stated
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dp_core::ledger::Header;
+use dp_core::ledger::{Header, Unit};
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
 use dp_engine::ledger::{LedgerFileError, inspect};
@@ -12,6 +12,7 @@ use dp_engine::run::{PrivateRun, RunError};
 const HEADER: Header = Header {
     dataset: [1; 32],
     config: [2; 32],
+    unit: Unit::Record,
 };
 
 fn plan(steps: u64) -> Plan {
@@ -21,7 +22,8 @@ fn plan(steps: u64) -> Plan {
     };
     let request = PlanRequest {
         target,
-        records: 1000,
+        unit: Unit::Record,
+        units: 1000,
         batch: 50,
         steps,
         clip: 1.0,
@@ -125,4 +127,18 @@ fn a_step_past_the_budget_draws_no_noise() {
         Err(RunError::Ledger(LedgerFileError::OverBudget { .. }))
     );
     assert!(over, "{answer:?}");
+}
+
+/// A guarantee for users on a ledger that says records would be read as one for records.
+#[test]
+fn a_header_of_another_unit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let unit = Unit::User {
+        most_records: 4.try_into().unwrap(),
+        owners: [7; 32],
+    };
+    let error = PrivateRun::create(&path, &Header { unit, ..HEADER }, plan(1), 16).unwrap_err();
+    assert!(matches!(error, RunError::Unit { .. }), "{error}");
+    assert!(error.to_string().contains("user") && !path.exists());
 }

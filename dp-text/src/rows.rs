@@ -180,6 +180,21 @@ impl Rows {
         Ok(())
     }
 
+    /// Makes the rows of an owner count as one: of every `of_owner` rows in turn, the weights are divided by the number of them that
+    /// hold a record, so that their sum of weight times cross-entropy is the mean over these records. 1 changes nothing.
+    pub fn average(&mut self, of_owner: usize) {
+        if of_owner <= 1 {
+            return;
+        }
+        let context = self.context;
+        for rows in self.weights.chunks_mut(of_owner * context) {
+            // The first place of a record has a target, so it has a weight.
+            let records = rows.chunks(context).filter(|row| row[0] > 0.0).count();
+            let share = 1.0 / records.max(1) as f32;
+            rows.iter_mut().for_each(|weight| *weight *= share);
+        }
+    }
+
     /// Fills row `i` with the text of `completions[i]` and gives weight 1 to each token of the
     /// completion, 0 to the prefix and the end: the sum over a row of weight times
     /// log-probability is the log-likelihood of the completion given the prefix.

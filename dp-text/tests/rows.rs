@@ -50,6 +50,26 @@ fn a_short_record_ends_and_is_padded() {
     assert!(rows.weights[5..].iter().all(|&weight| weight == 0.0));
 }
 
+/// Of two rows of an owner, the weights of both add up to 1, and so do those of one; nobody's rows have none.
+#[test]
+fn rows_of_an_owner_count_as_one() {
+    let texts = ["ab".into(), "abcd".into(), "".into()];
+    let encoded = Encoded::new(&Tokenizer::Bytes, &texts, 5).unwrap();
+    let mut rows = Rows::new(6, 5);
+    let records = [Some(0), Some(1), Some(2), None];
+    rows.fill(&encoded, &records).unwrap();
+    let alone = rows.weights.clone();
+    rows.average(1);
+    assert_eq!(rows.weights, alone);
+    rows.average(2);
+    let sixth = 1.0 / 3.0 * 0.5;
+    assert_eq!(rows.weights[..5], [sixth, sixth, sixth, 0.0, 0.0]);
+    assert_eq!(rows.weights[5..10], [0.1; 5]);
+    // An empty record has its end to learn.
+    assert_eq!(rows.weights[10..15], [1.0, 0.0, 0.0, 0.0, 0.0]);
+    assert!(rows.weights[15..].iter().all(|&weight| weight == 0.0));
+}
+
 #[test]
 fn completions_weigh_their_own_tokens_only() {
     let completion = Completion {

@@ -4,7 +4,7 @@ use std::{error::Error, path::Path};
 
 use dp_core::{clipping::Clipping, ledger::Header, noise::Generator, update::UpdateRule};
 use dp_engine::fingerprint::{config_fingerprint, dataset_fingerprint};
-use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
 use dp_engine::run::PrivateRun;
 use dp_kernels as dp;
 
@@ -27,7 +27,8 @@ pub fn train(
     let sum = device.tuning.clipped_sum(n, [ROWS as u64, 1], 32, 1.0);
     let plan = Plan::new(&PlanRequest {
         target,
-        records: n,
+        unit: Unit::Record,
+        units: n,
         batch: 100,
         steps: 60,
         clip: 1.0,
@@ -38,7 +39,12 @@ pub fn train(
     };
     let config = config_fingerprint(&format!("logistic regression, {:?}", plan.request()).into());
     let dataset = dataset_fingerprint(records.iter().map(|record| format!("{record:?}")));
-    let mut run = PrivateRun::create(ledger, &Header { dataset, config }, plan.clone(), ROWS)?;
+    let header = Header {
+        dataset,
+        config,
+        unit: plan.unit(),
+    };
+    let mut run = PrivateRun::create(ledger, &header, plan.clone(), ROWS)?;
 
     // Your buffers: any handle of the client, with its shape. Here they are made from the host.
     let parameters = [launch.zeros(&[8, 1])?, launch.zeros(&[1])?];

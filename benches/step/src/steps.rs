@@ -9,7 +9,7 @@ use dp_burn::{
 };
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_core::noise::Generator;
 use dp_engine::keys::{KeyError, NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError};
@@ -162,6 +162,7 @@ impl Payment {
         let header = Header {
             dataset: [0; 32],
             config: [0; 32],
+            unit: Unit::Record,
         };
         let budget = Budget {
             epsilon: 1e4,

@@ -33,15 +33,15 @@ pub struct Batch {
     /// What each token's loss counts, `[B, T]`: 1 / (tokens of the example) for its tokens, 0 for
     /// padding, so that an example's loss is the mean over its tokens.
     pub weights: Tensor<2>,
-    /// 1 for rows that hold an example, 0 for padding rows, `[B]`.
+    /// 1 for rows that hold an example, 0 for padding rows, `[B]`; one for each example where these have several rows.
     pub mask: Tensor<1>,
 }
 
 impl Batch {
-    /// Uploads `rows` rows of `context` tokens; `device` may be an autodiff device.
+    /// Uploads rows of `context` tokens, and a mask with a number for each example; `device` may be an autodiff device.
     ///
     /// # Panics
-    /// Panics when a slice has not `rows * context` elements (`mask`: `rows`).
+    /// Panics when the three slices have not one length, a multiple of `context`.
     #[must_use]
     pub fn new(
         inputs: &[i32],
@@ -51,14 +51,14 @@ impl Batch {
         context: usize,
         device: &Device,
     ) -> Self {
-        let rows = mask.len();
+        let rows = inputs.len() / context;
         let ids =
             |x: &[i32]| Tensor::from_data(TensorData::new(x.to_vec(), [rows, context]), device);
         Self {
             inputs: ids(inputs),
             targets: ids(targets),
             weights: Tensor::from_data(TensorData::new(weights.to_vec(), [rows, context]), device),
-            mask: Tensor::from_data(TensorData::new(mask.to_vec(), [rows]), device),
+            mask: Tensor::from_data(TensorData::new(mask.to_vec(), [mask.len()]), device),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `dpcube ledger`: what the privacy ledgers of runs hold, whether they are whole, and what they add up to.
 
 mod export;
-mod read;
+pub(crate) mod read;
 mod show;
 mod verify;
 mod words;

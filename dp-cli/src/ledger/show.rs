@@ -50,6 +50,7 @@ fn text(
         println!("ledger    {}", path.display());
         println!("data set  {}", hex(&header.dataset));
         println!("settings  {}", hex(&header.config));
+        println!("unit      {}", words::unit(&header.unit));
         println!(
             "records   {}: {} starts, {} steps reserved, {} of them confirmed",
             contents.records.len(),
@@ -72,13 +73,26 @@ fn text(
         }
         if spend.counted.len() > 1 {
             println!(
-                "together  {} ledgers of the data set {}",
+                "together  {} ledgers of the data set {}, for one {}",
                 spend.counted.len(),
-                hex(&spend.dataset)
+                hex(&spend.dataset),
+                spend.unit
             );
             print_spent(&spend.events, delta)?;
             println!();
         }
+    }
+    for of_two in spends.iter().enumerate().filter_map(|(at, spend)| {
+        let others = &spends[..at];
+        others
+            .iter()
+            .any(|other| other.dataset == spend.dataset)
+            .then_some(spend.dataset)
+    }) {
+        println!(
+            "The ledgers of the data set {} are for different units, a record or a user, or for other users: they do not add up\n",
+            hex(&of_two)
+        );
     }
     if delta.is_none() {
         println!("for epsilon give --delta");
@@ -118,6 +132,7 @@ fn in_json(
                 "ledger": path,
                 "dataset": hex(&header.dataset),
                 "config": hex(&header.config),
+                "unit": words::unit_json(&header.unit),
                 "records": contents.records.len(),
                 "head": hex(&state.head().digest),
                 "starts": state.starts(),
@@ -133,6 +148,7 @@ fn in_json(
         .map(|spend| {
             Ok(json!({
                 "dataset": hex(&spend.dataset),
+                "unit": words::unit_json(&spend.unit),
                 "ledgers": spend.counted,
                 "older_copies": spend.copies,
                 "spent": spent_json(&spend.events, delta)?,

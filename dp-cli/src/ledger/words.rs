@@ -1,7 +1,8 @@
 //! Events, fingerprints and endings in words and in JSON.
 
 use dp_core::accounting::Event;
-use dp_core::ledger::Torn;
+use dp_core::ledger::{Torn, Unit};
+use dp_engine::fingerprint::hex;
 use serde_json::{Value, json};
 
 /// An event with its count, for a person.
@@ -41,4 +42,29 @@ pub fn torn(torn: &Torn) -> String {
         "the last record, from byte {} on, is incomplete ({} bytes): a crash, or a run that is writing; it paid for nothing yet",
         torn.offset, torn.bytes
     )
+}
+
+/// Whose presence a ledger's events hide, for a person.
+pub fn unit(unit: &Unit) -> String {
+    match unit {
+        Unit::Record => "one record".into(),
+        Unit::User {
+            most_records,
+            owners,
+        } => format!(
+            "one user with all their records, of which a step uses at most {most_records} (users {})",
+            hex(owners)
+        ),
+    }
+}
+
+/// The same as JSON.
+pub fn unit_json(unit: &Unit) -> Value {
+    match unit {
+        Unit::Record => json!("record"),
+        Unit::User {
+            most_records,
+            owners,
+        } => json!({"user": {"most_records": most_records, "owners": hex(owners)}}),
+    }
 }

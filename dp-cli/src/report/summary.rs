@@ -58,8 +58,6 @@ pub struct DataSummary {
     pub blank_lines: u64,
     /// Users in the training records, where a field names them.
     pub users: Option<u64>,
-    /// The most records of one user, where a field names users.
-    pub most_records_of_a_user: Option<u64>,
 }
 
 /// Held-out loss after a step.

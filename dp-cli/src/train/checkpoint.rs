@@ -5,11 +5,13 @@ use std::fs;
 use dp_burn::{Transformer, export};
 use dp_core::ledger::Head;
 use dp_engine::checkpoint::{self, Checkpoint, CheckpointMeta, Dataset, Part, Tensor};
+use dp_engine::ledger::PriorLedger;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::CHECKPOINT;
 use super::optimizer::Optimizer;
+use super::settings::AFTER;
 use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::report::{EpsilonPoint, LossPoint};
@@ -39,22 +41,32 @@ impl Saved {
     /// The run in --out that --resume asks for, or `None` for a new run.
     ///
     /// # Errors
-    /// An --out that holds another run, nothing to resume, or a run with other settings or records.
-    pub fn find(
-        args: &TrainArgs,
-        config: &Value,
-        dataset: &Dataset,
-    ) -> Result<Option<Self>, Failure> {
+    /// Nothing to resume, or a run with other records: what is said of these first, since another number of records changes the
+    /// noise multiplier too.
+    pub fn find(args: &TrainArgs, dataset: &Dataset) -> Result<Option<Self>, Failure> {
         if !args.resume {
-            new_folder(args)?;
             return Ok(None);
         }
         let checkpoint = Checkpoint::load(&args.out.join(CHECKPOINT))?;
-        // The data set first: another number of records changes the noise multiplier too.
         let manifest = checkpoint.manifest();
         manifest.check_same_run(&manifest.config, dataset)?;
-        manifest.check_same_run(config, dataset)?;
         Ok(Some(Self { checkpoint }))
+    }
+
+    /// Checks that the run goes on with its settings.
+    ///
+    /// # Errors
+    /// Every setting that changed.
+    pub fn check(&self, config: &Value, dataset: &Dataset) -> Result<(), Failure> {
+        Ok(self.checkpoint.manifest().check_same_run(config, dataset)?)
+    }
+
+    /// The ledgers that the run was planned after.
+    pub fn planned_after(&self) -> Result<Vec<PriorLedger>, Failure> {
+        let recorded = self.checkpoint.manifest().config.get(AFTER);
+        recorded.map_or(Ok(Vec::new()), |list| {
+            Ok(serde_json::from_value(list.clone())?)
+        })
     }
 
     /// Steps done.
@@ -85,8 +97,11 @@ impl Saved {
     }
 }
 
-/// Makes --out, or sees that it is empty.
-fn new_folder(args: &TrainArgs) -> Result<(), Failure> {
+/// Makes --out for a new run, or sees that it is empty.
+///
+/// # Errors
+/// An --out that holds another run or anything else.
+pub fn new_folder(args: &TrainArgs) -> Result<(), Failure> {
     let out = &args.out;
     let refuse = |what: &str| Failure::new(format!("--out {out:?} {what}"));
     match fs::read_dir(out) {

@@ -1,7 +1,11 @@
 //! From a file of records to what the loop trains on and measures with.
 
+use std::num::NonZeroU32;
+
+use dp_core::ledger::Unit;
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::dataset_fingerprint;
+use dp_engine::users::Owners;
 use dp_text::canary::{Canary, canaries, plant};
 use dp_text::records::{HeldOut, Records};
 use dp_text::rows::Encoded;
@@ -14,6 +18,37 @@ use crate::report::DataSummary;
 /// Records of each invented patient.
 pub const CANARY_COPIES: usize = 16;
 
+/// Whose each training record is, and how many of a user's a step uses.
+pub struct Users {
+    /// The records of each.
+    pub owners: Owners,
+    /// The most of them in a step.
+    pub most_records: NonZeroU32,
+}
+
+impl Users {
+    fn of(records: &Records, args: &TrainArgs) -> Result<Option<Self>, Failure> {
+        let Some(user_ids) = records.user_ids() else {
+            return Ok(None);
+        };
+        let owners = Owners::new(user_ids);
+        if owners.users() < 2 {
+            return Err(Failure::new(format!(
+                "{:?}: all {} training records are of one user: a guarantee for a user needs at least 2, and thousands to learn anything",
+                args.data,
+                records.len()
+            )));
+        }
+        let most_records = NonZeroU32::new(args.records_per_user).ok_or_else(|| {
+            Failure::new("--records-per-user is 0: use at least 1 record of a user")
+        })?;
+        Ok(Some(Self {
+            owners,
+            most_records,
+        }))
+    }
+}
+
 /// Everything that comes from the records.
 pub struct Data {
     /// Training records, canaries among them.
@@ -24,6 +59,7 @@ pub struct Data {
     pub canaries: Vec<Canary>,
     /// Counts for the report.
     pub summary: DataSummary,
+    users: Option<Users>,
     dataset: Dataset,
 }
 
@@ -45,11 +81,15 @@ impl Data {
         let planted = plant(split.train, &canaries, CANARY_COPIES, seed);
         let records = planted.records;
 
+        let users = Users::of(&records, args)?;
+        let (units, plural) = match &users {
+            None => (records.len(), "records"),
+            Some(users) => (users.owners.users(), "users"),
+        };
         let batch = args.settings.batch;
-        if batch > records.len() as u64 {
+        if batch > units as u64 {
             return Err(Failure::new(format!(
-                "--batch is {batch}, above the {0} training records of {1:?}: choose at most {0}",
-                records.len(),
+                "--batch is {batch}, above the {units} training {plural} of {:?}: choose at most {units}",
                 args.data
             )));
         }
@@ -59,20 +99,19 @@ impl Data {
         };
         let train = Encoded::new(tokenizer, records.texts(), context)?;
         let held_out = Encoded::new(tokenizer, split.held_out.texts(), context)?;
-        let users = records.users();
         let summary = DataSummary {
             source: args.data.display().to_string(),
             train_records: train.len() as u64,
             held_out_records: held_out.len() as u64,
             cut_records: train.cut() as u64,
             blank_lines: blank as u64,
-            users: users.map(|users| users.count as u64),
-            most_records_of_a_user: users.map(|users| users.most_records as u64),
+            users: users.as_ref().map(|users| users.owners.users() as u64),
         };
         Ok(Self {
             train,
             held_out,
             canaries,
+            users,
             summary,
             dataset,
         })
@@ -83,19 +122,33 @@ impl Data {
         &self.dataset
     }
 
-    /// Groups of records whose guarantee is weaker than a record's: their name and size.
+    /// Whose each record is, where --user-field says so.
+    pub fn users(&self) -> Option<&Users> {
+        self.users.as_ref()
+    }
+
+    /// Whose presence a guarantee hides.
+    pub fn unit(&self) -> Unit {
+        self.users
+            .as_ref()
+            .map_or(Unit::Record, |users| Unit::User {
+                most_records: users.most_records,
+                owners: users.owners.fingerprint(),
+            })
+    }
+
+    /// Number of units that a step draws among, N.
+    pub fn units(&self) -> u64 {
+        let users = self.users.as_ref();
+        users.map_or(self.dataset.records, |users| users.owners.users() as u64)
+    }
+
+    /// Groups of records whose guarantee is weaker than a record's: their name and size. Of users, each planted patient is one.
     pub fn groups(&self) -> Vec<(String, u32)> {
-        let mut groups = Vec::new();
-        if !self.canaries.is_empty() {
-            groups.push(("planted patient".into(), CANARY_COPIES as u32));
+        if self.canaries.is_empty() || self.users.is_some() {
+            return Vec::new();
         }
-        if let Some(most) = self.summary.most_records_of_a_user {
-            groups.push((
-                "user with the most records".into(),
-                u32::try_from(most).unwrap_or(u32::MAX),
-            ));
-        }
-        groups
+        vec![("planted patient".into(), CANARY_COPIES as u32)]
     }
 
     /// What a person should know of the records before the training starts.
@@ -115,9 +168,11 @@ impl Data {
         if summary.blank_lines > 0 {
             notes.push(format!("{} blank lines skipped", summary.blank_lines));
         }
-        if let (Some(users), Some(most)) = (summary.users, summary.most_records_of_a_user) {
+        if let Some(users) = &self.users {
             notes.push(format!(
-                "{users} users, the largest with {most} records: the guarantee is for one record, and weaker for a user"
+                "{} users to train on, of each at most {} records a step: the guarantee is for a user",
+                users.owners.users(),
+                users.most_records
             ));
         }
         notes

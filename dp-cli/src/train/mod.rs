@@ -49,10 +49,15 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let sizes = model::config(args.settings.model, &tokenizer);
     let data = Data::prepare(args, &tokenizer, sizes.context)?;
     let (device, backend) = device::open(args.settings.device)?;
-    let plan = private::plan(args, &data, &sizes, &backend.tuning)?;
+    let saved = Saved::find(args, data.dataset())?;
+    let prior = private::prior(args, &data, saved.as_ref())?;
+    let plan = private::plan(args, &data, prior, &sizes, &backend.tuning)?;
 
-    let config = settings::config(args, &sizes, &tokenizer, plan.as_ref());
-    let saved = Saved::find(args, &config, data.dataset())?;
+    let config = settings::config(args, data.unit(), &sizes, &tokenizer, plan.as_ref());
+    match &saved {
+        Some(saved) => saved.check(&config, data.dataset())?,
+        None => checkpoint::new_folder(args)?,
+    }
     let guarantee = plan
         .map(|plan| Guarantee::open(plan, args, &config, &data, saved.as_ref()))
         .transpose()?;

@@ -1,15 +1,16 @@
 //! The guarantee of a private run: its plan, its keys, its ledger.
 
 use dp_burn::ModelConfig;
-use dp_core::ledger::Header;
+use dp_core::ledger::{Header, Unit};
 use dp_core::noise::Generator;
 use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, Receipt, Reservation};
+use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, PriorSpend, Receipt, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
+use dp_engine::users::Owners;
 use dp_kernels::Tuning;
 use serde_json::Value;
 
@@ -18,82 +19,115 @@ use super::checkpoint::Saved;
 use super::data::Data;
 use crate::args::TrainArgs;
 use crate::error::Failure;
+use crate::ledger::read::place;
 
 /// The generator of every private run.
 pub const GENERATOR: Generator = Generator::ChaCha20;
 
-/// The plan of a private run, calibrated; `None` with --non-private. Its warnings are printed.
+/// What the runs named by --after spent on the records, as the plan of `saved` counted it where there is one.
+///
+/// # Errors
+/// A ledger that cannot be read, is being written or is about other records; one that the run which goes on did not count, or one
+/// that it did and that is missing now.
+pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<PriorSpend, Failure> {
+    let ledgers: Vec<_> = args.after.iter().map(|named| place(named)).collect();
+    let (dataset, unit) = (&data.dataset().fingerprint, &data.unit());
+    let prior = match saved {
+        None => PriorSpend::read(&ledgers, dataset, unit)?,
+        Some(saved) => PriorSpend::read_again(&ledgers, dataset, unit, &saved.planned_after()?)?,
+    };
+    Ok(prior)
+}
+
+/// The plan of a private run that comes after `prior`, calibrated; `None` with --non-private. Its warnings are printed.
 ///
 /// # Errors
 /// A target, a batch or a clipping norm that is out of range, or a target that no noise reaches.
 pub fn plan(
     args: &TrainArgs,
     data: &Data,
+    prior: PriorSpend,
     sizes: &ModelConfig,
     tuning: &Tuning,
 ) -> Result<Option<Plan>, Failure> {
     if args.non_private {
         return Ok(None);
     }
-    let records = data.dataset().records;
+    let (unit, units) = (data.unit(), data.units());
     let target = PrivacyTarget {
         epsilon: args.target.epsilon,
-        delta: args.target.delta(records),
+        delta: args.target.delta(units),
     };
-    let plan = Plan::new(&PlanRequest {
+    let request = PlanRequest {
         target,
-        records,
+        unit,
+        units,
         batch: args.settings.batch,
         steps: args.settings.steps,
         clip: args.settings.clip,
-        eta: rounding_allowance(args, records, target.delta, sizes, tuning)?,
-    })?;
+        eta: rounding_allowance(args, unit, units, target.delta, sizes, tuning)?,
+    };
+    let plan = Plan::after(&request, prior)?;
     for warning in plan.warnings() {
         eprintln!("dpcube: warning: {warning}");
     }
     Ok(Some(plan))
 }
 
-/// The share of the clipping norm that f32 rounding can add to one record's influence on the sum
-/// (docs/proofs/sensitivity.md), with the depths of this device's kernels.
+/// The share of the clipping norm that f32 rounding can add to one unit's influence on the sum
+/// (docs/proofs/sensitivity.md), with the depths of this device's kernels. To these a user is one example, of as many tokens as
+/// their rows have together.
 ///
-/// The number of records in one sum is bounded by the mean plus eight standard deviations plus 16. A Poisson draw is
-/// above that with a chance below 1e-14; where so much, over all steps, is not small beside delta, all records are
+/// The number of units in one sum is bounded by the mean plus eight standard deviations plus 16. A Poisson draw is
+/// above that with a chance below 1e-14; where so much, over all steps, is not small beside delta, all units are
 /// the bound.
 fn rounding_allowance(
     args: &TrainArgs,
-    records: u64,
+    unit: Unit,
+    units: u64,
     delta: f64,
     sizes: &ModelConfig,
     tuning: &Tuning,
 ) -> Result<f64, Failure> {
     let settings = &args.settings;
-    let (batch, rows) = (settings.batch, settings.microbatch as u64);
+    let rows_of_unit = unit.most_records().get() as usize;
+    let examples = units_at_once(settings.microbatch, rows_of_unit) as u64;
+    let tokens = (rows_of_unit * sizes.context) as u64;
+    let batch = settings.batch;
     let likely = batch + (8.0 * (batch as f64).sqrt()).ceil() as u64 + 16;
     let is_negligible = 1e-14 * settings.steps as f64 <= 1e-6 * delta;
     let terms = if is_negligible {
-        likely.min(records)
+        likely.min(units)
     } else {
-        records
+        units
     };
+    // Before anything else the gradient of a position is added up over the rows of a unit.
+    let rows = rows_of_unit as u64 - 1;
     let sum = ClippedSum {
         terms,
-        sum_depth: tuning.weighted_sum_depth(rows, sizes.context as u64, terms.div_ceil(rows)),
-        norm_depth: norm_depth(sizes, tuning),
-        cancellation: cancellation(sizes),
+        sum_depth: tuning.weighted_sum_depth(examples, tokens, terms.div_ceil(examples)) + rows,
+        norm_depth: norm_depth(sizes, tokens, tuning) + rows,
+        cancellation: cancellation(tokens),
     };
     sum.eta().map_err(|error| {
         Failure::new(format!(
-            "the rounding of a batch of {batch} records has no useful bound ({error}): choose a smaller --batch or --microbatch"
+            "the rounding of a batch of {batch} {} has no useful bound ({error}): choose a smaller --batch or --microbatch",
+            unit.plural()
         ))
     })
 }
 
-/// The most roundings between a number of `a` or `g` and an example's finished squared norm: a product of tokens or a
-/// sum over them, the squares of a part, and the parts of all layers. Whichever way the norms of the Linears are taken.
-fn norm_depth(sizes: &ModelConfig, tuning: &Tuning) -> u64 {
-    let [t, d, hidden, vocabulary] =
-        [sizes.context, sizes.width, sizes.hidden, sizes.vocabulary].map(|extent| extent as u64);
+/// Units of a microbatch of so many rows: whole ones, and at least one.
+pub fn units_at_once(rows: usize, rows_of_unit: usize) -> usize {
+    (rows / rows_of_unit).max(1)
+}
+
+/// The most roundings between a number of `a` or `g` and an example's finished squared norm, where an example has so many tokens: a
+/// product of tokens or a sum over them, the squares of a part, and the parts of all layers. Whichever way the norms of the
+/// Linears are taken.
+fn norm_depth(sizes: &ModelConfig, tokens: u64, tuning: &Tuning) -> u64 {
+    let [d, hidden, vocabulary] =
+        [sizes.width, sizes.hidden, sizes.vocabulary].map(|extent| extent as u64);
     let linears = [
         (d, 3 * d),
         (d, d),
@@ -101,17 +135,20 @@ fn norm_depth(sizes: &ModelConfig, tuning: &Tuning) -> u64 {
         (hidden, d),
         (d, vocabulary),
     ];
-    let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(t, d, p));
+    let of_linears = linears.map(|(d, p)| tuning.linear_norm_depth(tokens, d, p));
     let widest = hidden.max(vocabulary).max(3 * d);
-    let others = t * d + widest;
+    // The squares of all positions of a row, which those of a unit's rows were added into before; sums over all tokens, and over those
+    // of an id and the ids, before or after the squares of a width.
+    let positions = sizes.context as u64 * d;
+    let others = positions.max(2 * tokens) + widest;
     let parts = 16 * (sizes.layers as u64 + 2);
     of_linears.into_iter().fold(others, u64::max) + parts
 }
 
-/// How far a record's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the
-/// square root of T for tokens that have nothing to do with each other.
-fn cancellation(sizes: &ModelConfig) -> f64 {
-    (sizes.context as f64).sqrt()
+/// How far an example's tokens are taken to cancel in its gradient: `sum_t |a_t| |g_t|` over the gradient's norm. It is the
+/// square root of their number for tokens that have nothing to do with each other.
+fn cancellation(tokens: u64) -> f64 {
+    (tokens as f64).sqrt()
 }
 
 /// What a private run holds while it trains.
@@ -122,6 +159,7 @@ pub struct Guarantee {
     sampling: Option<dp_engine::keys::SamplingKey>,
     groups: Vec<(String, u32)>,
     dataset: dp_engine::checkpoint::Dataset,
+    owners: Option<Owners>,
 }
 
 impl Guarantee {
@@ -141,15 +179,17 @@ impl Guarantee {
         let header = Header {
             dataset: data.dataset().fingerprint,
             config: config_fingerprint(config),
+            unit: plan.unit(),
         };
         let PrivacyTarget { epsilon, delta } = plan.target();
         let budget = Budget { epsilon, delta };
         let path = args.out.join(LEDGER);
+        let prior = plan.prior().clone();
         let ledger = match saved {
-            None => LedgerFile::create(&path, &header, budget, keys.process)?,
+            None => LedgerFile::create_after(&path, &header, budget, keys.process, prior)?,
             Some(saved) => {
                 let (mut ledger, recovery) =
-                    LedgerFile::open(&path, &header, budget, keys.process)?;
+                    LedgerFile::open_after(&path, &header, budget, keys.process, prior)?;
                 if let Some(head) = saved.ledger_head() {
                     ledger.require(&head)?;
                 }
@@ -169,6 +209,7 @@ impl Guarantee {
             sampling: Some(keys.sampling),
             groups: data.groups(),
             dataset: *data.dataset(),
+            owners: data.users().map(|users| users.owners.clone()),
         })
     }
 
@@ -182,22 +223,24 @@ impl Guarantee {
         &self.ledger
     }
 
-    /// The batches of this start. Their key can be taken once.
+    /// The batches of this start, `microbatch` rows at once. Their key can be taken once.
     pub fn batches(&mut self, microbatch: usize) -> Result<Batches, Failure> {
         let key = self
             .sampling
             .take()
             .ok_or_else(|| Failure::new("the batches of this start were made already"))?;
-        Ok(Batches::private(
-            self.dataset.records,
-            self.plan.rate(),
-            microbatch,
-            key,
-        )?)
+        let rate = self.plan.rate();
+        let most_records = self.plan.unit().most_records();
+        let units = units_at_once(microbatch, most_records.get() as usize);
+        Ok(match self.owners.take() {
+            None => Batches::private(self.dataset.records, rate, units, key)?,
+            Some(owners) => Batches::private_users(owners, most_records, rate, units, key)?,
+        })
     }
 
     /// Charges a step, before anything of it may leave; `None` when the budget has no room for it, as at the
-    /// end of a run that crashed: the steps that were reserved then and lost are spent all the same.
+    /// end of a run that crashed: the steps that were reserved then and lost are spent all the same. So is what earlier runs spent
+    /// since this one was planned.
     pub fn reserve(&mut self, step: u64) -> Result<Option<Reservation>, Failure> {
         match self.ledger.reserve(step, self.plan.charge()) {
             Ok(reservation) => Ok(Some(reservation)),
@@ -216,18 +259,26 @@ impl Guarantee {
         Ok(self.ledger.commit(receipt)?)
     }
 
-    /// Upper bound on epsilon spent so far.
+    /// Upper bound on epsilon spent so far, by this run and those before it.
     pub fn spent(&self) -> Result<f64, Failure> {
         Ok(self.ledger.epsilon(self.plan.target().delta)?.upper)
     }
 
     /// What is promised, and on what it rests.
     pub fn statement(&self) -> Result<PrivacyStatement, Failure> {
+        let numbers = match self.plan.unit() {
+            Unit::Record => {
+                "the number of records N and of those longer than the context (printed, and in the settings)"
+            }
+            Unit::User { .. } => {
+                "the number of users N, of records, and of those longer than the context (printed, and in the settings)"
+            }
+        };
         let without_noise = [
-            "the number of records N and of those longer than the context (printed, and in the settings)",
+            numbers,
             "the held-out loss, on records that were not trained on: the guarantee does not cover these",
             "exposure and recitation of the planted canaries, which are invented",
-            "the time of each step, which grows with the number of records drawn",
+            "the time of each step, which grows with the number of records or users drawn",
         ];
         let mut statement = PrivacyStatement::new(
             &self.plan,
@@ -241,10 +292,12 @@ impl Guarantee {
         )?;
         // What the proof of eta takes as given must be seen by whoever relies on the guarantee.
         statement.warnings.push(
-            "the share for rounding (eta) is proved for records whose tokens cancel in the gradient no more than tokens \
-             that have nothing to do with each other do; that is a property of the data, taken as given here \
-             (docs/proofs/sensitivity.md)"
-                .into(),
+            format!(
+                "the share for rounding (eta) is proved for {} whose tokens cancel in the gradient no more than tokens \
+                 that have nothing to do with each other do; that is a property of the data, taken as given here \
+                 (docs/proofs/sensitivity.md)",
+                self.plan.unit().plural()
+            ),
         );
         Ok(statement)
     }

@@ -7,6 +7,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Device;
 use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
 use dp_core::clipping::Clipping;
+use dp_core::ledger::Unit;
 use dp_engine::batches::{Batches, LogicalBatch};
 use dp_engine::checkpoint::CheckpointMeta;
 use dp_text::rows::Rows;
@@ -17,9 +18,9 @@ use super::checkpoint::{self, Measured, Saved};
 use super::data::Data;
 use super::norms::Norms;
 use super::optimizer::Optimizer;
-use super::private::{GENERATOR, Guarantee};
+use super::private::{GENERATOR, Guarantee, units_at_once};
 use super::{measure, settings};
-use crate::args::TrainArgs;
+use crate::args::{Settings, TrainArgs};
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::memory;
@@ -66,13 +67,9 @@ impl<'a> Run<'a> {
         norms: Norms,
     ) -> Result<Self, Failure> {
         let settings = &args.settings;
-        let records = data.dataset().records;
         let batches = match &mut guarantee {
             Some(guarantee) => guarantee.batches(settings.microbatch)?,
-            None => {
-                let rate = settings.batch as f64 / records as f64;
-                Batches::seeded(records, rate, settings.microbatch, settings.seed)?
-            }
+            None => seeded(data, settings)?,
         };
         Ok(Self {
             args,
@@ -123,7 +120,7 @@ impl<'a> Run<'a> {
             if !self.step()? {
                 progress.note(&format!(
                     "dpcube: warning: the budget is spent after {} of {steps} steps, counting steps that an earlier \
-                     start reserved and lost; training ends here",
+                     start reserved and lost, and what the runs before this one spent since it was planned; training ends here",
                     self.done
                 ));
                 self.measure()?;
@@ -179,6 +176,7 @@ impl<'a> Run<'a> {
             context: self.sizes.context,
             graph: &self.graph,
             batch: self.args.settings.batch,
+            rows_of_unit: self.batches.rows_of_unit(),
         };
         let batch = self.batches.draw(step);
         let model = match (&mut self.guarantee, &mut self.optimizer) {
@@ -187,6 +185,7 @@ impl<'a> Run<'a> {
                 let sums = self.sums.get_or_insert_with(|| {
                     PrivateGradients::new(&model, Clipping::Flat { clip })
                         .planned(self.norms.planner, self.norms.asked)
+                        .with_rows_of_example(work.rows_of_unit)
                 });
                 work.add_clipped(&model, batch, sums)?;
                 let Some(paid) = guarantee.reserve(step)? else {
@@ -214,9 +213,10 @@ impl<'a> Run<'a> {
         Ok(true)
     }
 
-    /// Places computed a step: expected batch times context. The valid tokens drawn are private.
+    /// Places computed a step: expected batch times the rows of a unit times context. The valid tokens drawn are private.
     fn places_per_step(&self) -> u64 {
-        self.args.settings.batch * self.sizes.context as u64
+        let rows = self.args.settings.batch * self.batches.rows_of_unit() as u64;
+        rows * self.sizes.context as u64
     }
 
     /// Whether loss and epsilon are taken after this step: they cost more than a step.
@@ -310,6 +310,14 @@ impl<'a> Run<'a> {
             name: name.into(),
             value,
         };
+        let unit = self.data.unit();
+        let batch = match unit {
+            Unit::Record => format!("{} records expected", settings.batch),
+            Unit::User { most_records, .. } => format!(
+                "{} users expected, of each at most {most_records} records",
+                settings.batch
+            ),
+        };
         vec![
             named(
                 "model",
@@ -323,7 +331,7 @@ impl<'a> Run<'a> {
             named("tokenizer", self.tokenizer.fingerprint()),
             named("device", format!("{:?}", settings.device).to_lowercase()),
             named("steps", settings.steps.to_string()),
-            named("batch", format!("{} records expected", settings.batch)),
+            named("batch", batch),
             named(
                 "microbatch",
                 format!(
@@ -340,12 +348,33 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The batches of a run without privacy, in a repeatable order.
+fn seeded(data: &Data, settings: &Settings) -> Result<Batches, Failure> {
+    let Settings {
+        batch,
+        microbatch,
+        seed,
+        ..
+    } = *settings;
+    let units = data.units();
+    let rate = batch as f64 / units as f64;
+    let most_records = data.unit().most_records();
+    let at_once = units_at_once(microbatch, most_records.get() as usize);
+    Ok(match data.users() {
+        None => Batches::seeded(units, rate, at_once, seed)?,
+        Some(users) => {
+            Batches::seeded_users(users.owners.clone(), most_records, rate, at_once, seed)?
+        }
+    })
+}
+
 /// What the gradients of one logical batch are made from.
 struct Work<'a> {
     data: &'a Data,
     context: usize,
     graph: &'a Device,
     batch: u64,
+    rows_of_unit: usize,
 }
 
 impl Work<'_> {
@@ -395,6 +424,7 @@ impl Work<'_> {
                 .map(|r| r.map(|r| r as usize))
                 .collect();
             rows.fill(&self.data.train, &records)?;
+            rows.average(self.rows_of_unit);
             work(upload(&rows, microbatch.mask, self.graph))?;
         }
         Ok(())

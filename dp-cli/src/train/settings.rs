@@ -1,12 +1,17 @@
 //! Checks of the arguments, and the configuration that a resumed run must repeat.
 
 use dp_burn::ModelConfig;
+use dp_core::ledger::Unit;
+use dp_engine::fingerprint::hex;
 use dp_engine::plan::Plan;
 use dp_text::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::args::TrainArgs;
 use crate::error::Failure;
+
+/// Where the configuration says which ledgers the run was planned after; absent where none.
+pub const AFTER: &str = "after";
 
 /// Checks what no later part of the run checks.
 ///
@@ -25,13 +30,25 @@ pub fn check(args: &TrainArgs) -> Result<(), Failure> {
         return refuse("--steps is 0: train for at least 1".into());
     }
     if settings.batch == 0 {
-        return refuse("--batch is 0: choose an expected batch size of at least 1 record".into());
+        return refuse("--batch is 0: choose an expected batch size of at least 1".into());
     }
     if settings.microbatch == 0 || settings.microbatch > 4096 {
         return refuse(format!(
             "--microbatch is {}: choose from 1 to 4096 rows",
             settings.microbatch
         ));
+    }
+    if args.user_field.is_some() {
+        let (most, rows) = (args.records_per_user as usize, settings.microbatch);
+        if most == 0 {
+            return refuse("--records-per-user is 0: use at least 1 record of a user".into());
+        }
+        if most > rows {
+            return refuse(format!(
+                "--records-per-user is {most}, above the {rows} rows of --microbatch: the records of a user are computed together, so \
+                 raise --microbatch or use fewer"
+            ));
+        }
     }
     if args.checkpoint_every == 0 {
         return refuse(
@@ -44,6 +61,7 @@ pub fn check(args: &TrainArgs) -> Result<(), Failure> {
 /// Everything that decides what the run computes. Kept in the checkpoint; its digest in the ledger.
 pub fn config(
     args: &TrainArgs,
+    unit: Unit,
     sizes: &ModelConfig,
     tokenizer: &Tokenizer,
     plan: Option<&Plan>,
@@ -58,7 +76,7 @@ pub fn config(
             "eta": plan.request().eta,
         })
     });
-    json!({
+    let mut config = json!({
         "sizes": sizes,
         "tokenizer": tokenizer.fingerprint(),
         "steps": settings.steps,
@@ -69,7 +87,19 @@ pub fn config(
         "canaries": args.canaries,
         "user_field": args.user_field,
         "privacy": guarantee,
-    })
+    });
+    if let Unit::User {
+        most_records,
+        owners,
+    } = unit
+    {
+        config["users"] = json!({"most_records": most_records, "owners": hex(&owners)});
+    }
+    let after = plan.map_or(&[][..], |plan| plan.prior().planned());
+    if !after.is_empty() {
+        config[AFTER] = json!(after);
+    }
+    config
 }
 
 /// The learning rate of a step: a linear warm-up over the first twentieth, then linearly down to a tenth.

@@ -7,7 +7,7 @@ use super::error::{Fault, Field};
 pub struct Charge {
     /// The mechanism, with sigma relative to the sensitivity `clip * (1 + eta)`.
     pub event: Event,
-    /// Clipping norm: bound on the L2 norm of one record's contribution.
+    /// Clipping norm: bound on the L2 norm of one unit's contribution, a record's or a user's.
     pub clip: f64,
     /// Share of the clipping norm allowed for the rounding of clip, sum and noise.
     pub eta: f64,

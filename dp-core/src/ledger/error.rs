@@ -15,6 +15,10 @@ pub struct LedgerError {
 pub enum Field {
     /// Length of a record, in the header.
     RecordLength,
+    /// Unit of privacy, in the header.
+    Unit,
+    /// The most records of a user, at least 1, in the header.
+    MostRecords,
     /// Bytes that must be zero.
     Unused,
     /// Kind of the record.
@@ -100,6 +104,8 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RecordLength => "the record length",
+            Self::Unit => "the unit of privacy",
+            Self::MostRecords => "the most records of a user",
             Self::Unused => "a byte that must be zero",
             Self::Kind => "the kind of record",
             Self::Sampler => "the sampler",

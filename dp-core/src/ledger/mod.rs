@@ -19,12 +19,19 @@
 //! | bytes | content |
 //! |---|---|
 //! | 0..8 | magic `"DPLEDGER"` |
-//! | 8..12 | version, `u32`, [`VERSION`] |
+//! | 8..12 | version, `u32`: 1, or 2 where the unit of privacy is the user |
 //! | 12..16 | record length, `u32`, [`RECORD_LEN`] |
 //! | 16..48 | fingerprint of the data set |
 //! | 48..80 | fingerprint of the configuration |
-//! | 80..124 | zero |
+//! | 80 | unit of privacy, `u8` (version 2): 2, the user |
+//! | 81..84 | zero |
+//! | 84..88 | the most records of a user that a step uses, `u32`, at least 1 (version 2) |
+//! | 88..120 | fingerprint of whose each record is (version 2) |
+//! | 120..124 | zero |
 //! | 124..128 | CRC32C of bytes 0..124 |
+//!
+//! Version 1 has zeros from 80 to 124; its unit is the record. A ledger of records is written as version 1, so one header has one
+//! encoding.
 //!
 //! Record, 128 bytes; a field that its kind has no use for is zero:
 //!
@@ -77,7 +84,7 @@ pub use chain::Head;
 pub use charge::Charge;
 pub use crc32c::crc32c;
 pub use error::{Fault, Field, LedgerError};
-pub use header::{Fingerprint, HEADER_LEN, Header, VERSION};
+pub use header::{Fingerprint, HEADER_LEN, Header, Unit, VERSION};
 pub use reader::{Reader, Summary, Torn};
 pub use record::{Entry, ProcessId, RECORD_LEN, Record};
 pub use spent::{Spent, SpentEvents, spent};

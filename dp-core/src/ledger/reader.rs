@@ -29,9 +29,9 @@ pub struct Summary {
 ///
 /// # Example
 /// ```
-/// use dp_core::ledger::{Entry, Header, Reader, State};
+/// use dp_core::ledger::{Entry, Header, Reader, State, Unit};
 ///
-/// let header = Header { dataset: [1; 32], config: [2; 32] };
+/// let header = Header { dataset: [1; 32], config: [2; 32], unit: Unit::Record };
 /// let (record, state) = State::new(&header).append(Entry::Start { process: [3; 16] }).unwrap();
 /// let ledger = [header.encode(), record].concat();
 ///

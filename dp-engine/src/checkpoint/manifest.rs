@@ -69,6 +69,18 @@ pub struct LedgerHead {
     pub digest: [u8; 32],
 }
 
+impl From<Head> for LedgerHead {
+    fn from(Head { records, digest }: Head) -> Self {
+        Self { records, digest }
+    }
+}
+
+impl From<LedgerHead> for Head {
+    fn from(LedgerHead { records, digest }: LedgerHead) -> Self {
+        Self { records, digest }
+    }
+}
+
 /// One tensor file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartEntry {
@@ -91,9 +103,7 @@ impl Manifest {
             config: meta.config.clone(),
             config_fingerprint: config_fingerprint(&meta.config),
             dataset: meta.dataset,
-            ledger: meta
-                .ledger
-                .map(|Head { records, digest }| LedgerHead { records, digest }),
+            ledger: meta.ledger.map(LedgerHead::from),
             extra: meta.extra.clone(),
             parts,
         }
@@ -123,8 +133,7 @@ impl Manifest {
     /// [`LedgerFile::require`](crate::ledger::LedgerFile::require).
     #[must_use]
     pub fn ledger_head(&self) -> Option<Head> {
-        self.ledger
-            .map(|LedgerHead { records, digest }| Head { records, digest })
+        self.ledger.map(Head::from)
     }
 
     /// Checks that a run may go on from here with this configuration and data set.

@@ -18,7 +18,7 @@ mod tensor;
 
 pub use error::{CheckpointError, ConfigChange};
 pub use load::{Checkpoint, exists};
-pub use manifest::{CheckpointMeta, Dataset, Manifest, PartEntry, VERSION};
+pub use manifest::{CheckpointMeta, Dataset, LedgerHead, Manifest, PartEntry, VERSION};
 pub use safetensors::Dtype;
 pub use save::{Part, save};
 pub use tensor::Tensor;

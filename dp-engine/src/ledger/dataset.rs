@@ -1,15 +1,17 @@
 use std::path::PathBuf;
 
 use dp_core::accounting::Event;
-use dp_core::ledger::Fingerprint;
+use dp_core::ledger::{Fingerprint, Header, Unit};
 
 use super::inspect::LedgerContents;
 
-/// What the runs on one data set spent together.
+/// What the runs on one data set spent together, of one unit of privacy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetSpend {
     /// The data set.
     pub dataset: Fingerprint,
+    /// Whose presence they hide; of ledgers that use different numbers of a user's records, the first one's.
+    pub unit: Unit,
     /// The ledgers that were counted.
     pub counted: Vec<PathBuf>,
     /// Ledgers that another one of these contains whole: older copies of it, not counted again.
@@ -22,17 +24,21 @@ pub struct DatasetSpend {
 ///
 /// # Privacy
 /// Runs on one data set compose: who sees the results of all learns what all released. A data set is known by its
-/// fingerprint, of its records in order; one that differs in a record counts as another, though most people are in both.
+/// fingerprint, of its records in order; one that differs in a record counts as another, though most people are in both. Ledgers of
+/// different units ([`Unit::adds_up_with`]) are summed apart: neither says what the other's spent.
 /// Counts that would pass `u64` stay at its end, at which no accountant gives an answer.
 #[must_use]
 pub fn spent_by_dataset(ledgers: &[(PathBuf, LedgerContents)]) -> Vec<DatasetSpend> {
     let mut all: Vec<DatasetSpend> = Vec::new();
     for (index, (path, contents)) in ledgers.iter().enumerate() {
-        let dataset = contents.summary.header.dataset;
-        let at = all.iter().position(|spend| spend.dataset == dataset);
+        let Header { dataset, unit, .. } = contents.summary.header;
+        let at = all
+            .iter()
+            .position(|spend| spend.dataset == dataset && spend.unit.adds_up_with(&unit));
         let at = at.unwrap_or_else(|| {
             all.push(DatasetSpend {
                 dataset,
+                unit,
                 counted: Vec::new(),
                 copies: Vec::new(),
                 events: Vec::new(),
@@ -45,14 +51,19 @@ pub fn spent_by_dataset(ledgers: &[(PathBuf, LedgerContents)]) -> Vec<DatasetSpe
             continue;
         }
         spend.counted.push(path.clone());
-        for &(event, count) in &contents.spent {
-            match spend.events.iter_mut().find(|(known, _)| *known == event) {
-                Some((_, sum)) => *sum = sum.saturating_add(count),
-                None => spend.events.push((event, count)),
-            }
-        }
+        add(&mut spend.events, &contents.spent);
     }
     all
+}
+
+/// Adds events to `sum`, by event. Counts that would pass `u64` stay at its end.
+pub(super) fn add(sum: &mut Vec<(Event, u64)>, events: &[(Event, u64)]) {
+    for &(event, count) in events {
+        match sum.iter_mut().find(|(known, _)| *known == event) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => sum.push((event, count)),
+        }
+    }
 }
 
 /// Whether another ledger contains all of this one; of two that are the same, the first counts.

@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use dp_core::accounting::AccountingError;
-use dp_core::ledger::{Fault, Fingerprint, LedgerError};
+use dp_core::ledger::{Fault, Fingerprint, LedgerError, Unit};
 
 use crate::fingerprint::hex;
 use crate::fs::way_out;
@@ -62,6 +62,19 @@ pub enum LedgerFileError {
         /// Fingerprint of what was given.
         given: Fingerprint,
     },
+    /// The ledger hides another unit.
+    #[error(
+        "{}: this ledger is for {}, but the run is for {}: restore that setting, or start a new run",
+        path.display(), unit(recorded), unit(given)
+    )]
+    OtherUnit {
+        /// The file.
+        path: PathBuf,
+        /// Unit in the ledger.
+        recorded: Unit,
+        /// Unit of the run.
+        given: Unit,
+    },
     /// The ledger belongs to another configuration.
     #[error(
         "{}: this ledger belongs to the configuration {}, but the one given is {}: restore the settings, or start a \
@@ -90,10 +103,77 @@ pub enum LedgerFileError {
         /// Number of records now.
         found: u64,
     },
+    /// A ledger of an earlier run is being written.
+    #[error(
+        "{}: another process is writing this ledger, and what it spends from now on would not be counted: wait for it to end",
+        path.display()
+    )]
+    PriorBusy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A ledger of an earlier run is about another data set.
+    #[error(
+        "{}: this ledger is about the data set {}, but the run that would count it trains on {}: name ledgers of the same \
+         records, split and planted alike; what was spent on others does not add up with it",
+        path.display(), hex(recorded), hex(given)
+    )]
+    PriorOtherDataset {
+        /// The file.
+        path: PathBuf,
+        /// Fingerprint in the ledger.
+        recorded: Fingerprint,
+        /// Fingerprint of the run's data set.
+        given: Fingerprint,
+    },
+    /// A ledger of an earlier run hides another unit.
+    #[error(
+        "{}: this ledger is for {}, but the run that would count it is for {}: what was spent for one says nothing of the other, so \
+         they do not add up; train for the same unit, or leave it out and state it beside",
+        path.display(), unit(recorded), unit(given)
+    )]
+    PriorOtherUnit {
+        /// The file.
+        path: PathBuf,
+        /// Unit in the ledger.
+        recorded: Unit,
+        /// Unit of the run.
+        given: Unit,
+    },
+    /// A ledger that the run was planned after is not given again.
+    #[error(
+        "{}: this run was planned after this ledger, and no ledger given contains the {records} records that it had then: \
+         name it again, wherever it is now, or restore it if it was cut or replaced",
+        path.display()
+    )]
+    PriorMissing {
+        /// Where it was.
+        path: PathBuf,
+        /// Number of its records then.
+        records: u64,
+    },
+    /// A ledger that the run was not planned after.
+    #[error(
+        "{}: this run was not planned after this ledger: leave it out, or start a new run that counts it",
+        path.display()
+    )]
+    PriorAdded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The run's own ledger, or a copy of it, among those of earlier runs.
+    #[error(
+        "{}: this is the run's own ledger or a copy of it, and counts anyway: leave it out of the earlier ones",
+        path.display()
+    )]
+    OwnLedger {
+        /// The file.
+        path: PathBuf,
+    },
     /// The step would pass the target.
     #[error(
-        "step {step} is refused: with it epsilon would be {with_step:.6} at delta {delta:?}, above the target {target:?}; \
-         the model so far is what the budget buys. A larger target is another run"
+        "step {step} is refused: with it, and all that was spent before, epsilon would be {with_step:.6} at delta {delta:?}, above the \
+         target {target:?}; the model so far is what the budget buys. A larger target is another run"
     )]
     OverBudget {
         /// Step asked for.
@@ -149,4 +229,18 @@ pub enum LedgerFileError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// A unit in words, with whose records are whose: users of two assignments are two units.
+fn unit(unit: &Unit) -> String {
+    match unit {
+        Unit::Record => "one record".into(),
+        Unit::User {
+            most_records,
+            owners,
+        } => {
+            let owners = hex(owners);
+            format!("one user, at most {most_records} records of each in a step (users {owners})")
+        }
+    }
 }

@@ -7,8 +7,10 @@ use dp_core::ledger::{
 };
 
 use super::budget::{Budget, Cap, Refusal};
+use super::dataset::add;
 use super::error::LedgerFileError;
 use super::inspect::{LedgerContents, parse};
+use super::prior::PriorSpend;
 use super::reservation::{Receipt, Reservation};
 use super::storage::{Durability, Storage};
 use crate::accountant;
@@ -34,6 +36,7 @@ pub struct LedgerFile {
     header: Header,
     state: State,
     spent: Vec<(Event, u64)>,
+    prior: PriorSpend,
     cap: Cap,
     process: ProcessId,
 }
@@ -50,7 +53,22 @@ impl LedgerFile {
         budget: Budget,
         process: ProcessStart,
     ) -> Result<Self, LedgerFileError> {
-        let mut ledger = Self::new(Storage::create(path)?, header, budget, process);
+        Self::create_after(path, header, budget, process, PriorSpend::default())
+    }
+
+    /// As [`LedgerFile::create`], for a run that comes after others on its data set: the budget is for all of them together, so what
+    /// they spent counts in the cap and in [`LedgerFile::epsilon`].
+    ///
+    /// # Errors
+    /// As [`LedgerFile::create`].
+    pub fn create_after(
+        path: &Path,
+        header: &Header,
+        budget: Budget,
+        process: ProcessStart,
+        prior: PriorSpend,
+    ) -> Result<Self, LedgerFileError> {
+        let mut ledger = Self::new(Storage::create(path)?, header, budget, process, prior);
         let begun = ledger.storage.begin(&header.encode());
         match begun.and_then(|()| ledger.start()) {
             Ok(()) => Ok(ledger),
@@ -62,20 +80,35 @@ impl LedgerFile {
         }
     }
 
-    /// Opens a ledger to go on with it: takes the lock, checks every record, compares data set and configuration,
+    /// Opens a ledger to go on with it: takes the lock, checks every record, compares data set, unit and configuration,
     /// cuts off a torn tail, and notes the process start.
     ///
     /// # Errors
     /// [`LedgerFileError::Locked`], [`LedgerFileError::Io`], [`LedgerFileError::Corrupt`],
-    /// [`LedgerFileError::OtherDataset`] or [`LedgerFileError::OtherConfig`]; the file is unchanged then, but for
-    /// a torn tail that may have been cut off.
+    /// [`LedgerFileError::OtherDataset`], [`LedgerFileError::OtherUnit`] or [`LedgerFileError::OtherConfig`]; the file is unchanged
+    /// then, but for a torn tail that may have been cut off.
     pub fn open(
         path: &Path,
         header: &Header,
         budget: Budget,
         process: ProcessStart,
     ) -> Result<(Self, Recovery), LedgerFileError> {
-        let mut ledger = Self::new(Storage::open(path)?, header, budget, process);
+        Self::open_after(path, header, budget, process, PriorSpend::default())
+    }
+
+    /// As [`LedgerFile::open`], for a run that comes after others on its data set ([`LedgerFile::create_after`]).
+    ///
+    /// # Errors
+    /// As [`LedgerFile::open`], and [`LedgerFileError::OwnLedger`] where this ledger or a copy of it is among those of the others.
+    pub fn open_after(
+        path: &Path,
+        header: &Header,
+        budget: Budget,
+        process: ProcessStart,
+        prior: PriorSpend,
+    ) -> Result<(Self, Recovery), LedgerFileError> {
+        prior.refuse_file(path)?;
+        let mut ledger = Self::new(Storage::open(path)?, header, budget, process, prior);
         let bytes = ledger.storage.read()?;
         let recovery = if bytes.len() < HEADER_LEN && header.encode().starts_with(&bytes) {
             // The crash came while the ledger was being created, before anything could be reserved.
@@ -101,7 +134,7 @@ impl LedgerFile {
     pub fn reserve(&mut self, step: u64, charge: Charge) -> Result<Reservation, LedgerFileError> {
         charge.check().map_err(|fault| self.protocol(fault))?;
         self.cap
-            .admit(&self.spent, &charge)
+            .admit(&self.total(), &charge)
             .map_err(|refusal| match refusal {
                 Refusal::OverBudget { with_step } => {
                     let Budget {
@@ -185,18 +218,32 @@ impl LedgerFile {
         })
     }
 
-    /// What was spent, confirmed or not, by event: what the accountant takes.
+    /// What this ledger's run spent, confirmed or not, by event: what the accountant takes.
     #[must_use]
     pub fn spent(&self) -> &[(Event, u64)] {
         &self.spent
     }
 
-    /// Epsilon of everything spent, at `delta`.
+    /// What earlier runs spent on the data set.
+    #[must_use]
+    pub fn prior(&self) -> &PriorSpend {
+        &self.prior
+    }
+
+    /// What was spent by this run and by those before it, by event.
+    #[must_use]
+    pub fn total(&self) -> Vec<(Event, u64)> {
+        let mut total = self.prior.events().to_vec();
+        add(&mut total, &self.spent);
+        total
+    }
+
+    /// Epsilon of everything spent, by this run and by those before it, at `delta`.
     ///
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon(&self, delta: f64) -> Result<Bounds, AccountingError> {
-        accountant::of_spent(&self.spent, delta)
+        accountant::of_spent(&self.total(), delta)
     }
 
     /// The most that may be spent.
@@ -217,7 +264,7 @@ impl LedgerFile {
         self.state.head()
     }
 
-    /// Data set and configuration.
+    /// Data set, configuration and unit.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
@@ -229,13 +276,20 @@ impl LedgerFile {
         self.storage.path()
     }
 
-    fn new(storage: Storage, header: &Header, budget: Budget, process: ProcessStart) -> Self {
+    fn new(
+        storage: Storage,
+        header: &Header,
+        budget: Budget,
+        process: ProcessStart,
+        prior: PriorSpend,
+    ) -> Self {
         let (state, cap) = (State::new(header), Cap::new(budget));
         Self {
             storage,
             header: *header,
             state,
             spent: Vec::new(),
+            prior,
             cap,
             process: *process.id(),
         }
@@ -243,8 +297,10 @@ impl LedgerFile {
 
     /// Takes over what the file holds.
     fn adopt(&mut self, bytes: &[u8]) -> Result<Recovery, LedgerFileError> {
-        let LedgerContents { summary, spent, .. } = self.parse(bytes)?;
-        self.check_header(&summary.header)?;
+        let contents = self.parse(bytes)?;
+        self.check_header(&contents.summary.header)?;
+        self.prior.refuse_copy(&contents)?;
+        let LedgerContents { summary, spent, .. } = contents;
         if let Some(torn) = summary.torn {
             self.storage.cut(torn.offset)?;
         }
@@ -271,6 +327,14 @@ impl LedgerFile {
         if recorded.dataset != self.header.dataset {
             let (recorded, given) = (recorded.dataset, self.header.dataset);
             return Err(LedgerFileError::OtherDataset {
+                path: path(),
+                recorded,
+                given,
+            });
+        }
+        if recorded.unit != self.header.unit {
+            let (recorded, given) = (recorded.unit, self.header.unit);
+            return Err(LedgerFileError::OtherUnit {
                 path: path(),
                 recorded,
                 given,

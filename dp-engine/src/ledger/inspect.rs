@@ -3,6 +3,7 @@ use std::path::Path;
 use dp_core::accounting::Event;
 use dp_core::ledger::{Entry, Head, LedgerError, Reader, Record, Spent, State, Summary};
 
+use super::dataset::add;
 use super::error::LedgerFileError;
 
 /// A ledger read without writing to it.
@@ -64,6 +65,23 @@ impl LedgerContents {
             }
         }
         state.head() == *head
+    }
+
+    /// What was spent when `head` was taken, or `None` where the ledger does not contain what it contained then.
+    #[must_use]
+    pub fn spent_until(&self, head: &Head) -> Option<Vec<(Event, u64)>> {
+        if !self.contains(head) {
+            return None;
+        }
+        let mut spent = Vec::new();
+        for record in &self.records {
+            if let Entry::Reserve { charge, .. } = record.entry
+                && record.sequence < head.records
+            {
+                add(&mut spent, &[(charge.event, charge.count)]);
+            }
+        }
+        Some(spent)
     }
 }
 

@@ -15,6 +15,7 @@ mod dataset;
 mod error;
 mod file;
 mod inspect;
+mod prior;
 mod reservation;
 mod storage;
 
@@ -23,4 +24,5 @@ pub use dataset::{DatasetSpend, spent_by_dataset};
 pub use error::LedgerFileError;
 pub use file::{LedgerFile, Recovery};
 pub use inspect::{LedgerContents, inspect};
+pub use prior::{PriorLedger, PriorSpend};
 pub use reservation::{Receipt, Reservation};

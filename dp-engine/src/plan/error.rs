@@ -1,7 +1,8 @@
 use std::fmt;
 
 use dp_core::accounting::AccountingError;
-use serde::{Deserialize, Serialize};
+
+use super::Unit;
 
 /// Why a private run cannot be planned. Each message names the value and the way out.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -16,37 +17,43 @@ pub enum PlanError {
     /// Delta is outside (0, 1).
     #[error(
         "delta is {delta:?}: it must be above 0 and below 1, and should be below 1/N = {:e}",
-        one_over(records)
+        one_over(units)
     )]
     Delta {
         /// The value given.
         delta: f64,
-        /// Number of records.
-        records: u64,
+        /// Number of units.
+        units: u64,
     },
-    /// Fewer than two records.
+    /// Fewer than two units.
     #[error(
-        "the data set has {records} record(s): private training needs at least 2, and thousands to learn anything"
+        "the data set has {units} {unit}(s): private training needs at least 2, and thousands to learn anything"
     )]
-    TooFewRecords {
-        /// Number of records.
-        records: u64,
+    TooFewUnits {
+        /// What is counted.
+        unit: Unit,
+        /// Number of units.
+        units: u64,
     },
     /// Expected batch size 0.
-    #[error("the expected batch size is 0: choose one from 1 to the {records} records")]
+    #[error("the expected batch size is 0: choose one from 1 to the {units} {}", unit.plural())]
     EmptyBatch {
-        /// Number of records.
-        records: u64,
+        /// What is counted.
+        unit: Unit,
+        /// Number of units.
+        units: u64,
     },
-    /// Expected batch size above the number of records.
+    /// Expected batch size above the number of units.
     #[error(
-        "the expected batch size {batch} is above the {records} records: choose at most {records}"
+        "the expected batch size {batch} is above the {units} {}: choose at most {units}", unit.plural()
     )]
-    BatchAboveRecords {
+    BatchAboveUnits {
+        /// What is counted.
+        unit: Unit,
         /// The value given.
         batch: u64,
-        /// Number of records.
-        records: u64,
+        /// Number of units.
+        units: u64,
     },
     /// No steps.
     #[error("the number of steps is 0: train for at least 1")]
@@ -62,6 +69,29 @@ pub enum PlanError {
     Eta {
         /// The value given.
         eta: f64,
+    },
+    /// Earlier runs left nothing of the target.
+    #[error(
+        "earlier runs on this data set spent epsilon {spent:.6} at delta {delta:?} already, and the target for all of them together is \
+         {epsilon:?}: nothing is left for this run; set a larger target, and say so to whoever relies on the smaller one"
+    )]
+    SpentBefore {
+        /// Target epsilon.
+        epsilon: f64,
+        /// Target delta.
+        delta: f64,
+        /// Upper bound on the epsilon spent before.
+        spent: f64,
+    },
+    /// The accountant has no figure for what earlier runs spent.
+    #[error(
+        "what earlier runs on this data set spent has no figure at delta {delta:?} ({source}): choose another delta"
+    )]
+    BeforeUnknown {
+        /// Target delta.
+        delta: f64,
+        /// What the accountant said.
+        source: AccountingError,
     },
     /// No noise multiplier meets the target.
     #[error(
@@ -82,31 +112,34 @@ pub enum PlanError {
     },
 }
 
-fn one_over(records: &u64) -> f64 {
-    1.0 / (*records).max(1) as f64
+fn one_over(units: &u64) -> f64 {
+    1.0 / (*units).max(1) as f64
 }
 
 /// What is unwise in a plan, but allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum PlanWarning {
-    /// Delta is at least 1/N: publishing one random record in full would satisfy such a guarantee.
+    /// Delta is at least 1/N: publishing one random unit in full would satisfy such a guarantee.
     DeltaNotBelowOneOverN {
         /// The value given.
         delta: f64,
-        /// Number of records.
-        records: u64,
+        /// What is counted.
+        unit: Unit,
+        /// Number of units.
+        units: u64,
     },
 }
 
 impl fmt::Display for PlanWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DeltaNotBelowOneOverN { delta, records } => write!(
+            Self::DeltaNotBelowOneOverN { delta, unit, units } => write!(
                 f,
-                "delta {delta:?} is not below 1/N = {:e} for {records} records: such a guarantee would allow \
-                 publishing a record in full; choose a smaller delta",
-                one_over(records)
+                "delta {delta:?} is not below 1/N = {:e} for {units} {}: such a guarantee would allow \
+                 publishing all of a {unit} in full; choose a smaller delta",
+                one_over(units),
+                unit.plural()
             ),
         }
     }

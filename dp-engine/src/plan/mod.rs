@@ -2,13 +2,18 @@
 
 mod error;
 
+pub use dp_core::ledger::Unit;
 pub use error::{PlanError, PlanWarning};
 
-use dp_core::accounting::{self, AccountingError, Bounds, Event};
+use dp_core::accounting::{
+    self, Accountant, AccountingError, Adjacency, Bounds, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA,
+    MIN_SIGMA, Run, Target, calibrate_noise,
+};
 use dp_core::ledger::Charge;
 use serde::{Deserialize, Serialize};
 
 use crate::accountant;
+use crate::ledger::PriorSpend;
 
 /// The guarantee asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,22 +25,24 @@ pub struct PrivacyTarget {
 }
 
 /// What a person asks of a private run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlanRequest {
     /// The guarantee.
     pub target: PrivacyTarget,
-    /// Number of records N.
-    pub records: u64,
-    /// Expected batch size; the sampling rate is `batch / records`.
+    /// Whose presence it hides.
+    pub unit: Unit,
+    /// Number N of units: of records, or of users where the unit is the user.
+    pub units: u64,
+    /// Expected batch size, in units; the sampling rate is `batch / units`.
     pub batch: u64,
     /// Number of steps.
     pub steps: u64,
-    /// Clipping norm C: bound on the L2 norm of one record's gradient.
+    /// Clipping norm C: bound on the L2 norm of one unit's gradient.
     pub clip: f64,
     /// Share of C allowed for rounding: the noise is scaled to `C * (1 + eta)`.
     ///
     /// # Precision
-    /// Must bound what f32 norms, clipping and summation add to the influence of one record, relative to C. It is
+    /// Must bound what f32 norms, clipping and summation add to the influence of one unit, relative to C. It is
     /// a matter of how many numbers are added in which order, which only the caller knows:
     /// [`ClippedSum::eta`](dp_core::sensitivity::ClippedSum::eta) derives it. There is no default that holds for all.
     pub eta: f64,
@@ -44,17 +51,18 @@ pub struct PlanRequest {
 /// A checked and calibrated private run.
 ///
 /// # Privacy
-/// Holds for add/remove-one-record adjacency, when every step is drawn by Poisson sampling at [`Plan::rate`] from
-/// a secret stream, clipped to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
+/// Holds for adding or removing one [`Unit`], when of every step each unit is drawn as a whole by Poisson sampling at [`Plan::rate`]
+/// from a secret stream, its gradient clipped as one to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
 /// by [`Plan::divisor`], never by the drawn batch size.
 ///
 /// # Example
 /// ```
-/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+/// use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
 ///
 /// let target = PrivacyTarget { epsilon: 8.0, delta: 1e-5 };
+/// let (unit, units) = (Unit::Record, 20_000);
 /// let request =
-///     PlanRequest { target, records: 20_000, batch: 128, steps: 500, clip: 1.0, eta: 1e-3 };
+///     PlanRequest { target, unit, units, batch: 128, steps: 500, clip: 1.0, eta: 1e-3 };
 /// let plan = Plan::new(&request)?;
 /// assert!(plan.epsilon().upper <= 8.0);
 /// # Ok::<(), dp_engine::plan::PlanError>(())
@@ -65,6 +73,7 @@ pub struct Plan {
     rate: f64,
     sigma: f64,
     epsilon: Bounds,
+    prior: PriorSpend,
     warnings: Vec<PlanWarning>,
 }
 
@@ -75,9 +84,31 @@ impl Plan {
     /// [`PlanError`] for each value that is out of range, and [`PlanError::Unreachable`] where no noise
     /// multiplier meets the target.
     pub fn new(request: &PlanRequest) -> Result<Self, PlanError> {
+        Self::after(request, PriorSpend::default())
+    }
+
+    /// As [`Plan::new`], for a run that comes after others on its data set: the target is for all of them together.
+    ///
+    /// # Privacy
+    /// What `prior` had spent when the run was first planned and all planned steps compose to at most the target, at its delta.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and [`PlanError::SpentBefore`] where the others left nothing.
+    pub fn after(request: &PlanRequest, prior: PriorSpend) -> Result<Self, PlanError> {
         check(request)?;
         let PrivacyTarget { epsilon, delta } = request.target;
-        let rate = request.batch as f64 / request.records as f64;
+        let before = prior.planned_events();
+        let spent = accountant::of_spent(before, delta)
+            .map_err(|source| PlanError::BeforeUnknown { delta, source })?
+            .upper;
+        if !before.is_empty() && (spent >= epsilon || spent.is_nan()) {
+            return Err(PlanError::SpentBefore {
+                epsilon,
+                delta,
+                spent,
+            });
+        }
+        let rate = request.batch as f64 / request.units as f64;
         let unreachable = |source| PlanError::Unreachable {
             epsilon,
             delta,
@@ -86,11 +117,12 @@ impl Plan {
             source,
         };
         let (sigma, bounds) =
-            calibrate(request.target, rate, request.steps).map_err(unreachable)?;
-        let warnings = if delta * request.records as f64 >= 1.0 {
+            calibrate(request.target, rate, request.steps, before).map_err(unreachable)?;
+        let warnings = if delta * request.units as f64 >= 1.0 {
             vec![PlanWarning::DeltaNotBelowOneOverN {
                 delta,
-                records: request.records,
+                unit: request.unit,
+                units: request.units,
             }]
         } else {
             Vec::new()
@@ -100,6 +132,7 @@ impl Plan {
             rate,
             sigma,
             epsilon: bounds,
+            prior,
             warnings,
         })
     }
@@ -108,6 +141,12 @@ impl Plan {
     #[must_use]
     pub fn request(&self) -> &PlanRequest {
         &self.request
+    }
+
+    /// Whose presence is hidden.
+    #[must_use]
+    pub fn unit(&self) -> Unit {
+        self.request.unit
     }
 
     /// The guarantee asked for.
@@ -155,7 +194,13 @@ impl Plan {
         self.request.batch as f64
     }
 
-    /// Epsilon of all planned steps at the target's delta; the upper bound is not above the target.
+    /// What was spent before this run.
+    #[must_use]
+    pub fn prior(&self) -> &PriorSpend {
+        &self.prior
+    }
+
+    /// Epsilon of all planned steps and of what was spent before them, at the target's delta; the upper bound is not above the target.
     #[must_use]
     pub fn epsilon(&self) -> Bounds {
         self.epsilon
@@ -184,19 +229,22 @@ impl Plan {
         }
     }
 
-    /// Epsilon at the target's delta after `steps` steps of this plan.
+    /// Epsilon at the target's delta of what was spent before the plan was made and of `steps` steps of it.
     ///
     /// # Errors
     /// Where the accountant gives no answer.
     pub fn epsilon_after(&self, steps: u64) -> Result<Bounds, AccountingError> {
-        accountant::of_spent(&[(self.event(), steps)], self.request.target.delta)
+        let mut after = After(self.prior.planned_events());
+        let steps = [(self.event(), steps)];
+        after.epsilon(Run::add_remove(&steps), self.request.target.delta)
     }
 }
 
 fn check(request: &PlanRequest) -> Result<(), PlanError> {
     let &PlanRequest {
         target,
-        records,
+        unit,
+        units,
         batch,
         steps,
         clip,
@@ -211,17 +259,17 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     if !(positive(target.delta) && target.delta < 1.0) {
         return Err(PlanError::Delta {
             delta: target.delta,
-            records,
+            units,
         });
     }
-    if records < 2 {
-        return Err(PlanError::TooFewRecords { records });
+    if units < 2 {
+        return Err(PlanError::TooFewUnits { unit, units });
     }
     if batch == 0 {
-        return Err(PlanError::EmptyBatch { records });
+        return Err(PlanError::EmptyBatch { unit, units });
     }
-    if batch > records {
-        return Err(PlanError::BatchAboveRecords { batch, records });
+    if batch > units {
+        return Err(PlanError::BatchAboveUnits { unit, batch, units });
     }
     if steps == 0 {
         return Err(PlanError::NoSteps);
@@ -235,24 +283,60 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Smallest multiplier found whose upper bound meets the target, and its bounds.
+/// Smallest multiplier found whose upper bound, together with what was spent `before`, meets the target, and the bounds of both.
 fn calibrate(
     target: PrivacyTarget,
     rate: f64,
     steps: u64,
+    before: &[(Event, u64)],
 ) -> Result<(f64, Bounds), AccountingError> {
     let PrivacyTarget { epsilon, delta } = target;
-    let mut sigma = accounting::calibrate_sigma(epsilon, delta, rate, steps)?;
-    let mut bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
+    let mut after = After(before);
+    let mut sigma = if before.is_empty() {
+        accounting::calibrate_sigma(epsilon, delta, rate, steps)?
+    } else {
+        let least = if rate < 1.0 {
+            MIN_SIGMA
+        } else {
+            MIN_GAUSSIAN_SIGMA
+        };
+        let target = Target { epsilon, delta };
+        let steps = |sigma| [(event(rate, sigma), steps)];
+        let range = least..=MAX_SIGMA;
+        calibrate_noise(&mut after, Adjacency::AddRemove, target, range, steps)?
+    };
+    let mut cost = |sigma| after.epsilon(Run::add_remove(&[(event(rate, sigma), steps)]), delta);
+    let mut bounds = cost(sigma)?;
     // Calibration may have judged by delta(epsilon), the cap judges by epsilon(delta): let the last ulps of the
     // plan be on the cap's side, or its last step would be refused.
     let mut nudge = 1e-12;
     while bounds.upper > epsilon && nudge < 1e-2 {
         sigma *= 1.0 + nudge;
         nudge *= 2.0;
-        bounds = accountant::of_spent(&[(event(rate, sigma), steps)], delta)?;
+        bounds = cost(sigma)?;
     }
     Ok((sigma, bounds))
+}
+
+/// The accountant of a run that comes after these events.
+struct After<'a>(&'a [(Event, u64)]);
+
+impl After<'_> {
+    fn with(&self, run: Run<'_>) -> Vec<(Event, u64)> {
+        [self.0, run.events].concat()
+    }
+}
+
+impl Accountant for After<'_> {
+    fn delta(&mut self, run: Run<'_>, epsilon: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.with(run);
+        accountant::delta(Run { events, ..run }, epsilon)
+    }
+
+    fn epsilon(&mut self, run: Run<'_>, delta: f64) -> Result<Bounds, AccountingError> {
+        let events = &self.with(run);
+        accountant::epsilon(Run { events, ..run }, delta)
+    }
 }
 
 fn event(rate: f64, sigma: f64) -> Event {

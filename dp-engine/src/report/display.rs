@@ -1,25 +1,39 @@
 use std::fmt;
 
-use super::{GroupStatement, PrivacyStatement, Sampler};
+use super::{GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent, Unit};
+use crate::fingerprint::hex;
 
 impl fmt::Display for PrivacyStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             delta,
             records,
+            unit,
+            units,
             rate,
             sigma,
             clip,
             ..
         } = self;
+        let (whose, without) = match unit {
+            Unit::Record => ("one record (add or remove it)", "that one record"),
+            Unit::User { .. } => (
+                "one user with all their records (add or remove them)",
+                "that one user's records",
+            ),
+        };
         writeln!(
             f,
-            "Guarantee: ({:.4}, {delta:e})-differential privacy for one record (add or remove it).",
-            Up(self.upper)
+            "Guarantee: ({:.4}, {delta:e})-differential privacy for {whose}{}.",
+            Up(self.upper),
+            match &self.before {
+                Some(_) => ", over this run and those before it",
+                None => "",
+            }
         )?;
         writeln!(
             f,
-            "  Whatever anybody learns from the model, they would have learnt about as well without that one record."
+            "  Whatever anybody learns from the model, they would have learnt about as well without {without}."
         )?;
         writeln!(
             f,
@@ -36,19 +50,33 @@ impl fmt::Display for PrivacyStatement {
                 n => format!(" ({n} reserved without a confirmed release: counted as spent)"),
             }
         )?;
+        let plural = match unit {
+            Unit::Record => "records",
+            Unit::User { .. } => "users",
+        };
         match self.sampler {
             Sampler::Poisson => writeln!(
                 f,
-                "Sampler: Poisson; each of {records} records is in a step with probability {rate}, independently, \
+                "Sampler: Poisson; each of {units} {plural} is in a step with probability {rate}, independently, \
                  drawn from a secret key."
             )?,
-            Sampler::Full => {
-                writeln!(f, "Sampler: none; all {records} records are in every step.")?
-            }
+            Sampler::Full => writeln!(f, "Sampler: none; all {units} {plural} are in every step.")?,
         }
+        if let Unit::User { most_records, .. } = unit {
+            writeln!(
+                f,
+                "  Of a user that is in a step, at most {most_records} records are used, by a draw that depends on no other user."
+            )?;
+        }
+        let gradient = match unit {
+            Unit::Record => "each record's gradient",
+            Unit::User { .. } => {
+                "each user's gradient, the mean over the records that are used, as one"
+            }
+        };
         writeln!(
             f,
-            "Mechanism: each record's gradient clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
+            "Mechanism: {gradient} clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
              {sigma} times {clip} * (1 + {}), the last factor for rounding.",
             self.eta
         )?;
@@ -57,11 +85,10 @@ impl fmt::Display for PrivacyStatement {
             .iter()
             .filter(|event| event.sigma != *sigma || event.rate != *rate || event.group != 1)
         {
-            writeln!(
-                f,
-                "  Also spent: {} times sigma {}, rate {}, group {}.",
-                event.count, event.sigma, event.rate, event.group
-            )?;
+            writeln!(f, "  Also spent: {event}.")?;
+        }
+        if let Some(before) = &self.before {
+            writeln!(f, "{before}")?;
         }
         writeln!(f, "Accountant: {}.", self.accountant)?;
         writeln!(f, "Noise generator: {}.", self.rng)?;
@@ -83,11 +110,57 @@ impl fmt::Display for PrivacyStatement {
             writeln!(f, "Warning: {warning}.")?;
         }
         writeln!(f, "Data set: {records} records, SHA-256 {}.", self.dataset)?;
+        if let Unit::User { owners, .. } = unit {
+            writeln!(
+                f,
+                "Users: {units}, SHA-256 of whose each record is {owners}."
+            )?;
+        }
         write!(
             f,
             "Ledger: {} records, head {}.",
             self.ledger_records, self.ledger_digest
         )
+    }
+}
+
+impl fmt::Display for SpentEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rate,
+            sigma,
+            group,
+            count,
+            ..
+        } = self;
+        write!(f, "{count} times sigma {sigma}, rate {rate}, group {group}")
+    }
+}
+
+impl fmt::Display for SpentBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Of it, spent by runs before this one on the same data set: epsilon at most {:.4}; by this run alone: at most {:.4}.",
+            Up(self.upper),
+            Up(self.this_run)
+        )?;
+        write!(
+            f,
+            "\n  That is for settings that were chosen without looking at what the earlier runs released. Where they followed from it, \
+             rely on the sum of the runs: epsilon {:.4} at delta {:e}.",
+            Up(self.sum),
+            self.sum_delta
+        )?;
+        for event in &self.events {
+            write!(f, "\n  Before: {event}.")?;
+        }
+        for prior in &self.ledgers {
+            let (records, head) = (prior.head.records, hex(&prior.head.digest));
+            let path = prior.ledger.display();
+            write!(f, "\n  Ledger {path}: {records} records, head {head}.")?;
+        }
+        Ok(())
     }
 }
 

@@ -5,22 +5,25 @@ mod group;
 
 pub use group::GroupStatement;
 
+use std::num::NonZeroU32;
+
 use dp_core::accounting::{AccountingError, Bounds, Event};
-use dp_core::ledger::Head;
+use dp_core::ledger::{self, Head};
 use serde::{Deserialize, Serialize};
 
+use crate::accountant;
 use crate::checkpoint::Dataset;
 use crate::fingerprint::hex;
-use crate::ledger::LedgerFile;
+use crate::ledger::{LedgerFile, PriorLedger};
 use crate::plan::Plan;
 
-/// How records are drawn for a step.
+/// How units, records or users, are drawn for a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
-    /// Every record, every step.
+    /// Every unit, every step.
     Full,
-    /// Each record independently with the sampling rate's probability.
+    /// Each unit as a whole, independently, with the sampling rate's probability.
     Poisson,
 }
 
@@ -33,11 +36,33 @@ pub enum Adjacency {
 }
 
 /// Whose presence is hidden.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// One record.
     Record,
+    /// One user with all of their records.
+    User {
+        /// The most records of a user that a step uses.
+        most_records: NonZeroU32,
+        /// SHA-256 of whose each record is, in hexadecimal.
+        owners: String,
+    },
+}
+
+impl From<ledger::Unit> for Unit {
+    fn from(unit: ledger::Unit) -> Self {
+        match unit {
+            ledger::Unit::Record => Self::Record,
+            ledger::Unit::User {
+                most_records,
+                owners,
+            } => Self::User {
+                most_records,
+                owners: hex(&owners),
+            },
+        }
+    }
 }
 
 /// An event and how often it was spent, as the report shows it.
@@ -55,6 +80,23 @@ pub struct SpentEvent {
     pub count: u64,
 }
 
+/// What earlier runs spent on the data set, which the guarantee covers too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpentBefore {
+    /// Their ledgers, and how far these go.
+    pub ledgers: Vec<PriorLedger>,
+    /// What they spent.
+    pub events: Vec<SpentEvent>,
+    /// Upper bound on their epsilon, without this run, at the statement's delta.
+    pub upper: f64,
+    /// Upper bound on this run's epsilon, without them, at the statement's delta.
+    pub this_run: f64,
+    /// The sum of this run's epsilon and of each ledger's: what holds where the settings of a run followed from what earlier ones released.
+    pub sum: f64,
+    /// The delta at which `sum` holds: the statement's, as often as there are runs.
+    pub sum_delta: f64,
+}
+
 /// What the run knows and the ledger doesn't.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disclosure {
@@ -64,7 +106,8 @@ pub struct Disclosure {
     pub rng: String,
     /// Everything that was computed from private records without noise, and where it went; empty if nothing.
     pub without_noise: Vec<String>,
-    /// Groups of records to state a guarantee for: what a group is called, and how many records it has.
+    /// Groups of records to state a guarantee for: what a group is called, and how many records it has. None where the unit is the
+    /// user, whose guarantee is for all of their records.
     pub groups: Vec<(String, u32)>,
 }
 
@@ -72,7 +115,8 @@ pub struct Disclosure {
 ///
 /// # Privacy
 /// The guarantee is [`PrivacyStatement::upper`] at [`PrivacyStatement::delta`]: it covers all that the ledger
-/// holds, reservations without a commit included, whatever was planned.
+/// holds, reservations without a commit included, whatever was planned, and all that the ledgers of
+/// [`PrivacyStatement::before`] hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PrivacyStatement {
     /// Epsilon at `delta`, as near to the truth as the accountant comes.
@@ -93,7 +137,7 @@ pub struct PrivacyStatement {
     pub unconfirmed: u64,
     /// Steps planned.
     pub steps_planned: u64,
-    /// Clipping norm of one record's gradient.
+    /// Clipping norm of one unit's gradient.
     pub clip: f64,
     /// Share of the clipping norm added for rounding.
     pub eta: f64,
@@ -105,8 +149,11 @@ pub struct PrivacyStatement {
     pub adjacency: Adjacency,
     /// How records were drawn.
     pub sampler: Sampler,
-    /// What was spent.
+    /// What this run spent.
     pub events: Vec<SpentEvent>,
+    /// What runs before it spent; `None` where none was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<SpentBefore>,
     /// How epsilon was computed.
     pub accountant: String,
     /// The noise generator.
@@ -115,6 +162,8 @@ pub struct PrivacyStatement {
     pub without_noise: Vec<String>,
     /// Guarantees for groups of records.
     pub groups: Vec<GroupStatement>,
+    /// Number of units that a step draws among: the records, or the users where the unit is the user.
+    pub units: u64,
     /// Number of records.
     pub records: u64,
     /// SHA-256 of the records, in hexadecimal.
@@ -143,14 +192,10 @@ impl PrivacyStatement {
             estimate,
             upper,
         } = ledger.epsilon(delta)?;
-        let spent = ledger.spent();
-        let events: Result<Vec<_>, _> = spent
-            .iter()
-            .map(|&(event, count)| SpentEvent::of(event, count))
-            .collect();
+        let total = ledger.total();
         let groups = disclosure.groups.into_iter();
         let groups =
-            groups.map(|(name, size)| GroupStatement::new(name, size, spent, upper, delta));
+            groups.map(|(name, size)| GroupStatement::new(name, size, &total, upper, delta));
         let Head {
             records: ledger_records,
             digest,
@@ -168,16 +213,18 @@ impl PrivacyStatement {
             clip: plan.clip(),
             eta: plan.request().eta,
             target_epsilon: plan.target().epsilon,
-            unit: Unit::Record,
+            unit: ledger.header().unit.into(),
             adjacency: Adjacency::AddRemove,
             sampler: SpentEvent::of(plan.event(), 0)?.sampler,
-            events: events?,
+            events: SpentEvent::all(ledger.spent())?,
+            before: SpentBefore::of(ledger, delta)?,
             accountant: String::from(
                 "exact: contour integral of the privacy loss distribution, both directions of add/remove",
             ),
             rng: disclosure.rng,
             without_noise: disclosure.without_noise,
             groups: groups.collect(),
+            units: plan.request().units,
             records: disclosure.dataset.records,
             dataset: hex(&disclosure.dataset.fingerprint),
             ledger_records,
@@ -187,7 +234,37 @@ impl PrivacyStatement {
     }
 }
 
+impl SpentBefore {
+    fn of(ledger: &LedgerFile, delta: f64) -> Result<Option<Self>, AccountingError> {
+        let prior = ledger.prior();
+        if prior.is_empty() {
+            return Ok(None);
+        }
+        let this_run = accountant::of_spent(ledger.spent(), delta)?.upper;
+        let mut sum = this_run;
+        for spent in prior.events_by_ledger() {
+            sum = (sum + accountant::of_spent(spent, delta)?.upper).next_up();
+        }
+        let runs = 1 + prior.ledgers().len();
+        Ok(Some(Self {
+            ledgers: prior.ledgers().to_vec(),
+            events: SpentEvent::all(prior.events())?,
+            upper: accountant::of_spent(prior.events(), delta)?.upper,
+            this_run,
+            sum,
+            sum_delta: runs as f64 * delta,
+        }))
+    }
+}
+
 impl SpentEvent {
+    fn all(spent: &[(Event, u64)]) -> Result<Vec<Self>, AccountingError> {
+        let events = spent.iter();
+        events
+            .map(|&(event, count)| Self::of(event, count))
+            .collect()
+    }
+
     /// Refuses an event that no plan holds: the statement has no words for it.
     fn of(event: Event, count: u64) -> Result<Self, AccountingError> {
         let (sampler, rate, sigma, group) = match event {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use dp_core::accounting::Event;
-use dp_core::ledger::{Charge, Header};
+use dp_core::ledger::{Charge, Header, Unit};
 use dp_engine::keys::{NoiseKey, ProcessStart, RunKeys};
 use dp_engine::ledger::{LedgerFile, LedgerFileError, Recovery};
 use dp_engine::plan::PrivacyTarget;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub const HEADER: Header = Header {
     dataset: [0xD5; 32],
     config: [0xC0; 32],
+    unit: Unit::Record,
 };
 
 pub const BUDGET: PrivacyTarget = PrivacyTarget {

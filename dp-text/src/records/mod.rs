@@ -1,4 +1,4 @@
-//! Records: what one example, and so one unit of privacy, is.
+//! Records, and whose they are: a record, or a user with all their records, is the unit of privacy.
 
 mod error;
 mod read;
@@ -35,7 +35,7 @@ pub struct Users {
     /// Number of distinct users.
     pub count: usize,
     /// The largest number of records of one user: the group size `k` to which a guarantee per
-    /// record weakens when it is read as one per user.
+    /// record weakens when it is read as one per user. It tells of that user alone, so show it to nobody.
     pub most_records: usize,
 }
 
