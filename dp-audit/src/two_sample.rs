@@ -286,6 +286,20 @@ mod tests {
         }
     }
 
+    /// The half that is judged has no say in the threshold: one that would tell it apart without error isn't found.
+    #[test]
+    fn the_judged_half_does_not_choose() {
+        let halves = |first: f64, second: f64| [vec![first; 100], vec![second; 100]].concat();
+        let (absent, present) = (halves(0.0, 10.0), halves(1.0, 11.0));
+        let found = gdp_lower_bound(&absent, &present, 0.95).unwrap();
+        let errors = found.errors;
+        assert_eq!(
+            (errors.false_alarms, errors.missed, found.mu),
+            (100, 0, 0.0)
+        );
+        assert!((0.0..1.0).contains(&errors.threshold));
+    }
+
     /// What never errs is bounded by the number of releases.
     #[test]
     fn a_clear_difference_is_bounded_by_the_count() {
