@@ -6,10 +6,14 @@ use rand_core::{Rng, SeedableRng};
 /// `count` fair coins, the same for the same seed: which canaries of a one-run audit are in.
 ///
 /// The bound of [`OneRun`](crate::OneRun) holds only where the scores know the coins from the audited mechanism's output alone: decide
-/// the canaries and how to score before the coins, and keep the mechanism from the seed.
+/// the canaries and how to score before the coins, and keep the mechanism from the seed. Their stream has a name of its own, so that
+/// whatever else is drawn from the same seed is independent of them.
 #[must_use]
 pub fn coins(count: usize, seed: u64) -> Vec<bool> {
-    let mut random = ChaCha20Rng::seed_from_u64(seed);
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(b"dp-audit coins 1");
+    key[16..24].copy_from_slice(&seed.to_le_bytes());
+    let mut random = ChaCha20Rng::from_seed(key);
     let mut flipped = Vec::with_capacity(count);
     while flipped.len() < count {
         let bits = random.next_u64();

@@ -43,5 +43,6 @@ pub use exposure::{Exposure, mean_exposure_of_ignorance};
 pub use one_run::OneRun;
 pub use roc::Roc;
 pub use two_sample::{
-    EpsilonBound, ErrorRates, GdpBound, epsilon_lower_bound, gdp_lower_bound, mu_of_errors,
+    EpsilonBound, ErrorRates, GdpBound, epsilon_lower_bound, gaussian_true_positive_rate,
+    gdp_lower_bound, mu_of_errors,
 };

@@ -5,7 +5,7 @@ use dp_core::accounting::gdp_epsilon;
 use crate::AuditError;
 use crate::binomial::rate_at_most;
 use crate::error::{check_confidence, check_delta, check_scores};
-use crate::normal::quantile;
+use crate::normal::{cdf, quantile};
 
 /// The errors of the test "the canary is in where the score is above the threshold", counted on scores that had no part in choosing it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,6 +136,15 @@ pub fn epsilon_lower_bound(
 pub fn mu_of_errors(false_alarm_rate: f64, miss_rate: f64) -> f64 {
     let mu = -quantile(false_alarm_rate) - quantile(miss_rate);
     (mu - 1e-12 * (1.0 + mu.abs())).max(0.0)
+}
+
+/// The largest true positive rate at a false positive rate that a `mu`-GDP mechanism allows: `Phi(Phi^-1(rate) + mu)`.
+///
+/// # References
+/// Dong, Roth, Su, arXiv 1905.02383, equation 6.
+#[must_use]
+pub fn gaussian_true_positive_rate(false_positive_rate: f64, mu: f64) -> f64 {
+    cdf(quantile(false_positive_rate) + mu)
 }
 
 /// Chooses a threshold on the first halves and counts its errors on the second ones. `worth` says what a pair of error rates is worth.
@@ -319,6 +328,9 @@ mod tests {
         // Phi(-1/2) on both sides is a shift of 1.
         let half = crate::normal::cdf(-0.5);
         assert!((mu_of_errors(half, half) - 1.0).abs() < 1e-11);
+        let reached = gaussian_true_positive_rate(half, 1.0);
+        assert!((reached - (1.0 - half)).abs() < 1e-14);
+        assert_eq!(gaussian_true_positive_rate(0.0, 3.0), 0.0);
         assert_eq!(mu_of_errors(0.6, 0.5), 0.0);
         assert_eq!(mu_of_errors(1.0, 0.0), 0.0);
     }

@@ -1,5 +1,7 @@
 //! From a file of records to what the loop trains on and measures with.
 
+use std::path::Path;
+
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::dataset_fingerprint;
 use dp_text::canary::{Canary, canaries, plant};
@@ -22,9 +24,25 @@ pub struct Data {
     pub held_out: Encoded,
     /// The planted secrets.
     pub canaries: Vec<Canary>,
+    /// The places of their copies in `train`, in ascending order.
+    pub planted: Vec<usize>,
+    /// The seed of the split and the canaries.
+    pub seed: u64,
     /// Counts for the report.
     pub summary: DataSummary,
     dataset: Dataset,
+}
+
+/// Which records, and how they are split and planted.
+pub struct Source<'a> {
+    /// The file.
+    pub data: &'a Path,
+    /// Field that says whose record it is.
+    pub user_field: Option<&'a str>,
+    /// Seed of the held-out split and of the canaries.
+    pub seed: u64,
+    /// Number of canaries to plant.
+    pub canaries: usize,
 }
 
 impl Data {
@@ -37,45 +55,33 @@ impl Data {
         tokenizer: &Tokenizer,
         context: usize,
     ) -> Result<Self, Failure> {
-        let seed = args.settings.seed;
-        let records = Records::read(&args.data, args.user_field.as_deref())?;
-        let blank = records.blank();
-        let split = HeldOut::new(seed).split(records)?;
-        let canaries = canaries(args.canaries, seed)?;
-        let planted = plant(split.train, &canaries, CANARY_COPIES, seed);
-        let records = planted.records;
-
-        let batch = args.settings.batch;
-        if batch > records.len() as u64 {
+        let source = Source {
+            data: &args.data,
+            user_field: args.user_field.as_deref(),
+            seed: args.settings.seed,
+            canaries: args.canaries,
+        };
+        let texts = Texts::read(&source)?;
+        let (batch, records) = (args.settings.batch, texts.train.len());
+        if batch > records as u64 {
             return Err(Failure::new(format!(
-                "--batch is {batch}, above the {0} training records of {1:?}: choose at most {0}",
-                records.len(),
+                "--batch is {batch}, above the {records} training records of {:?}: choose at most {records}",
                 args.data
             )));
         }
-        let dataset = Dataset {
-            fingerprint: dataset_fingerprint(records.texts()),
-            records: records.len() as u64,
-        };
-        let train = Encoded::new(tokenizer, records.texts(), context)?;
-        let held_out = Encoded::new(tokenizer, split.held_out.texts(), context)?;
-        let users = records.users();
-        let summary = DataSummary {
-            source: args.data.display().to_string(),
-            train_records: train.len() as u64,
-            held_out_records: held_out.len() as u64,
-            cut_records: train.cut() as u64,
-            blank_lines: blank as u64,
-            users: users.map(|users| users.count as u64),
-            most_records_of_a_user: users.map(|users| users.most_records as u64),
-        };
-        Ok(Self {
-            train,
-            held_out,
-            canaries,
-            summary,
-            dataset,
-        })
+        texts.encode(&source, tokenizer, context)
+    }
+
+    /// The same for a run that is done.
+    ///
+    /// # Errors
+    /// As [`Data::prepare`].
+    pub fn read(
+        source: &Source<'_>,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Self, Failure> {
+        Texts::read(source)?.encode(source, tokenizer, context)
     }
 
     /// Which data set this is, for ledger and checkpoint.
@@ -121,5 +127,66 @@ impl Data {
             ));
         }
         notes
+    }
+}
+
+/// Records as text, split and planted.
+struct Texts {
+    train: Records,
+    held_out: Records,
+    canaries: Vec<Canary>,
+    planted: Vec<usize>,
+    blank: usize,
+}
+
+impl Texts {
+    fn read(source: &Source<'_>) -> Result<Self, Failure> {
+        let records = Records::read(source.data, source.user_field)?;
+        let blank = records.blank();
+        let split = HeldOut::new(source.seed).split(records)?;
+        let canaries = canaries(source.canaries, source.seed)?;
+        let planted = plant(split.train, &canaries, CANARY_COPIES, source.seed);
+        let mut places = planted.places.concat();
+        places.sort_unstable();
+        Ok(Self {
+            train: planted.records,
+            held_out: split.held_out,
+            canaries,
+            planted: places,
+            blank,
+        })
+    }
+
+    fn encode(
+        self,
+        source: &Source<'_>,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Data, Failure> {
+        let dataset = Dataset {
+            fingerprint: dataset_fingerprint(self.train.texts()),
+            records: self.train.len() as u64,
+        };
+        let train = Encoded::new(tokenizer, self.train.texts(), context)?;
+        let held_out = Encoded::new(tokenizer, self.held_out.texts(), context)?;
+        let users = self.train.users();
+        let summary = DataSummary {
+            source: source.data.display().to_string(),
+            train_records: train.len() as u64,
+            held_out_records: held_out.len() as u64,
+            cut_records: train.cut() as u64,
+            blank_lines: self.blank as u64,
+            users: users.map(|users| users.count as u64),
+            most_records_of_a_user: users.map(|users| users.most_records as u64),
+        };
+        Ok(Data {
+            train,
+            held_out,
+            canaries: self.canaries,
+            planted: self.planted,
+            seed: source.seed,
+            summary,
+            dataset,
+        })
     }
 }
