@@ -90,7 +90,7 @@ fn membership_shows_without_privacy() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 24) % 10
     };
-    let text: String = (0..240)
+    let text: String = (0..120)
         .map(|_| {
             let code: String = (0..20).map(|_| digit().to_string()).collect();
             format!("note {code}\n")
@@ -116,7 +116,7 @@ fn membership_shows_without_privacy() {
             "--batch",
             "32",
             "--steps",
-            "150",
+            "100",
             "--canaries",
             "1",
         ];
@@ -140,7 +140,7 @@ fn membership_shows_without_privacy() {
     assert_eq!(plain["canaries"].as_array().expect("canaries").len(), 1);
     assert!(of(&plain["canaries"][0], "exposure") > 5.0, "{plain}");
     // The planted records are known by their places: they are no part of the members.
-    assert!(of(plain, "members") as usize + of(plain, "others") as usize == 240);
+    assert!(of(plain, "members") as usize + of(plain, "others") as usize == 120);
 
     let other = path("other.txt");
     fs::write(&other, "another\nand one more\nand a third\n".repeat(30)).expect("a file");
