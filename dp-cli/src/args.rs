@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::account::AccountArgs;
+use crate::audit::AuditArgs;
 use crate::bench::BenchArgs;
 use crate::error::Failure;
 use crate::ledger::LedgerArgs;
@@ -38,6 +39,8 @@ pub enum Command {
     Ledger(LedgerArgs),
     /// Time the kernels at the shapes of known models, on one device: verified first, then timed.
     Bench(BenchArgs),
+    /// Attack a step, a run or a trained model, and show what that achieves beside the claimed epsilon.
+    Audit(AuditArgs),
 }
 
 /// A size of model. Its context is the number of tokens of a record that it sees; records longer

@@ -1,15 +1,12 @@
 //! `dpcube generate`: continue a prompt with a trained model.
 
 use dp_core::noise::chacha::ChaCha20Rng;
-use dp_engine::checkpoint::Checkpoint;
-use dp_text::tokenizer::Tokenizer;
 use rand_core::{Rng, SeedableRng};
 
 use crate::args::GenerateArgs;
 use crate::device;
 use crate::error::Failure;
 use crate::model::{self, Reader, likeliest};
-use crate::train::{CHECKPOINT, TOKENIZER};
 
 /// Prints the prompt and its continuation.
 ///
@@ -22,12 +19,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
             args.temperature
         )));
     }
-    let checkpoint = Checkpoint::load(&args.model.join(CHECKPOINT))?;
-    let file = args.model.join(TOKENIZER);
-    let tokenizer = match file.exists() {
-        true => Tokenizer::from_file(&file)?,
-        false => Tokenizer::Bytes,
-    };
+    let (checkpoint, tokenizer) = model::stored(&args.model)?;
     let (device, _) = device::open(args.device)?;
     let (model, config) = model::load(&checkpoint, &device)?;
     let reader = Reader {

@@ -1,8 +1,9 @@
 //! The program `dpcube`: train a language model with differential privacy, use it, answer what privacy
-//! costs, read ledgers, and verify and time the kernels on this machine.
+//! costs, read ledgers, verify and time the kernels on this machine, and attack what privacy promises.
 
 mod account;
 mod args;
+mod audit;
 mod bench;
 mod date;
 mod demo;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Audit(args) => audit::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

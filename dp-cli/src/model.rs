@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::args::Model;
 use crate::error::Failure;
+use crate::train::{CHECKPOINT, TOKENIZER};
 
 /// The tokenizer that ships with the program, trained on the shipped public corpus alone.
 const SHIPPED_TOKENIZER: &[u8] = include_bytes!("../../corpus/tokenizer-4096.json");
@@ -79,7 +80,7 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// The mean over `rows` records of each one's mean loss over its tokens, nats.
     pub fn loss(&self, rows: &Rows, records: usize) -> Result<f64, Failure> {
-        let losses = self.row_losses(rows)?;
+        let losses = self.losses(rows)?;
         Ok(losses.iter().take(records).sum::<f64>() / records.max(1) as f64)
     }
 
@@ -89,7 +90,7 @@ impl Reader<'_> {
         let mut rows = Rows::new(MEASURING_ROWS, self.config.context);
         for chunk in completions.chunks(MEASURING_ROWS) {
             rows.fill_completions(self.tokenizer, chunk)?;
-            let losses = self.row_losses(&rows)?;
+            let losses = self.losses(&rows)?;
             scores.extend(losses.into_iter().take(chunk.len()).map(|loss| -loss));
         }
         Ok(scores)
@@ -164,7 +165,8 @@ impl Reader<'_> {
         host(logits.into_data().try_to_vec())
     }
 
-    fn row_losses(&self, rows: &Rows) -> Result<Vec<f64>, Failure> {
+    /// The mean loss over its tokens of each row, nats; of a row of completions, the sum.
+    pub fn losses(&self, rows: &Rows) -> Result<Vec<f64>, Failure> {
         let batch = upload(rows, &vec![1.0; rows.rows], &self.device);
         let mut tape = Tape::ordinary(&self.device);
         let losses = self.model.losses(&batch, &mut tape);
@@ -197,6 +199,20 @@ pub fn likeliest(logits: &[f32]) -> usize {
 /// Numbers read back from a device.
 fn host<T, E: std::fmt::Debug>(values: Result<Vec<T>, E>) -> Result<Vec<T>, Failure> {
     values.map_err(|error| Failure::new(format!("the device gave no result: {error:?}")))
+}
+
+/// The checkpoint and the tokenizer in the folder of a trained model.
+///
+/// # Errors
+/// A folder without a model, or with a damaged one.
+pub fn stored(folder: &Path) -> Result<(Checkpoint, Tokenizer), Failure> {
+    let checkpoint = Checkpoint::load(&folder.join(CHECKPOINT))?;
+    let file = folder.join(TOKENIZER);
+    let tokenizer = match file.exists() {
+        true => Tokenizer::from_file(&file)?,
+        false => Tokenizer::Bytes,
+    };
+    Ok((checkpoint, tokenizer))
 }
 
 /// The model of a checkpoint, on `device`.

@@ -9,7 +9,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("dp-core", &[]),
     ("dp-kernels", &["dp-core"]),
     ("dp-engine", &["dp-core"]),
-    ("dp-text", &[]),
+    ("dp-audit", &["dp-core"]),
+    ("dp-text", &["dp-audit"]),
     ("dp-backend-cpu", &["dp-kernels"]),
     ("dp-backend-wgpu", &["dp-kernels"]),
     ("dp-backend-cuda", &["dp-kernels"]),
@@ -19,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "dp-cli",
         &[
             "dp-burn",
+            "dp-audit",
             "dp-bench",
             "dp-bench-step",
             "dp-text",
@@ -45,7 +47,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 const KNOW_BURN: [&str; 3] = ["dp-burn", "dp-bench-step", "dp-cli"];
 
 /// Crates that work on any runtime, and so name none.
-const NEUTRAL: [&str; 5] = ["dp-core", "dp-kernels", "dp-engine", "dp-bench", "dp-text"];
+const NEUTRAL: [&str; 6] = [
+    "dp-core",
+    "dp-kernels",
+    "dp-engine",
+    "dp-audit",
+    "dp-bench",
+    "dp-text",
+];
 
 /// How the features of `cubecl` that bring a runtime begin, and what the runtimes' own crates are
 /// called after `cubecl-`.

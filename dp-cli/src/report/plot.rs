@@ -20,7 +20,7 @@ pub(super) struct Line {
 }
 
 /// A level that the values are compared to.
-pub(super) struct Level {
+pub(crate) struct Level {
     pub value: f64,
     pub label: String,
 }
@@ -90,7 +90,7 @@ pub(super) fn lines(
 }
 
 /// Two bars side by side for each of the numbered groups, from 0 up. `None` without a group.
-pub(super) fn bars(
+pub(crate) fn bars(
     groups: &[(f64, f64)],
     level: &Level,
     most: f64,

@@ -1,6 +1,7 @@
 //! From a file of records to what the loop trains on and measures with.
 
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use dp_core::ledger::Unit;
 use dp_engine::checkpoint::Dataset;
@@ -57,10 +58,26 @@ pub struct Data {
     pub held_out: Encoded,
     /// The planted secrets.
     pub canaries: Vec<Canary>,
+    /// The places of their copies in `train`, in ascending order.
+    pub planted: Vec<usize>,
+    /// The seed of the split and the canaries.
+    pub seed: u64,
     /// Counts for the report.
     pub summary: DataSummary,
     users: Option<Users>,
     dataset: Dataset,
+}
+
+/// Which records, and how they are split and planted.
+pub struct Source<'a> {
+    /// The file.
+    pub data: &'a Path,
+    /// Field that says whose record it is.
+    pub user_field: Option<&'a str>,
+    /// Seed of the held-out split and of the canaries.
+    pub seed: u64,
+    /// Number of canaries to plant.
+    pub canaries: usize,
 }
 
 impl Data {
@@ -73,17 +90,16 @@ impl Data {
         tokenizer: &Tokenizer,
         context: usize,
     ) -> Result<Self, Failure> {
-        let seed = args.settings.seed;
-        let records = Records::read(&args.data, args.user_field.as_deref())?;
-        let blank = records.blank();
-        let split = HeldOut::new(seed).split(records)?;
-        let canaries = canaries(args.canaries, seed)?;
-        let planted = plant(split.train, &canaries, CANARY_COPIES, seed);
-        let records = planted.records;
-
-        let users = Users::of(&records, args)?;
+        let source = Source {
+            data: &args.data,
+            user_field: args.user_field.as_deref(),
+            seed: args.settings.seed,
+            canaries: args.canaries,
+        };
+        let texts = Texts::read(&source)?;
+        let users = Users::of(&texts.train, args)?;
         let (units, plural) = match &users {
-            None => (records.len(), "records"),
+            None => (texts.train.len(), "records"),
             Some(users) => (users.owners.users(), "users"),
         };
         let batch = args.settings.batch;
@@ -93,28 +109,19 @@ impl Data {
                 args.data
             )));
         }
-        let dataset = Dataset {
-            fingerprint: dataset_fingerprint(records.texts()),
-            records: records.len() as u64,
-        };
-        let train = Encoded::new(tokenizer, records.texts(), context)?;
-        let held_out = Encoded::new(tokenizer, split.held_out.texts(), context)?;
-        let summary = DataSummary {
-            source: args.data.display().to_string(),
-            train_records: train.len() as u64,
-            held_out_records: held_out.len() as u64,
-            cut_records: train.cut() as u64,
-            blank_lines: blank as u64,
-            users: users.as_ref().map(|users| users.owners.users() as u64),
-        };
-        Ok(Self {
-            train,
-            held_out,
-            canaries,
-            users,
-            summary,
-            dataset,
-        })
+        texts.encode(&source, users, tokenizer, context)
+    }
+
+    /// The same for a run that is done, whose users nobody draws any more.
+    ///
+    /// # Errors
+    /// As [`Data::prepare`].
+    pub fn read(
+        source: &Source<'_>,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Self, Failure> {
+        Texts::read(source)?.encode(source, None, tokenizer, context)
     }
 
     /// Which data set this is, for ledger and checkpoint.
@@ -176,5 +183,66 @@ impl Data {
             ));
         }
         notes
+    }
+}
+
+/// Records as text, split and planted.
+struct Texts {
+    train: Records,
+    held_out: Records,
+    canaries: Vec<Canary>,
+    planted: Vec<usize>,
+    blank: usize,
+}
+
+impl Texts {
+    fn read(source: &Source<'_>) -> Result<Self, Failure> {
+        let records = Records::read(source.data, source.user_field)?;
+        let blank = records.blank();
+        let split = HeldOut::new(source.seed).split(records)?;
+        let canaries = canaries(source.canaries, source.seed)?;
+        let planted = plant(split.train, &canaries, CANARY_COPIES, source.seed);
+        let mut places = planted.places.concat();
+        places.sort_unstable();
+        Ok(Self {
+            train: planted.records,
+            held_out: split.held_out,
+            canaries,
+            planted: places,
+            blank,
+        })
+    }
+
+    fn encode(
+        self,
+        source: &Source<'_>,
+        users: Option<Users>,
+        tokenizer: &Tokenizer,
+        context: usize,
+    ) -> Result<Data, Failure> {
+        let dataset = Dataset {
+            fingerprint: dataset_fingerprint(self.train.texts()),
+            records: self.train.len() as u64,
+        };
+        let train = Encoded::new(tokenizer, self.train.texts(), context)?;
+        let held_out = Encoded::new(tokenizer, self.held_out.texts(), context)?;
+        let summary = DataSummary {
+            source: source.data.display().to_string(),
+            train_records: train.len() as u64,
+            held_out_records: held_out.len() as u64,
+            cut_records: train.cut() as u64,
+            blank_lines: self.blank as u64,
+            users: users.as_ref().map(|users| users.owners.users() as u64),
+        };
+        Ok(Data {
+            train,
+            held_out,
+            canaries: self.canaries,
+            planted: self.planted,
+            seed: source.seed,
+            summary,
+            users,
+            dataset,
+        })
     }
 }

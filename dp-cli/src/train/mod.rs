@@ -1,8 +1,8 @@
 //! `dpcube train`: a training run, private unless told otherwise, from a file of records to a model.
 
 mod checkpoint;
-mod data;
-mod measure;
+pub(crate) mod data;
+pub(crate) mod measure;
 mod norms;
 mod optimizer;
 mod private;

@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use dp_core::accounting::Event;
-use dp_core::ledger::{Charge, Entry, Header, RECORD_LEN, State};
+use dp_core::ledger::{Charge, Entry, Header, RECORD_LEN, State, Unit};
 use sha2::{Digest, Sha256};
 
 use super::edit;
@@ -52,9 +52,18 @@ fn rest(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 }
 
 fn header(u: &mut Unstructured<'_>) -> Result<Header> {
+    let (dataset, config) = ([u.arbitrary()?; 32], [u.arbitrary()?; 32]);
+    let unit = match u.arbitrary::<u8>()? {
+        0..64 => Unit::User {
+            most_records: u.arbitrary()?,
+            owners: [u.arbitrary()?; 32],
+        },
+        _ => Unit::Record,
+    };
     Ok(Header {
-        dataset: [u.arbitrary()?; 32],
-        config: [u.arbitrary()?; 32],
+        dataset,
+        config,
+        unit,
     })
 }
 

@@ -71,27 +71,15 @@ pub fn exposure<E>(
             scores: scores.len(),
         });
     }
-    if let Some(candidate) = scores.iter().position(|score| score.is_nan()) {
-        return Err(ExposureError::NotANumber { candidate });
-    }
-    let truth = scores[0];
-    let better = scores[1..].iter().filter(|&&score| score > truth).count();
-    let equal = scores[1..].iter().filter(|&&score| score == truth).count();
-    // The mean of the ranks that the equal ones take up.
-    let rank = 1.0 + better as f64 + equal as f64 / 2.0;
-    let codes = candidates.len();
+    let found = dp_audit::Exposure::of(scores[0], &scores[1..]);
+    let found = found.map_err(|_| ExposureError::NotANumber {
+        candidate: scores.iter().position(|score| score.is_nan()).unwrap_or(0),
+    })?;
     Ok(Exposure {
-        rank,
-        codes,
-        exposure: (codes as f64).log2() - rank.log2(),
+        rank: found.rank,
+        codes: found.candidates,
+        exposure: found.bits,
     })
-}
-
-/// The exposure that a model which knows nothing shows on average over canaries, in bits:
-/// `log2(codes) - log2(codes!) / codes`, which tends to `1 / ln 2 = 1.44`.
-pub fn mean_exposure_of_ignorance(codes: usize) -> f64 {
-    let mean_log_rank = (1..=codes).map(|rank| (rank as f64).log2()).sum::<f64>() / codes as f64;
-    (codes as f64).log2() - mean_log_rank
 }
 
 /// The true code, then `random` distinct others, uniform over all codes.

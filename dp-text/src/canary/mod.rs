@@ -11,7 +11,8 @@ mod exposure;
 mod invent;
 mod plant;
 
-pub use exposure::{Exposure, ExposureError, exposure, mean_exposure_of_ignorance};
+pub use dp_audit::mean_exposure_of_ignorance;
+pub use exposure::{Exposure, ExposureError, exposure};
 pub use invent::{CanaryError, MOST_CANARIES, canaries};
 pub use plant::{Planted, plant};
 
