@@ -6,7 +6,7 @@ use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::Charge;
 use dp_core::noise::chacha::ChaCha20Rng;
-use dp_core::noise::{Generator, Key};
+use dp_core::noise::{GaussianDraw, Generator, Key};
 use dp_kernels::{
     Backend, Launch, LinearNorm, Workspace, add_gaussian_noise, bias_norm_sq, clip_factors,
     linear_norm_sq, weighted_sum_bias, weighted_sum_linear,
@@ -173,10 +173,15 @@ impl<'a> Step<'a> {
         step: u64,
         tensor: u32,
     ) -> Result<(), Failure> {
-        let (key, generator) = (&self.key, Generator::ChaCha20);
-        Ok(add_gaussian_noise(
-            launch, sum, 0, self.std, key, generator, step, tensor,
-        )?)
+        let draw = GaussianDraw {
+            first_element: 0,
+            std: self.std,
+            key: &self.key,
+            generator: Generator::ChaCha20,
+            step,
+            tensor,
+        };
+        Ok(add_gaussian_noise(launch, sum, draw)?)
     }
 }
 

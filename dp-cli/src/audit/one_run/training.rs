@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use dp_burn::{Embedding, Init, Linear, PrivateGradients, Tape};
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
-use dp_core::ledger::Header;
+use dp_core::ledger::{Header, Unit};
 use dp_core::noise::Generator;
 use dp_core::noise::chacha::ChaCha20Rng;
 use dp_engine::batches::Microbatch;
@@ -102,7 +102,8 @@ pub fn train(setting: &Setting, included: &[bool]) -> Result<Seen, Failure> {
             epsilon: setting.epsilon,
             delta: setting.delta,
         },
-        records: places,
+        unit: Unit::Record,
+        units: places,
         batch,
         steps: setting.steps,
         clip: CLIP,
@@ -112,6 +113,7 @@ pub fn train(setting: &Setting, included: &[bool]) -> Result<Seen, Failure> {
     let header = Header {
         dataset: dataset_fingerprint(included.iter().map(|coin| format!("canary {coin}"))),
         config: config_fingerprint(&format!("{:?}", plan.request()).into()),
+        unit: Unit::Record,
     };
     let mut run = PrivateRun::create(
         &folder.path().join("ledger.bin"),
