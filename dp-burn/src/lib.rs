@@ -26,6 +26,7 @@ mod private_optimizer;
 pub mod profile;
 mod state;
 mod tape;
+mod traced;
 
 pub use device::{DeviceError, DeviceName, open};
 pub use error::PrivacyError;

@@ -80,3 +80,15 @@ impl Tape {
         }
     }
 }
+
+impl Site {
+    /// What it is a gradient of.
+    pub fn parameters(&self) -> impl Iterator<Item = ParamId> {
+        let (first, second) = match self {
+            Self::Linear { weight, bias, .. } => (*weight, Some(*bias)),
+            Self::LayerNorm { gain, bias, .. } => (*gain, Some(*bias)),
+            Self::Embedding { table, .. } | Self::Position { table, .. } => (*table, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}

@@ -7,6 +7,7 @@ mod contour;
 mod cumulants;
 mod density;
 mod envelope;
+mod fallback;
 mod fill;
 mod kernel;
 mod laplace;
