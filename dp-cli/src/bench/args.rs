@@ -72,6 +72,13 @@ pub enum BenchCommand {
         #[arg(value_name = "B.jsonl")]
         second: PathBuf,
     },
+    /// Set every row of a result beside its bound, as a Markdown table: bytes and FLOP by count, the least time that the
+    /// ceilings of the same run allow for them, the median, and the gap between the two.
+    Bounds {
+        /// The result.
+        #[arg(value_name = "RESULT.jsonl")]
+        result: PathBuf,
+    },
 }
 
 /// An element type.

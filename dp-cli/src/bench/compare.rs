@@ -59,7 +59,7 @@ fn text(first: &[Line], second: &[Line], comparison: &Comparison) -> String {
 }
 
 /// Device, driver, commit and day of a result.
-fn name(lines: &[Line]) -> String {
+pub fn name(lines: &[Line]) -> String {
     let header = lines.iter().find_map(|line| match line {
         Line::Run(header) => Some(header),
         _ => None,

@@ -4,6 +4,7 @@
 //! where Ctrl-C stopped it; what was measured by then is kept.
 
 mod args;
+mod bounds;
 mod compare;
 mod plots;
 mod report;
@@ -42,14 +43,16 @@ const QUICK: Duration = Duration::from_secs(85);
 /// Seconds of measuring for each row.
 const PER_ROW: [(Extent, f64); 2] = [(Extent::Quick, 0.35), (Extent::Full, 1.0)];
 
-/// Measures what is asked for, or puts two results side by side.
+/// Measures what is asked for, or shows results that are there.
 ///
 /// # Errors
 /// A number of the command line is out of range; the device can't be opened; the filter selects nothing; a file can't be
 /// written; a row is not verified; nothing was measured; Ctrl-C.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
-    if let Some(BenchCommand::Compare { first, second }) = &args.command {
-        return compare::run(first, second);
+    match &args.command {
+        Some(BenchCommand::Compare { first, second }) => return compare::run(first, second),
+        Some(BenchCommand::Bounds { result }) => return bounds::run(result),
+        None => {}
     }
     let began = Instant::now();
     let extent = if args.quick {
