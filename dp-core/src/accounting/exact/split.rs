@@ -86,8 +86,8 @@ fn factors(
     }
     let parts = run.parts;
     for (owner, (law, count)) in parts.others().enumerate() {
-        let floor = add_whole(run, spacing, (owner, &law, count), edge, marks)?;
-        add_logarithm(run, spacing, (owner, &law, count), (edge, floor), marks)?;
+        let levels = add_whole(run, spacing, (owner, &law, count), edge, marks)?;
+        add_logarithm(run, spacing, (owner, &law, count), (edge, levels), marks)?;
     }
     for mark in marks {
         let log = mark.factor;
@@ -104,7 +104,8 @@ fn factors(
     Ok(())
 }
 
-/// Leaves one law's `e^-level M` in the marks, and what it may be off by; level, and the logarithm of about how large B is.
+/// Leaves one law's M in the marks, in units of its size at the real power, and what that may be off by; the logarithms of that size and of
+/// about how large B is.
 fn add_whole(
     run: &mut Run<'_, '_>,
     spacing: &Spacing,
