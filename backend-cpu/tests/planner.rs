@@ -87,9 +87,6 @@ fn the_caller_and_a_single_token_come_first() {
     assert_eq!((asked.how, asked.reason), (LinearNorm::Gram, Reason::Asked));
     let one = slow_gram.plan(shape(1, 8, 8), LinearNorm::Auto);
     assert_eq!(one.reason, Reason::OneToken);
-    for line in [asked.to_string(), one.to_string()] {
-        assert!(line.contains("not available yet"), "{line}");
-    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 // CubeCL expands casts that are idle in the host's types.
 #![allow(clippy::unnecessary_cast)]
 
-use cubecl::{prelude::*, std::tensor::TensorHandle};
-use dp_kernels::{Ceilings, Transposes, matmul};
+use cubecl::{ir::FloatKind, prelude::*, std::tensor::TensorHandle};
+use dp_kernels::{Ceilings, Routine, Transposes, matmul};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Stream;
@@ -19,6 +19,9 @@ pub struct DeviceCeilings {
     pub read_bytes_per_s: f64,
     /// FLOP a second of an f32 product of large square matrices, with the exact routine of the device.
     pub gemm_flop_per_s: f64,
+    /// FLOP a second of a bf16 product of such matrices on the device's matrix units; none where it has none for the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gemm_half_flop_per_s: Option<f64>,
 }
 
 /// Which ceiling a row runs into.
@@ -38,7 +41,7 @@ const TRIES: usize = 5;
 /// A product this long hides what a launch costs.
 const LONG_ENOUGH: f64 = 0.03;
 /// Sides of the products that are tried.
-const SIDES: [usize; 4] = [512, 1024, 2048, 4096];
+const SIDES: [usize; 5] = [512, 1024, 2048, 4096, 8192];
 /// At most this much is copied, whatever the cache.
 const MOST_COPIED: u64 = 1 << 30;
 
@@ -52,7 +55,11 @@ impl DeviceCeilings {
         Ok(Self {
             copy_bytes_per_s: copy_rate(bench)?,
             read_bytes_per_s: kernels.read_bytes(),
-            gemm_flop_per_s: gemm_rate(bench)?,
+            gemm_flop_per_s: gemm_rate(bench, FloatKind::F32)?,
+            gemm_half_flop_per_s: match bench.backend.tuning.tensor_cores {
+                true => Some(gemm_rate(bench, FloatKind::BF16)?),
+                false => None,
+            },
         })
     }
 
@@ -66,7 +73,11 @@ impl DeviceCeilings {
     #[must_use]
     pub fn least(&self, cost: &Cost) -> (f64, Bound) {
         let moving = cost.bytes as f64 / self.bytes_per_s();
-        let computing = cost.flop as f64 / self.gemm_flop_per_s;
+        let rate = match self.gemm_half_flop_per_s {
+            Some(rate) if cost.half => rate,
+            _ => self.gemm_flop_per_s,
+        };
+        let computing = cost.flop as f64 / rate;
         if moving >= computing {
             (moving, Bound::Memory)
         } else {
@@ -134,14 +145,14 @@ fn copy_vectors<N: Size>(
 }
 
 /// The best rate of square products, by each way of reading the operands, from the side on that takes long enough.
-fn gemm_rate(bench: &Bench) -> Result<f64, BenchError> {
-    let routine = bench.backend.tuning.routine;
+fn gemm_rate(bench: &Bench, kind: FloatKind) -> Result<f64, BenchError> {
+    let routine = ordinary_routine(bench, kind);
     let mut most: f64 = 0.0;
     for side in SIDES {
         let shape = [side, side];
-        let lhs = bench.upload_f32(&shape, &Stream::new(2).bell(side * side));
-        let rhs = bench.upload_f32(&shape, &Stream::new(3).bell(side * side));
-        let out = bench.zeros(&shape);
+        let lhs = bench.upload(&shape, &Stream::new(2).bell(side * side), kind);
+        let rhs = bench.upload(&shape, &Stream::new(3).bell(side * side), kind);
+        let out = bench.upload(&shape, &vec![0.0; side * side], kind);
         let mut shortest = f64::INFINITY;
         for transposes in [Transposes::NONE, Transposes::LHS, Transposes::RHS] {
             let launch = || {
@@ -163,6 +174,14 @@ fn gemm_rate(bench: &Bench) -> Result<f64, BenchError> {
         }
     }
     Ok(most)
+}
+
+/// What multiplies matrices of a type without privacy: the exact routine for f32, the fastest there is for 16-bit floats.
+pub(crate) fn ordinary_routine(bench: &Bench, kind: FloatKind) -> Routine {
+    match kind {
+        FloatKind::F16 | FloatKind::BF16 => Routine::TensorCores,
+        _ => bench.backend.tuning.routine,
+    }
 }
 
 /// Seconds of the shortest of a few launches; the first, which compiles, isn't counted.
@@ -187,10 +206,13 @@ mod tests {
             copy_bytes_per_s: 10.0,
             read_bytes_per_s: 20.0,
             gemm_flop_per_s: 100.0,
+            gemm_half_flop_per_s: Some(400.0),
         };
-        let least = |bytes, flop| ceilings.least(&Cost { bytes, flop });
+        let of = |bytes, flop, half| ceilings.least(&Cost { bytes, flop, half });
+        let least = |bytes, flop| of(bytes, flop, false);
         assert_eq!(least(40, 100), (2.0, Bound::Memory));
         assert_eq!(least(40, 300), (3.0, Bound::Compute));
         assert_eq!(least(0, 100), (1.0, Bound::Compute));
+        assert_eq!(of(20, 600, true), (1.5, Bound::Compute));
     }
 }

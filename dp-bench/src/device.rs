@@ -130,14 +130,23 @@ impl Bench {
         TensorHandle::new_contiguous(shape.to_vec(), handle, dtype)
     }
 
-    /// The values of an f32 tensor.
+    /// The values of an f32, f16 or bf16 tensor.
     pub(crate) fn download(&self, tensor: &TensorHandle) -> Result<Vec<f32>, BenchError> {
         let len: usize = tensor.shape().iter().product();
         let bytes = self
             .client()
             .read_one(tensor.handle.clone())
             .map_err(BenchError::device)?;
-        let mut values = f32::from_bytes(&bytes).to_vec();
+        let mut values = match tensor.dtype {
+            ElemType::Float(FloatKind::F16) => {
+                f16::from_bytes(&bytes).iter().map(|v| v.to_f32()).collect()
+            }
+            ElemType::Float(FloatKind::BF16) => {
+                let values = bf16::from_bytes(&bytes);
+                values.iter().map(|v| v.to_f32()).collect()
+            }
+            _ => f32::from_bytes(&bytes).to_vec(),
+        };
         values.truncate(len);
         Ok(values)
     }

@@ -13,6 +13,8 @@ pub struct Cost {
     pub bytes: u64,
     /// Multiplications and additions.
     pub flop: u64,
+    /// Whether they are of 16-bit inputs that a GPU's matrix units multiply: then it is their rate that bounds the time.
+    pub half: bool,
 }
 
 /// One launch that is timed.
@@ -31,9 +33,19 @@ impl Op {
     pub fn new(name: impl Into<String>, bytes: u64, flop: u64) -> Self {
         Self {
             name: name.into(),
-            cost: Cost { bytes, flop },
+            cost: Cost {
+                bytes,
+                flop,
+                half: false,
+            },
             without_privacy: None,
         }
+    }
+
+    /// The same with inputs that matrix units multiply, where `half` says so.
+    pub(crate) fn of_halves(mut self, half: bool) -> Self {
+        self.cost.half = half;
+        self
     }
 }
 

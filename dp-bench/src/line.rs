@@ -232,6 +232,7 @@ mod tests {
             copy_bytes_per_s: 1e10,
             read_bytes_per_s: 2e10 / 3.0,
             gemm_flop_per_s: 4e12,
+            gemm_half_flop_per_s: Some(1e14),
         }
     }
 
@@ -273,6 +274,7 @@ mod tests {
         let cost = Cost {
             bytes: u64::MAX,
             flop: 5,
+            half: true,
         };
         let repeat = "dpcube bench --filter 'x'".into();
         let mut row = Row::new(&header(), &place, "op", cost, 6, repeat, verified);
@@ -286,6 +288,7 @@ mod tests {
         let cost = Cost {
             bytes: 4 << 30,
             flop: 3_000_000_007,
+            half: false,
         };
         let summary = Summary::of(&[0.1, 0.2, 1.0 / 3.0]).unwrap();
         let mut time = Time::new(&summary, 7, "device", &cost, &ceilings());
@@ -310,7 +313,11 @@ mod tests {
     #[test]
     fn rates_follow_from_the_median() {
         let summary = Summary::of(&[1.0, 0.5, 0.25]).unwrap();
-        let of = |bytes, flop| Time::new(&summary, 1, "wall", &Cost { bytes, flop }, &ceilings());
+        let of = |bytes, flop| {
+            let half = false;
+            let cost = Cost { bytes, flop, half };
+            Time::new(&summary, 1, "wall", &cost, &ceilings())
+        };
         let moving = of(1_000_000_000, 1_000_000_000);
         assert_eq!((moving.gb_per_s, moving.gflop_per_s), (2.0, 2.0));
         // The copy is the faster of the two bandwidths: 0.1 s of 0.5.

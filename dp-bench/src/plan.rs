@@ -26,6 +26,15 @@ impl Extent {
     }
 }
 
+/// What a layer's groups are of.
+#[derive(Debug, Clone, Copy)]
+struct Inputs {
+    /// The element type of what differs per example.
+    kind: FloatKind,
+    /// Whether the products without privacy are timed beside.
+    products: bool,
+}
+
 type Groups = Vec<Box<dyn Group>>;
 
 /// Tokens over which a layer is followed.
@@ -35,9 +44,16 @@ const EXAMPLES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// The groups of an extent, with inputs of each of `kinds` (f32, f16, bf16).
 ///
+/// `tensor_cores`: the device multiplies 16-bit floats in its matrix units ([`Tuning::tensor_cores`](dp_kernels::Tuning::tensor_cores)), so
+/// that there is a step without privacy to compare with.
+///
 /// # Errors
 /// [`BenchError`] where a geometry of the models is no convolution.
-pub fn plan(extent: Extent, kinds: &[FloatKind]) -> Result<Groups, BenchError> {
+pub fn plan(
+    extent: Extent,
+    kinds: &[FloatKind],
+    tensor_cores: bool,
+) -> Result<Groups, BenchError> {
     let mut groups: Groups = Vec::new();
     // What is quick comes first: a run that ends early has then told of every op.
     let elements: &[usize] = match extent {
@@ -56,66 +72,70 @@ pub fn plan(extent: Extent, kinds: &[FloatKind]) -> Result<Groups, BenchError> {
         groups.push(Box::new(ClipFactors::new(b)));
     }
     for &kind in kinds {
+        let inputs = Inputs {
+            kind,
+            products: kind == FloatKind::F32 || tensor_cores,
+        };
         match extent {
-            Extent::Quick => quick(&mut groups, kind)?,
-            Extent::Full => full(&mut groups, kind)?,
+            Extent::Quick => quick(&mut groups, inputs)?,
+            Extent::Full => full(&mut groups, inputs)?,
         }
     }
     Ok(groups)
 }
 
 /// Every op at a middling shape; two scalings of one layer.
-fn quick(groups: &mut Groups, kind: FloatKind) -> Result<(), BenchError> {
+fn quick(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
     let models = transformers();
     let small = &models[0];
-    embedding(groups, small, 2, 256, kind);
+    embedding(groups, small, 2, 256, inputs);
     groups.push(Box::new(Columns::new(
         small.name,
         [4, 256, small.width],
-        kind,
+        inputs.kind,
     )));
     for layer in [&RESNET_50[5], &RESNET_50[9]] {
-        groups.push(convolution(layer, 4, kind)?);
+        groups.push(convolution(layer, 4, inputs.kind)?);
     }
-    groups.push(Box::new(Given::new(("any", "all"), [16, 1 << 20], kind)));
-    groups.push(one_token([256, 1024, 1024], kind));
-    blocks(groups, small, 2, 256, kind);
+    groups.push(Box::new(Given::new(("any", "all"), [16, 1 << 20], inputs.kind)));
+    groups.push(one_token([256, 1024, 1024], inputs));
+    blocks(groups, small, 2, 256, inputs);
     for [b, t] in [[1, 256], [4, 256], [2, 64], [2, 1024]] {
-        one_layer(groups, small, b, t, kind);
+        one_layer(groups, small, b, t, inputs);
     }
-    blocks(groups, &models[1], 2, models[1].tokens, kind);
+    blocks(groups, &models[1], 2, models[1].tokens, inputs);
     Ok(())
 }
 
-fn full(groups: &mut Groups, kind: FloatKind) -> Result<(), BenchError> {
+fn full(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
     let models = transformers();
     for shape in [[256, 1024, 1024], [4096, 1024, 1024], [1024, 4096, 4096]] {
-        groups.push(one_token(shape, kind));
+        groups.push(one_token(shape, inputs));
     }
     for b in [1, 8, 64] {
         let [t, p] = [models[0].tokens, models[0].width];
-        groups.push(Box::new(Columns::new(models[0].name, [b, t, p], kind)));
+        groups.push(Box::new(Columns::new(models[0].name, [b, t, p], inputs.kind)));
     }
     for layer in &RESNET_50 {
         for b in [1, 16] {
-            groups.push(convolution(layer, b, kind)?);
+            groups.push(convolution(layer, b, inputs.kind)?);
         }
     }
     for shape in [[16, 1 << 20], [256, 1 << 20], [8, 85_000_000]] {
-        groups.push(Box::new(Given::new(("any", "all"), shape, kind)));
+        groups.push(Box::new(Given::new(("any", "all"), shape, inputs.kind)));
     }
     for model in &models {
         for b in [1, 8] {
-            blocks(groups, model, b, model.tokens, kind);
-            embedding(groups, model, b, model.tokens, kind);
+            blocks(groups, model, b, model.tokens, inputs);
+            embedding(groups, model, b, model.tokens, inputs);
         }
     }
     for model in [&models[0], &models[5]] {
         for t in TOKENS {
-            one_layer(groups, model, 4, t, kind);
+            one_layer(groups, model, 4, t, inputs);
         }
         for b in EXAMPLES {
-            one_layer(groups, model, b, 256, kind);
+            one_layer(groups, model, b, 256, inputs);
         }
     }
     // One shape may come from two of the lists above.
@@ -129,31 +149,31 @@ fn full(groups: &mut Groups, kind: FloatKind) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn blocks(groups: &mut Groups, model: &Transformer, b: usize, t: usize, kind: FloatKind) {
+fn blocks(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {
     for layer in &model.layers {
         let of = (model.name, layer.name, layer.count);
         let shape = [b, t, layer.inputs, layer.outputs];
-        groups.push(Box::new(Linear::new(of, shape, kind)));
+        groups.push(Box::new(Linear::new(of, shape, inputs.kind, inputs.products)));
     }
 }
 
 /// The widest layer of a block.
-fn one_layer(groups: &mut Groups, model: &Transformer, b: usize, t: usize, kind: FloatKind) {
+fn one_layer(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {
     if let Some(layer) = model.layers.iter().max_by_key(|layer| layer.outputs) {
         let of = (model.name, layer.name, layer.count);
         let shape = [b, t, layer.inputs, layer.outputs];
-        groups.push(Box::new(Linear::new(of, shape, kind)));
+        groups.push(Box::new(Linear::new(of, shape, inputs.kind, inputs.products)));
     }
 }
 
-fn one_token([b, d, p]: [usize; 3], kind: FloatKind) -> Box<dyn Group> {
-    Box::new(Linear::new(("mlp", "hidden", 0), [b, 1, d, p], kind))
+fn one_token([b, d, p]: [usize; 3], inputs: Inputs) -> Box<dyn Group> {
+    Box::new(Linear::new(("mlp", "hidden", 0), [b, 1, d, p], inputs.kind, inputs.products))
 }
 
-fn embedding(groups: &mut Groups, model: &Transformer, b: usize, t: usize, kind: FloatKind) {
+fn embedding(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {
     if model.vocabulary > 0 {
         let shape = [b, t, model.width, model.vocabulary];
-        groups.push(Box::new(Embedding::new(model.name, shape, kind)));
+        groups.push(Box::new(Embedding::new(model.name, shape, inputs.kind)));
     }
 }
 
@@ -176,7 +196,7 @@ mod tests {
     #[test]
     fn every_row_has_its_own_words() {
         for extent in [Extent::Quick, Extent::Full] {
-            let groups = plan(extent, &[FloatKind::F32, FloatKind::BF16]).unwrap();
+            let groups = plan(extent, &[FloatKind::F32, FloatKind::BF16], true).unwrap();
             let mut words = HashSet::new();
             for group in &groups {
                 let ops = group.ops().into_iter().map(|op| op.name);
@@ -192,7 +212,7 @@ mod tests {
     /// What the brief of the suite names is there.
     #[test]
     fn the_full_plan_covers_models_tokens_and_examples() {
-        let groups = plan(Extent::Full, &[FloatKind::F32]).unwrap();
+        let groups = plan(Extent::Full, &[FloatKind::F32], false).unwrap();
         let places: Vec<_> = groups.iter().map(|group| group.place().clone()).collect();
         for model in [
             "gpt2-small",

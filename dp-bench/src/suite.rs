@@ -210,6 +210,7 @@ impl Suite<'_> {
         let cost = picked.iter().fold(Cost::default(), |sum, op| Cost {
             bytes: sum.bytes + ops[*op].cost.bytes,
             flop: sum.flop + ops[*op].cost.flop,
+            half: sum.half || ops[*op].cost.half,
         });
         let names: Vec<&str> = picked.iter().map(|op| ops[*op].name.as_str()).collect();
         let verified = Verified {
@@ -345,6 +346,7 @@ mod tests {
             copy_bytes_per_s: 1.0,
             read_bytes_per_s: 1.0,
             gemm_flop_per_s: 1.0,
+            gemm_half_flop_per_s: None,
         };
         let summary = Summary::of(&private).unwrap();
         let mut time = Time::new(&summary, 1, "wall", &Cost::default(), &ceilings);

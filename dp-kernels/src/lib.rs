@@ -60,8 +60,8 @@ pub use matmul::{Routine, Transposes, matmul};
 pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
     GRAM_FLOOR, GRAM_FLOOR_F64, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq,
-    channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_norm_sq,
-    lora_norm_sq, position_norm_sq, scale_norm_sq, tied_norm_sq,
+    channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq,
+    keep_linear_gradients, linear_norm_sq, lora_norm_sq, position_norm_sq, scale_norm_sq, tied_norm_sq,
 };
 pub use planner::{CeilingError, Ceilings, LayerPlan, LayerShape, Planner, Reason};
 pub use sum::{
@@ -69,7 +69,7 @@ pub use sum::{
     weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora,
     weighted_sum_position, weighted_sum_scale, weighted_sum_tied,
 };
-pub use tuning::Tuning;
+pub use tuning::{STRETCH_ROUNDINGS, Tuning};
 pub use update::{Updated, noised_update, noised_updates};
 pub use workspace::Workspace;
 

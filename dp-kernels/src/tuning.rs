@@ -1,12 +1,17 @@
 //! Launch parameters, read from the device's properties.
 
 use crate::Routine;
+use crate::tile::tensor;
 use cubecl::{
     client::Client,
     ir::ElemType,
     prelude::{CubeCount, CubeDim},
 };
 use dp_core::sensitivity::ClippedSum;
+
+/// As how many roundings a stretch of [`STRETCH`](tensor::STRETCH) products counts that a matrix unit adds up: 8 instructions, each of which
+/// cuts 16 products, the sum so far and the result to 24 bits, twice a rounding's error each.
+pub const STRETCH_ROUNDINGS: u64 = 8 * 18 * 2;
 
 /// How to cut work for one device.
 ///
@@ -27,6 +32,8 @@ pub struct Tuning {
     pub max_cubes: u32,
     /// Cubes that keep a GPU busy.
     pub busy_cubes: usize,
+    /// Whether a GPU multiplies 16-bit floats in matrices and adds them up in f32.
+    pub tensor_cores: bool,
     /// The exact routine for [`matmul`](crate::matmul).
     pub routine: Routine,
 }
@@ -56,6 +63,7 @@ impl Tuning {
             vector_bytes: vector_bytes.clamp(4, 64),
             max_cubes: x.min(y),
             busy_cubes: 4 * hardware.num_streaming_multiprocessors.unwrap_or(16) as usize,
+            tensor_cores: !is_cpu && tensor::has(client),
             routine: Routine::for_client(client),
         }
     }
@@ -68,6 +76,9 @@ impl Tuning {
     /// examples at once only where that is no deeper); on a GPU a tile may
     /// walk all tokens of a microbatch, in up to `examples` slices. One rounding is the product with the factor.
     ///
+    /// Where 16-bit inputs go through matrix units their sums are taken in stretches, each of which counts as
+    /// [`STRETCH_ROUNDINGS`] (docs/proofs/sensitivity.md), which is more than its additions only where there are few of them.
+    ///
     /// Of a convolution and of channels the positions are the tokens. A tied table is summed in two parts, the embedding's
     /// and the head's: count its microbatches twice.
     #[must_use]
@@ -75,7 +86,7 @@ impl Tuning {
         let microbatch = if self.is_cpu {
             tokens + examples * microbatches
         } else {
-            examples * tokens + examples
+            examples * tokens + examples + self.stretch_roundings()
         };
         microbatch + microbatches + 1
     }
@@ -85,14 +96,23 @@ impl Tuning {
     /// is added into the norm after it, a rounding for each further launch, comes on top.
     ///
     /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor 16 pairs of a tile or a
-    /// row of `T / 4` tiles, and the `T / 4` rows, on a GPU 16 pairs, a tree of 64 units and `T^2 / 2048` tiles.
-    /// Materialised: `T` for an element, then the squares: on a processor `2 d` of a lane and `p` partial sums, on a GPU 16
-    /// of a unit, a tree and `d p / 1024` tiles with the ragged ones, `(d + p) / 32`.
+    /// row of `T / 4` tiles, and the `T / 4` rows, on a GPU 64 pairs, a tree of 64 units and `T^2 / 2048` tiles.
+    /// Materialised: `T` for an element, then the squares: on a processor `2 d` of a lane and `p` partial sums, on a GPU 64
+    /// of a unit, a tree and `d p / 1024` tiles with the ragged ones, `(d + p) / 32`. By matrix units: a stretch of either dot
+    /// product, what is left of them in stretches, 32 pairs a stretch of a unit and a tree of 256.
     #[must_use]
     pub fn linear_norm_depth(&self, tokens: u64, inputs: u64, outputs: u64) -> u64 {
         let gram = inputs + outputs + tokens + tokens * tokens / 1024;
         let materialised = tokens + 2 * inputs + outputs + inputs * outputs / 1024;
-        gram.max(materialised) + 96
+        gram.max(materialised) + 96 + 2 * self.stretch_roundings()
+    }
+
+    fn stretch_roundings(&self) -> u64 {
+        if self.tensor_cores {
+            STRETCH_ROUNDINGS
+        } else {
+            0
+        }
     }
 
     /// The sum over a logical batch of at most `terms` examples, in microbatches of `examples` by `tokens`, as the kernels take it on this

@@ -9,7 +9,7 @@ use crate::check::Arg;
 use crate::gemm::launch_transpose;
 use crate::launch::Room;
 use crate::reduce::row_of;
-use crate::tile::{self, DEPTH, PITCH, REGISTERS, TILE, UNITS};
+use crate::tile::{self, DEPTH, PITCH, TILE, UNITS};
 use crate::words::launch_words;
 use crate::{ConvShape, KernelError, Launch};
 use cubecl::{
@@ -285,7 +285,7 @@ pub(crate) fn unfolded_gram<F: Float, E: Float>(
 ) -> Array<E> {
     let mut i_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut j_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums::<E>();
+    let mut sums = tile::no_sums::<E>();
     let depth = places * columns;
     let mut k0 = 0usize;
     while k0 < depth {
@@ -350,7 +350,7 @@ pub(crate) fn unfolded_product<F: Float, E: Float>(
 ) -> Array<E> {
     let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut g_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
-    let mut sums = no_sums::<E>();
+    let mut sums = tile::no_sums::<E>();
     let rows = places * x_columns;
     let mut t0 = 0usize;
     while t0 < tokens {
@@ -378,16 +378,6 @@ pub(crate) fn unfolded_product<F: Float, E: Float>(
         sync_cube();
         tile::accumulate::<E>(&x_stage, &g_stage, &mut sums);
         t0 += comptime!(DEPTH);
-    }
-    sums
-}
-
-#[cube]
-fn no_sums<E: Float>() -> Array<E> {
-    let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
-    #[unroll]
-    for s in 0..REGISTERS * REGISTERS {
-        sums[s] = E::new(0.0);
     }
     sums
 }

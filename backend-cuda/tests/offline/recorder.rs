@@ -3,9 +3,10 @@
 use cubecl::{
     CubeCount,
     client::Client,
+    cmma::MatrixLayout,
     ir::{
-        DeviceIdentity, DeviceProperties, HardwareProperties, MemoryDeviceProperties,
-        TargetProperties, VectorSize,
+        ContiguousElements, DeviceIdentity, DeviceProperties, ElemType, FloatKind,
+        HardwareProperties, MemoryDeviceProperties, MmaProperties, TargetProperties, VectorSize,
         features::{Features, Plane},
     },
     profile::{ProfileDuration, TimingMethod},
@@ -15,7 +16,10 @@ use cubecl_common::{
     device::{DeviceId, DeviceService, ServerUtilitiesHandle, ServiceId},
 };
 use cubecl_cpp::{
-    shared::{CompilationOptions, CppCompiler},
+    cuda::{
+        arch::CudaArchitecture, mma::manual::contiguous_elements_cuda, supported_mma_combinations,
+    },
+    shared::{CompilationOptions, CppCompiler, register_mma_features},
     target::Cuda,
 };
 use cubecl_environment::{future::DynFut, stream::StreamId};
@@ -82,7 +86,7 @@ impl DeviceService for Recorder {
             ServiceId::of::<Self>(device),
             "recorder",
             properties(device.index_id == Machine::Processor as u16),
-            TargetProperties::default(),
+            fragments(),
             Arc::new(ServerLogger::default()),
             ContiguousMemoryLayoutPolicy::new(512),
         );
@@ -97,8 +101,24 @@ impl DeviceService for Recorder {
     }
 }
 
-/// What cubecl-cuda reads off an H100, as far as kernels are chosen by it; no tensor cores, which
-/// nothing here uses. A processor differs in what tells the two apart.
+/// How CUDA lays out the fragments of its matrix instructions, as cubecl-cuda says it.
+fn fragments() -> TargetProperties {
+    TargetProperties {
+        mma: MmaProperties {
+            register_size_bits: 32,
+            const_plane_size: 32,
+            register_layout_a: MatrixLayout::RowMajor,
+            register_layout_b: MatrixLayout::ColMajor,
+            register_layout_acc: MatrixLayout::RowMajor,
+            register_duplication_a: 1,
+            register_duplication_b: 1,
+            register_duplication_acc: 1,
+            contiguous_elements: ContiguousElements::new(contiguous_elements_cuda),
+        },
+    }
+}
+
+/// What cubecl-cuda reads off an H100, as far as kernels are chosen by it. A processor differs in what tells the two apart.
 fn properties(is_processor: bool) -> DeviceProperties {
     let gpu = HardwareProperties {
         load_width: 128,
@@ -139,6 +159,15 @@ fn properties(is_processor: bool) -> DeviceProperties {
         DeviceProperties::new(Features::default(), memory, hardware, timing, identity);
     cubecl_cpp::register_supported_types(&mut properties);
     properties.features.plane.insert(Plane::Ops);
+    if !is_processor {
+        let hopper = CudaArchitecture {
+            version: 90,
+            tensor_cores: true,
+        };
+        register_mma_features(supported_mma_combinations(&hopper), &mut properties);
+        let ldmatrix = &mut properties.features.matmul.ldmatrix;
+        ldmatrix.extend([FloatKind::F16, FloatKind::BF16].map(ElemType::Float));
+    }
     properties
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
+use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
 use dp_bench_step::{Pair, Span, StepError, Steps, Workload, median, median_ratio};
-use dp_burn::DeviceName;
+use dp_burn::{DeviceError, DeviceName};
 
 /// Times the training step, private and ordinary, in one process and interleaved.
 #[derive(Parser)]
@@ -55,7 +56,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         Name::Wgpu => DeviceName::Wgpu,
         Name::Cuda => DeviceName::Cuda,
     };
-    let device = dp_burn::open(name)?;
+    let device = open(name)?;
     for workload in workloads(&args.workloads)? {
         let mut steps = Steps::new(workload, &device)?;
         if let Some(kind) = args.memory_of {
@@ -67,6 +68,22 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
+}
+
+/// The device, probed first: burn panics where there is none.
+fn open(name: DeviceName) -> Result<Device, Box<dyn std::error::Error>> {
+    let device = dp_burn::open(name)?;
+    match name {
+        #[cfg(feature = "cpu")]
+        DeviceName::Cpu => dp_backend_cpu::open()?,
+        #[cfg(feature = "wgpu")]
+        DeviceName::Wgpu => dp_backend_wgpu::open()?,
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda => dp_backend_cuda::open()?,
+        #[allow(unreachable_patterns)]
+        name => return Err(DeviceError::NotBuilt(name).into()),
+    };
+    Ok(device)
 }
 
 fn workloads(names: &[String]) -> Result<Vec<Workload>, String> {

@@ -1,14 +1,22 @@
 //! A Linear: its three matrix products without privacy, its norm by each way, its weighted sum.
 
 use cubecl::{ir::FloatKind, std::tensor::TensorHandle};
-use dp_kernels::{LinearNorm, Transposes, linear_norm_sq, matmul, weighted_sum_linear};
+use dp_kernels::{
+    LinearNorm, Transposes, keep_linear_gradients, linear_norm_sq, matmul, weighted_sum_gradient,
+    weighted_sum_linear,
+};
 
 use super::products::{check_norms, check_product};
 use super::{SUM_BUDGET, seed};
 use crate::data::{Mix, Rows, Stream, WORDS, Worst, dot, sample};
-use crate::device::{type_name, width};
+use crate::ceilings::ordinary_routine;
+use crate::device::{round, type_name, width};
 use crate::{Bench, BenchError, Buffer, Built, Check, Group, Op, Pair, Pick, Place};
 
+/// Relative to the largest element of a product whose result is f16 or bf16: the latter has a unit roundoff of 2^-9.
+const HALF_BUDGET: f64 = 4e-3;
+/// The most bytes that kept gradients may take: beyond, a row would be left out for what only one of its ops needs.
+const MOST_KEPT: u64 = 2 << 30;
 /// Rows and columns of a product that are computed again on the host.
 const SAMPLED: usize = 128;
 
@@ -17,6 +25,7 @@ pub(crate) struct Linear {
     place: Place,
     extents: [usize; 4],
     kind: FloatKind,
+    products: bool,
 }
 
 /// The launches, in the order of a step.
@@ -27,14 +36,20 @@ enum Launch {
     WeightGradient,
     Norm(LinearNorm),
     Sum,
+    Keep,
+    KeptSum,
 }
 
 impl Linear {
-    /// Layer `layer` of `model`, of which it has `count`, with inputs of type `kind`.
+    /// Layer `layer` of `model`, of which it has `count`, with inputs of type `kind`; the products without privacy beside, where
+    /// `products` says so.
+    ///
+    /// These are of the same type, results too: f32 by the exact routine, 16-bit floats by the fastest there is.
     pub(crate) fn new(
         (model, layer, count): (&str, &str, u64),
         [b, t, d, p]: [usize; 4],
         kind: FloatKind,
+        products: bool,
     ) -> Self {
         Self {
             place: Place {
@@ -48,13 +63,13 @@ impl Linear {
             },
             extents: [b, t, d, p],
             kind,
+            products,
         }
     }
 
-    /// The products without privacy are the exact f32 ones, so that a half type has none to compare with.
     fn launches(&self) -> Vec<Launch> {
         let mut launches = Vec::new();
-        if self.kind == FloatKind::F32 {
+        if self.products {
             launches.extend([
                 Launch::Forward,
                 Launch::InputGradient,
@@ -70,7 +85,16 @@ impl Linear {
             ]);
         }
         launches.push(Launch::Sum);
+        if self.keeps() {
+            launches.extend([Launch::Keep, Launch::KeptSum]);
+        }
         launches
+    }
+
+    /// Whether every example's gradient is kept too: not of one token, where it could not pay, nor where it takes too much memory.
+    fn keeps(&self) -> bool {
+        let [b, t, d, p] = self.extents.map(|extent| extent as u64);
+        t > 1 && b * d * p * width(self.kind) <= MOST_KEPT
     }
 
     fn op(&self, launch: Launch) -> Op {
@@ -78,18 +102,11 @@ impl Linear {
         let (bt, size) = (b * t, width(self.kind));
         let product = 2 * bt * d * p;
         let inputs = bt * (d + p) * size;
-        match launch {
-            Launch::Forward => Op::new("matmul forward", 4 * (bt * d + d * p + bt * p), product),
-            Launch::InputGradient => Op::new(
-                "matmul input gradient",
-                4 * (bt * d + d * p + bt * p),
-                product,
-            ),
-            Launch::WeightGradient => Op::new(
-                "matmul weight gradient",
-                4 * (bt * d + d * p + bt * p),
-                product,
-            ),
+        let all = size * (bt * d + d * p + bt * p);
+        let op = match launch {
+            Launch::Forward => Op::new("matmul forward", all, product),
+            Launch::InputGradient => Op::new("matmul input gradient", all, product),
+            Launch::WeightGradient => Op::new("matmul weight gradient", all, product),
             Launch::Norm(LinearNorm::Gram) => {
                 let flop = b * t * t * (d + p);
                 Op::new("linear_norm_sq gram", inputs + 8 * b, flop)
@@ -106,7 +123,16 @@ impl Linear {
                 without_privacy: self.index(Launch::WeightGradient),
                 ..Op::new("weighted_sum_linear", inputs + 4 * b + 8 * d * p, product)
             },
-        }
+            Launch::Keep => {
+                let bytes = inputs + 8 * b + b * d * p * size;
+                Op::new("keep_linear_gradients", bytes, product + 2 * b * d * p)
+            }
+            Launch::KeptSum => {
+                let bytes = b * d * p * size + 4 * b + 8 * d * p;
+                return Op::new("weighted_sum_gradient kept", bytes, 2 * b * d * p);
+            }
+        };
+        op.of_halves(self.kind != FloatKind::F32)
     }
 
     fn index(&self, launch: Launch) -> Option<usize> {
@@ -136,16 +162,23 @@ impl Group for Linear {
             return Vec::new();
         };
         let norms = (0..launches.len()).filter(|i| matches!(launches[*i], Launch::Norm(_)));
-        vec![Pair {
+        let products = [Pick::One(forward), Pick::One(input_gradient)];
+        let private = |rest: Vec<Pick>| products.iter().cloned().chain(rest).collect();
+        let one = |launch| self.index(launch).map(Pick::One);
+        let lean = [Some(Pick::Fastest(norms.collect())), one(Launch::Sum)];
+        let mut pairs = vec![Pair {
             name: "linear_layer".into(),
-            private: vec![
-                Pick::One(forward),
-                Pick::One(input_gradient),
-                Pick::Fastest(norms.collect()),
-                Pick::One(launches.len() - 1),
-            ],
-            plain,
-        }]
+            private: private(lean.into_iter().flatten().collect()),
+            plain: plain.clone(),
+        }];
+        if let (Some(keep), Some(sum)) = (one(Launch::Keep), one(Launch::KeptSum)) {
+            pairs.push(Pair {
+                name: "linear_layer kept".into(),
+                private: private(vec![keep, sum]),
+                plain,
+            });
+        }
+        pairs
     }
 
     fn buffers(&self) -> Vec<Buffer> {
@@ -156,12 +189,15 @@ impl Group for Linear {
             Buffer::of(&[b, t, p], size),
             Buffer::of(&[d, p], 4),
         ];
-        if self.kind == FloatKind::F32 {
+        if self.keeps() {
+            buffers.extend([Buffer::of(&[b, d, p], size), Buffer::of(&[d, p], 4)]);
+        }
+        if self.products {
             buffers.extend([
-                Buffer::of(&[b, t, d], 4),
-                Buffer::of(&[b, t, p], 4),
-                Buffer::of(&[d, p], 4),
-                Buffer::of(&[d, p], 4),
+                Buffer::of(&[b, t, d], size),
+                Buffer::of(&[b, t, p], size),
+                Buffer::of(&[d, p], size),
+                Buffer::of(&[d, p], size),
             ]);
         }
         buffers
@@ -173,31 +209,46 @@ impl Group for Linear {
         let g = Rows::new(b * t, p, self.kind, seed::G);
         let factors = Stream::new(seed::FACTORS).factors(b);
         let launches = self.launches();
-        let products = self.kind == FloatKind::F32;
+        let products = self.products;
         let weight = if products {
-            Stream::new(seed::WEIGHT).bell(d * p)
+            let exact = Stream::new(seed::WEIGHT).bell(d * p);
+            exact.iter().map(|w| round(*w, self.kind)).collect()
         } else {
             Vec::new()
         };
         let (a_values, g_values) = (a.values(), g.values());
-        let sets = (0..sets)
+        let zeros = |shape: [usize; 2]| {
+            bench.upload(&shape, &vec![0.0; shape[0] * shape[1]], self.kind)
+        };
+        let sets: Vec<Set> = (0..sets)
             .map(|_| Set {
                 a: bench.upload(&[b, t, d], &a_values, self.kind),
                 g: bench.upload(&[b, t, p], &g_values, self.kind),
                 factors: bench.upload_f32(&[b], &factors),
                 norms: launches.iter().map(|_| bench.zeros(&[b])).collect(),
                 sum: bench.zeros(&[d, p]),
+                kept: self.keeps().then(|| Kept {
+                    gradients: shaped(&zeros([b, d * p]), &[b, d, p]),
+                    sum: bench.zeros(&[d, p]),
+                }),
                 plain: products.then(|| Plain {
-                    weight: bench.upload_f32(&[d, p], &weight),
-                    output: bench.zeros(&[b * t, p]),
-                    input_gradient: bench.zeros(&[b * t, d]),
-                    weight_gradient: bench.zeros(&[d, p]),
+                    weight: bench.upload(&[d, p], &weight, self.kind),
+                    output: zeros([b * t, p]),
+                    input_gradient: zeros([b * t, d]),
+                    weight_gradient: zeros([d, p]),
                 }),
             })
             .collect();
+        for set in &sets {
+            if let Some(Kept { gradients, .. }) = &set.kept {
+                let norms = bench.zeros(&[b]);
+                keep_linear_gradients(&bench.launch(), &set.a, &set.g, gradients, &norms)?;
+            }
+        }
         bench.wait()?;
         Ok(Box::new(BuiltLinear {
             extents: self.extents,
+            kind: self.kind,
             launches,
             a,
             g,
@@ -216,7 +267,14 @@ struct Set {
     /// One for each launch: every way adds into its own.
     norms: Vec<TensorHandle>,
     sum: TensorHandle,
+    kept: Option<Kept>,
     plain: Option<Plain>,
+}
+
+/// What only keeping every example's gradient needs.
+struct Kept {
+    gradients: TensorHandle,
+    sum: TensorHandle,
 }
 
 /// What only the products without privacy need.
@@ -229,6 +287,7 @@ struct Plain {
 
 struct BuiltLinear {
     extents: [usize; 4],
+    kind: FloatKind,
     launches: Vec<Launch>,
     a: Rows,
     g: Rows,
@@ -242,11 +301,8 @@ impl Built for BuiltLinear {
         self.launch(bench, op, 0)?;
         let set = &self.sets[0];
         let p = self.extents[3];
-        let plain = || {
-            set.plain
-                .as_ref()
-                .ok_or_else(|| BenchError::Reference("no products of this type".into()))
-        };
+        let none = || BenchError::Reference("no such buffers of this type".into());
+        let plain = || set.plain.as_ref().ok_or_else(none);
         match self.launches[op] {
             Launch::Forward => self.check_forward(&bench.download(&plain()?.output)?),
             Launch::InputGradient => {
@@ -255,11 +311,24 @@ impl Built for BuiltLinear {
             Launch::WeightGradient => {
                 let got = bench.download(&plain()?.weight_gradient)?;
                 let mix = self.mix(|_| 1.0);
-                Ok(check_product(&mix, &self.a, &self.g, |i, j| got[i * p + j]))
+                let check = check_product(&mix, &self.a, &self.g, |i, j| got[i * p + j]);
+                Ok(self.rounded(check))
             }
             Launch::Norm(_) => {
                 let got = bench.download(&set.norms[op])?;
                 Ok(check_norms(&got, &self.mixes(), &self.a, &self.g))
+            }
+            Launch::Keep => {
+                let got = bench.download(&set.norms[op])?;
+                let check = check_norms(&got, &self.mixes(), &self.a, &self.g);
+                Ok(self.rounded(check))
+            }
+            Launch::KeptSum => {
+                let kept = set.kept.as_ref().ok_or_else(none)?;
+                let got = bench.download(&kept.sum)?;
+                let mix = self.mix(|example| f64::from(self.factors[example]));
+                let check = check_product(&mix, &self.a, &self.g, |i, j| got[i * p + j]);
+                Ok(self.rounded(check))
             }
             Launch::Sum => {
                 let got = bench.download(&set.sum)?;
@@ -277,12 +346,22 @@ impl Built for BuiltLinear {
             factors,
             norms,
             sum,
+            kept,
             plain,
         } = &self.sets[set];
         let [b, t, d, p] = self.extents;
-        let routine = launch.tuning().routine;
-        let (rows_a, rows_g) = (flat(a, [b * t, d]), flat(g, [b * t, p]));
+        let routine = ordinary_routine(bench, self.kind);
+        let (rows_a, rows_g) = (shaped(a, &[b * t, d]), shaped(g, &[b * t, p]));
+        let none = || BenchError::Reference("no such buffers of this type".into());
         match (self.launches[op], plain) {
+            (Launch::Keep, _) => {
+                let kept = kept.as_ref().ok_or_else(none)?;
+                keep_linear_gradients(launch, a, g, &kept.gradients, &norms[op])?;
+            }
+            (Launch::KeptSum, _) => {
+                let kept = kept.as_ref().ok_or_else(none)?;
+                weighted_sum_gradient(launch, &kept.gradients, factors, &kept.sum)?;
+            }
             (Launch::Norm(how), _) => linear_norm_sq(launch, a, g, &norms[op], how)?,
             (Launch::Sum, _) => weighted_sum_linear(launch, a, g, factors, sum)?,
             (Launch::Forward, Some(plain)) => {
@@ -298,7 +377,7 @@ impl Built for BuiltLinear {
                 let out = &plain.weight_gradient;
                 matmul(launch, &rows_a, &rows_g, out, Transposes::LHS, routine)?;
             }
-            (_, None) => return Err(BenchError::Reference("no products of this type".into())),
+            (_, None) => return Err(none()),
         }
         Ok(())
     }
@@ -344,7 +423,7 @@ impl BuiltLinear {
                 sums
             })
             .collect();
-        Ok(check_rows(got, p, &self.a, &columns, &words))
+        Ok(self.rounded(check_rows(got, p, &self.a, &columns, &words)))
     }
 
     /// `input gradient = G W^T`.
@@ -357,7 +436,18 @@ impl BuiltLinear {
                 columns.iter().map(row).collect()
             })
             .collect();
-        Ok(check_rows(got, d, &self.g, &columns, &words))
+        Ok(self.rounded(check_rows(got, d, &self.g, &columns, &words)))
+    }
+
+    /// With the budget of a result that is rounded to the type.
+    fn rounded(&self, check: Check) -> Check {
+        match self.kind {
+            FloatKind::F32 => check,
+            _ => Check {
+                budget: HALF_BUDGET,
+                ..check
+            },
+        }
     }
 }
 
@@ -385,7 +475,7 @@ fn check_rows(
     Check::new(worst.relative(), SUM_BUDGET, what)
 }
 
-/// The same elements in two axes.
-fn flat(tensor: &TensorHandle, shape: [usize; 2]) -> TensorHandle {
+/// The same elements in other axes.
+fn shaped(tensor: &TensorHandle, shape: &[usize]) -> TensorHandle {
     TensorHandle::new_contiguous(shape.to_vec(), tensor.handle.clone(), tensor.dtype)
 }

@@ -32,7 +32,8 @@ fn kind(op: &str) -> RGBColor {
     }
 }
 
-/// Every row with FLOP: how many to the byte, and the rate that it reached; the roof is the ceilings'.
+/// Every row with FLOP: how many to the byte, and the rate that it reached; the roofs are the ceilings', the upper one that of
+/// 16-bit floats.
 pub fn roofline(rows: &[&Row], ceilings: &DeviceCeilings) -> Result<Option<String>, ReportError> {
     let points: Vec<(f64, f64, RGBColor)> = rows
         .iter()
@@ -46,11 +47,12 @@ pub fn roofline(rows: &[&Row], ceilings: &DeviceCeilings) -> Result<Option<Strin
         return Ok(None);
     }
     let bandwidth = ceilings.bytes_per_s() * 1e-9;
-    let peak = ceilings.gemm_flop_per_s * 1e-9;
-    let ridge = peak / bandwidth;
-    let xs = points.iter().map(|point| point.0).chain([ridge]);
+    let peaks = [Some(ceilings.gemm_flop_per_s), ceilings.gemm_half_flop_per_s];
+    let peaks: Vec<f64> = peaks.into_iter().flatten().map(|peak| peak * 1e-9).collect();
+    let ridges = peaks.iter().map(|peak| peak / bandwidth);
+    let xs = points.iter().map(|point| point.0).chain(ridges);
     let (x_low, x_high) = wide(xs);
-    let ys = points.iter().map(|point| point.1).chain([peak]);
+    let ys = points.iter().map(|point| point.1).chain(peaks.iter().copied());
     let (y_low, y_high) = wide(ys);
     draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)
@@ -71,9 +73,12 @@ pub fn roofline(rows: &[&Row], ceilings: &DeviceCeilings) -> Result<Option<Strin
             .x_label_formatter(&|x| power(*x))
             .y_label_formatter(&|y| power(*y))
             .draw()?;
-        let roof = |x: f64| (bandwidth * x).min(peak);
-        let ends = [x_low, ridge.clamp(x_low, x_high), x_high].map(|x| (x, roof(x).max(y_low)));
-        chart.draw_series(LineSeries::new(ends, INK.stroke_width(2)))?;
+        for &peak in &peaks {
+            let roof = |x: f64| (bandwidth * x).min(peak);
+            let ridge = (peak / bandwidth).clamp(x_low, x_high);
+            let ends = [x_low, ridge, x_high].map(|x| (x, roof(x).max(y_low)));
+            chart.draw_series(LineSeries::new(ends, INK.stroke_width(2)))?;
+        }
         let dot = |&(x, y, colour): &(f64, f64, RGBColor)| {
             Circle::new((x, y), 4, colour.mix(0.8).filled())
         };

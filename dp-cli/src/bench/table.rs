@@ -72,8 +72,11 @@ pub fn head(header: &Header) -> String {
 /// What the device reaches at best.
 pub fn ceilings(header: &Header) -> String {
     let ceilings = &header.ceilings;
+    let halves = ceilings.gemm_half_flop_per_s.map_or(String::new(), |rate| {
+        format!(", bf16 matrix product {:.1} GFLOP/s", rate * 1e-9)
+    });
     format!(
-        "ceilings measured in this run: copy {:.1} GB/s, read {:.1} GB/s, f32 matrix product {:.1} GFLOP/s",
+        "ceilings measured in this run: copy {:.1} GB/s, read {:.1} GB/s, f32 matrix product {:.1} GFLOP/s{halves}",
         ceilings.copy_bytes_per_s * 1e-9,
         ceilings.read_bytes_per_s * 1e-9,
         ceilings.gemm_flop_per_s * 1e-9,

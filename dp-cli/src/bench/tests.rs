@@ -40,7 +40,7 @@ impl Built for BuiltTwice {
 
 /// The group of the quick plan that has `words`.
 fn group(words: &str) -> Box<dyn Group> {
-    let groups = plan(Extent::Quick, &[FloatKind::F32]).unwrap();
+    let groups = plan(Extent::Quick, &[FloatKind::F32], false).unwrap();
     let name = |group: &dyn Group| group.place().words(&group.ops()[0].name);
     groups
         .into_iter()
@@ -74,6 +74,7 @@ fn run_groups(
             copy_bytes_per_s: 20e9,
             read_bytes_per_s: 20e9,
             gemm_flop_per_s: 1e12,
+            gemm_half_flop_per_s: None,
         },
     };
     let settings = Settings {

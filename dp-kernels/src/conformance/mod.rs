@@ -12,6 +12,7 @@ mod data;
 mod groups;
 mod hardened;
 mod isolation;
+mod kept;
 mod matmul;
 mod noise;
 mod norms;
@@ -170,6 +171,7 @@ define_checks! { $
     channel_norms => norms::channels,
     conv_norms => conv::norms,
     given_gradient_norms => norms::given,
+    kept_gradients => kept::gradients,
     norms_under_cancellation => cancellation::gram,
     tied_norms_under_cancellation => cancellation::tied,
     clip_factors => clipping::factors,

@@ -1,7 +1,7 @@
 //! Weighted sums against the reference.
 
 use super::bench::{Bench, relative_error};
-use super::data::{CASES, Case, LONG};
+use super::data::{CASES, Case, LONG, TILES};
 use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -10,7 +10,7 @@ use super::{CheckError, Row};
 pub(super) const SUM_BUDGET: f64 = 1e-5;
 
 pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    compare(bench, &[Gradient::Linear])
+    with(bench, &[Gradient::Linear], TILES)
 }
 
 pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -25,11 +25,12 @@ pub(super) fn embedding(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 }
 
 pub(super) fn given(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    long(bench, &[Gradient::Given])
+    with(bench, &[Gradient::Given], LONG)
 }
 
 pub(super) fn channels(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    long(bench, &[Gradient::ChannelBias, Gradient::ChannelScale])
+    let gradients = [Gradient::ChannelBias, Gradient::ChannelScale];
+    with(bench, &gradients, LONG)
 }
 
 pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -40,11 +41,11 @@ pub(super) fn lora(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     compare(bench, &[Gradient::LoraA, Gradient::LoraB])
 }
 
-/// Over [`LONG`] too.
-fn long(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError> {
+/// Over `case` too.
+fn with(bench: &Bench, gradients: &[Gradient], case: Case) -> Result<Vec<Row>, CheckError> {
     let mut rows = compare(bench, gradients)?;
     for op in SUMS.iter().filter(|op| gradients.contains(&op.gradient)) {
-        rows.push(row(bench, op, LONG, 7)?);
+        rows.push(row(bench, op, case, 7)?);
     }
     Ok(rows)
 }

@@ -57,7 +57,7 @@ pub fn conv_norm_sq<const N: usize>(
     }
     let way = how.resolve(conv.tokens, conv.rows(), conv.group_out);
     let tiles = match way {
-        LinearNorm::Gram => gram::tiles(conv.tokens, tuning),
+        LinearNorm::Gram => gram::tiles_of(conv.tokens, tuning),
         _ => Tiles::new(&conv, tuning).count,
     };
     let shape = [conv.examples, conv.groups, tiles];
@@ -97,7 +97,7 @@ fn launch_gram(
     let x = Arg::new(op, "workspace", &unfolded.x)?;
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
-    let tiles = gram::tiles(conv.tokens, tuning);
+    let tiles = gram::tiles_of(conv.tokens, tuning);
     let rows = conv.examples * conv.groups * tiles;
     if tuning.is_cpu {
         let most = tuning.lanes_of(x.accumulator());
@@ -125,13 +125,15 @@ fn launch_gram(
             products.dtype(),
         );
     } else {
+        let vector = tile::vector(&g, conv.group_out, &g, conv.group_out, tuning);
         let (count, dim) = tile::grid(rows, tuning);
         conv_gram_shared::launch(
             client,
             count,
             dim,
+            vector,
             x.buffer(1),
-            g.buffer(1),
+            g.buffer(vector),
             positions.buffer(1),
             products.buffer(1),
             bounds.buffer(1),
@@ -347,9 +349,9 @@ fn unfolded_dot_tile<F: Float, E: Float, N: Size>(
 
 /// One cube takes one tile of the upper triangle of one example's and group's Gram matrices.
 #[cube(launch)]
-pub(crate) fn conv_gram_shared<F: Float, E: Float>(
+pub(crate) fn conv_gram_shared<F: Float, E: Float, N: Size>(
     x: &[F],
-    g: &[F],
+    g: &[Vector<F, N>],
     positions: &[u32],
     products: &mut [E],
     bounds: &mut [E],
@@ -380,7 +382,7 @@ pub(crate) fn conv_gram_shared<F: Float, E: Float>(
             x_columns as usize,
         );
         let g_first = z * tokens * g_columns;
-        let g_tile = tile::product::<F, E>(
+        let g_tile = tile::product::<F, E, N>(
             g,
             g,
             g_first,

@@ -1,11 +1,12 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
-use super::linear::Problem;
+use super::linear::{Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::zeros;
 use crate::reduce::{row_of, sum_lanes};
-use crate::tile::{self, TILE, TILE_UNITS};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::{self, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -50,7 +51,7 @@ pub(super) fn launch(
     scratch: &[TensorHandle],
     norms_sq: &Arg<'_>,
 ) -> Result<(), KernelError> {
-    let tiles = tiles(problem.t, launch.tuning);
+    let tiles = tiles(problem, launch.tuning);
     let products = Arg::new(problem.op, "workspace", &scratch[0])?;
     let bounds = Arg::new(problem.op, "workspace", &scratch[1])?;
     launch_products(launch, problem, &products, &bounds);
@@ -83,18 +84,30 @@ pub(super) fn launch_finish(
 }
 
 /// How many partial results an example has.
-pub(super) fn tiles(t: usize, tuning: &Tuning) -> usize {
+pub(super) fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
+    match Cut::of(problem, tuning) {
+        Cut::Tensor => upper_triangle(problem.t.div_ceil(tensor::SIDE)),
+        Cut::Registers | Cut::Shared => tiles_of(problem.t, tuning),
+    }
+}
+
+/// Likewise of `t` tokens, where no matrix units are used.
+pub(super) fn tiles_of(t: usize, tuning: &Tuning) -> usize {
     if tuning.is_cpu {
         t.div_ceil(SIDE)
     } else {
-        let side = t.div_ceil(TILE);
-        side * (side + 1) / 2
+        upper_triangle(t.div_ceil(TILE))
     }
+}
+
+/// How many tiles the upper triangle of `side * side` tiles has.
+fn upper_triangle(side: usize) -> usize {
+    side * (side + 1) / 2
 }
 
 /// Room for the partial products and bounds, each `[B, tiles]`.
 pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 2] {
-    let shape = [problem.b, tiles(problem.t, tuning)];
+    let shape = [problem.b, tiles(problem, tuning)];
     let room = || Room::of(&shape, problem.a.accumulator());
     [room(), room()]
 }
@@ -106,12 +119,11 @@ pub(super) fn launch_products(
     products: &Arg<'_>,
     bounds: &Arg<'_>,
 ) {
-    let tuning = launch.tuning;
-    let tiles = tiles(problem.t, tuning);
-    if tuning.is_cpu {
-        launch_registers(launch, problem, products, bounds, tiles);
-    } else {
-        launch_shared(launch, problem, products, bounds, tiles);
+    let tiles = tiles(problem, launch.tuning);
+    match Cut::of(problem, launch.tuning) {
+        Cut::Registers => launch_registers(launch, problem, products, bounds, tiles),
+        Cut::Shared => launch_shared(launch, problem, products, bounds, tiles),
+        Cut::Tensor => launch_tensor(launch, problem, products, bounds, tiles),
     }
 }
 
@@ -369,13 +381,15 @@ fn launch_shared(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
+    let vector = tile::vector(a, *d, g, *p, tuning);
     let (count, dim) = tile::grid(b * tiles, tuning);
     gram_shared::launch(
         client,
         count,
         dim,
-        a.buffer(1),
-        g.buffer(1),
+        vector,
+        a.buffer(vector),
+        g.buffer(vector),
         products.buffer(1),
         bounds.buffer(1),
         (b * tiles) as u32,
@@ -390,9 +404,9 @@ fn launch_shared(
 
 /// One cube takes one tile of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_shared<F: Float, E: Float>(
-    a: &[F],
-    g: &[F],
+pub(crate) fn gram_shared<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
     products: &mut [E],
     bounds: &mut [E],
     rows: u32,
@@ -409,7 +423,7 @@ pub(crate) fn gram_shared<F: Float, E: Float>(
         let side = (tokens as usize + comptime!(TILE - 1)) / comptime!(TILE);
         let (i, j) = triangle(row % tiles as usize, side);
         let first = b * tokens as usize;
-        let a_tile = tile::product::<F, E>(
+        let a_tile = tile::product::<F, E, N>(
             a,
             a,
             first * a_columns as usize,
@@ -425,7 +439,7 @@ pub(crate) fn gram_shared<F: Float, E: Float>(
             1usize,
             true,
         );
-        let g_tile = tile::product::<F, E>(
+        let g_tile = tile::product::<F, E, N>(
             g,
             g,
             first * g_columns as usize,
@@ -443,6 +457,173 @@ pub(crate) fn gram_shared<F: Float, E: Float>(
         );
         write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
     }
+}
+
+fn launch_tensor(
+    launch: &Launch<'_>,
+    problem: &Problem<'_>,
+    products: &Arg<'_>,
+    bounds: &Arg<'_>,
+    tiles: usize,
+) {
+    let Launch { client, tuning, .. } = *launch;
+    let Problem {
+        a, g, b, t, d, p, ..
+    } = problem;
+    let (count, dim) = tensor::grid(b * tiles, tuning);
+    gram_tensor::launch(
+        client,
+        count,
+        dim,
+        tensor::LANES,
+        a.buffer(tensor::LANES),
+        g.buffer(tensor::LANES),
+        products.buffer(1),
+        bounds.buffer(1),
+        (b * tiles) as u32,
+        tiles as u32,
+        *t as u32,
+        *d as u32,
+        *p as u32,
+        a.dtype(),
+    );
+}
+
+/// One cube takes one tile of the upper triangle of one example's Gram matrices, by the matrix units.
+///
+/// `<a_t, a_t'>` are finished first. Of `<g_t, g_t'>` a stretch at a time is multiplied with them and forgotten, but for the diagonal, which
+/// the bound needs whole.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_tensor<F: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    products: &mut [f32],
+    bounds: &mut [f32],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let tokens = tokens as usize;
+        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let diagonal = i == j;
+        let first = row / tiles as usize * tokens;
+        let mut stages = Stages::<F, N>::new();
+        let columns = a_columns as usize;
+        let x = token_rows(first, i, tokens, columns);
+        let y = token_rows(first, j, tokens, columns);
+        let dots = tensor::product::<F, N>(&mut stages, a, a, &x, &y, true);
+
+        // Each of its elements is one unit's.
+        let mut own = Shared::<[f32]>::new_slice(tensor::SIDE);
+        if (UNIT_POS as usize) < tensor::SIDE {
+            own[UNIT_POS as usize] = 0.0f32;
+        }
+        let columns = g_columns as usize;
+        let x = token_rows(first, i, tokens, columns);
+        let y = token_rows(first, j, tokens, columns);
+        let mut part = tensor::no_sums();
+        let mut sum = tensor::Pair::new(0.0f32);
+        let count = tensor::stages_of(columns);
+        tensor::begin::<F, N>(&mut stages, g, g, &x, &y, true, true);
+        for stage in 0..count {
+            let next = (stage + 1) * comptime!(tensor::DEPTH);
+            tensor::step::<F, N>(
+                &mut stages,
+                stage,
+                &mut part,
+                g,
+                g,
+                &x,
+                &y,
+                next,
+                true,
+                true,
+            );
+            if tensor::ends_stretch(stage, count) {
+                if diagonal {
+                    add_diagonal(&part, &mut own);
+                }
+                #[unroll]
+                for s in 0..PAIRS {
+                    sum = fma(dots[s], part[s], sum);
+                    part[s] = tensor::Pair::new(0.0f32);
+                }
+            }
+        }
+        let weight = select(diagonal, 1.0f32, 2.0f32);
+        let bound = if diagonal {
+            diagonal_bound(&dots, &own)
+        } else {
+            0.0f32.runtime()
+        };
+        let total = sum.extract(0usize) + sum.extract(1usize);
+        let total = crate::reduce::sum_units::<f32>(total * weight, tensor::UNITS, tensor::UNITS);
+        sync_cube();
+        let bound = crate::reduce::sum_units::<f32>(bound, tensor::UNITS, tensor::UNITS);
+        if UNIT_POS == 0 {
+            products[row] = total;
+            bounds[row] = bound;
+        }
+    }
+}
+
+/// Tile number `tile` of an example's tokens, each a row of `columns`; the example begins at token `first`.
+#[cube]
+fn token_rows(first: usize, tile: usize, tokens: usize, columns: usize) -> Operand {
+    Operand {
+        start: first * columns,
+        first: tile * comptime!(tensor::SIDE),
+        rows: tokens,
+        depths: columns,
+        stride: columns,
+    }
+}
+
+/// Adds the diagonal of a tile to `own`, each element by the unit that holds it.
+#[cube]
+fn add_diagonal(part: &Array<tensor::Pair>, own: &mut Shared<[f32]>) {
+    #[unroll]
+    for s in 0..PAIRS {
+        let (u, v) = tensor::place(
+            comptime!(s / 2 / tensor::COLUMNS),
+            comptime!(s / 2 % tensor::COLUMNS),
+            comptime!(s % 2),
+        );
+        if u == v {
+            own[u] += part[s].extract(0usize);
+        }
+        if u == v + 1 {
+            own[u] += part[s].extract(1usize);
+        }
+    }
+}
+
+/// This unit's part of `sum |a_t| |g_t|` over the diagonal, of which `own` has the second factors squared.
+#[cube]
+fn diagonal_bound(dots: &Array<tensor::Pair>, own: &Shared<[f32]>) -> f32 {
+    let mut bound = 0.0f32;
+    #[unroll]
+    for s in 0..PAIRS {
+        let (u, v) = tensor::place(
+            comptime!(s / 2 / tensor::COLUMNS),
+            comptime!(s / 2 % tensor::COLUMNS),
+            comptime!(s % 2),
+        );
+        if u == v {
+            bound += (dots[s].extract(0usize) * own[u]).sqrt();
+        }
+        if u == v + 1 {
+            bound += (dots[s].extract(1usize) * own[u]).sqrt();
+        }
+    }
+    bound
 }
 
 /// The place in the upper triangle of `side * side` tiles, row by row: (0,0) (0,1) .. (1,1) ..
@@ -479,7 +660,7 @@ pub(crate) fn write_products<E: Float>(
             // Places past the last token were read as zeros.
             let product = a_tile[u * tile::REGISTERS + v] * g_tile[u * tile::REGISTERS + v];
             sum += product;
-            if diagonal && u0 + u == v0 + v {
+            if diagonal && u0 + comptime!(offset(u)) == v0 + comptime!(offset(v)) {
                 bound += product.sqrt();
             }
         }

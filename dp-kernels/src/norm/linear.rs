@@ -4,6 +4,7 @@ use super::{gram, materialised};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
+use crate::tile::tensor;
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
@@ -152,6 +153,30 @@ impl<'a> Problem<'a> {
         match how.resolve(t, d, p) {
             LinearNorm::Gram => Way::Gram,
             _ => Way::Materialised,
+        }
+    }
+}
+
+/// What takes a Linear's products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// A processor's vector units.
+    Registers,
+    /// A GPU's ordinary units.
+    Shared,
+    /// A GPU's matrix units.
+    Tensor,
+}
+
+impl Cut {
+    pub(super) fn of(problem: &Problem<'_>, tuning: &Tuning) -> Self {
+        let Problem { a, g, d, p, .. } = problem;
+        if tuning.is_cpu {
+            Self::Registers
+        } else if tensor::takes(a, *d, g, *p, tuning) {
+            Self::Tensor
+        } else {
+            Self::Shared
         }
     }
 }

@@ -1,10 +1,11 @@
 //! `A_b^T G_b` in tiles, squared while they are in registers.
 
-use super::linear::Problem;
+use super::linear::{Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -20,11 +21,13 @@ pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> Room {
 /// How many partial sums an example has.
 fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
     let Problem { a, g, d, p, .. } = problem;
-    if tuning.is_cpu {
-        let shape = Outer::new(a, g, *d, *p, tuning);
-        p / (shape.vector * shape.columns)
-    } else {
-        d.div_ceil(TILE) * p.div_ceil(TILE)
+    match Cut::of(problem, tuning) {
+        Cut::Registers => {
+            let shape = Outer::new(a, g, *d, *p, tuning);
+            p / (shape.vector * shape.columns)
+        }
+        Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
+        Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
     }
 }
 
@@ -39,44 +42,66 @@ pub(super) fn launch(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let shape = Outer::new(a, g, *d, *p, tuning);
     let tiles = tiles(problem, tuning);
     let partials = Arg::new(problem.op, "workspace", scratch)?;
-    if tuning.is_cpu {
-        let (count, dim) = tuning.grid(b * tiles, 1);
-        materialised_registers::launch(
-            client,
-            count,
-            dim,
-            shape.vector,
-            a.buffer(1),
-            g.buffer(shape.vector),
-            partials.buffer(1),
-            (b * tiles) as u32,
-            *t as u32,
-            *d as u32,
-            (p / shape.vector) as u32,
-            shape.rows,
-            shape.columns,
-            a.dtype(),
-            partials.dtype(),
-        );
-    } else {
-        let (count, dim) = tile::grid(b * tiles, tuning);
-        materialised_shared::launch(
-            client,
-            count,
-            dim,
-            a.buffer(1),
-            g.buffer(1),
-            partials.buffer(1),
-            (b * tiles) as u32,
-            *t as u32,
-            *d as u32,
-            *p as u32,
-            a.dtype(),
-            partials.dtype(),
-        );
+    match Cut::of(problem, tuning) {
+        Cut::Registers => {
+            let shape = Outer::new(a, g, *d, *p, tuning);
+            let (count, dim) = tuning.grid(b * tiles, 1);
+            materialised_registers::launch(
+                client,
+                count,
+                dim,
+                shape.vector,
+                a.buffer(1),
+                g.buffer(shape.vector),
+                partials.buffer(1),
+                (b * tiles) as u32,
+                *t as u32,
+                *d as u32,
+                (p / shape.vector) as u32,
+                shape.rows,
+                shape.columns,
+                a.dtype(),
+                partials.dtype(),
+            );
+        }
+        Cut::Shared => {
+            let vector = tile::vector(a, *d, g, *p, tuning);
+            let (count, dim) = tile::grid(b * tiles, tuning);
+            materialised_shared::launch(
+                client,
+                count,
+                dim,
+                vector,
+                a.buffer(vector),
+                g.buffer(vector),
+                partials.buffer(1),
+                (b * tiles) as u32,
+                *t as u32,
+                *d as u32,
+                *p as u32,
+                a.dtype(),
+                partials.dtype(),
+            );
+        }
+        Cut::Tensor => {
+            let (count, dim) = tensor::grid(b * tiles, tuning);
+            materialised_tensor::launch(
+                client,
+                count,
+                dim,
+                tensor::LANES,
+                a.buffer(tensor::LANES),
+                g.buffer(tensor::LANES),
+                partials.buffer(1),
+                (b * tiles) as u32,
+                *t as u32,
+                *d as u32,
+                *p as u32,
+                a.dtype(),
+            );
+        }
     }
     launch_add_row_sums(launch, &partials, norms_sq, *b, tiles);
     Ok(())
@@ -133,9 +158,9 @@ pub(crate) fn materialised_registers<F: Float, E: Float, N: Size>(
 
 /// One cube takes one tile of one example's gradient.
 #[cube(launch)]
-pub(crate) fn materialised_shared<F: Float, E: Float>(
-    a: &[F],
-    g: &[F],
+pub(crate) fn materialised_shared<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
     partials: &mut [E],
     rows: u32,
     tokens: u32,
@@ -150,7 +175,7 @@ pub(crate) fn materialised_shared<F: Float, E: Float>(
         let down = (a_columns as usize + comptime!(TILE - 1)) / comptime!(TILE);
         let b = row / (across * down);
         let place = row % (across * down);
-        let tile = tile::product::<F, E>(
+        let tile = tile::product::<F, E, N>(
             a,
             g,
             b * tokens as usize * a_columns as usize,
@@ -172,6 +197,56 @@ pub(crate) fn materialised_shared<F: Float, E: Float>(
             sum += tile[s] * tile[s];
         }
         let total = sum_units::<E>(sum, TILE_UNITS, TILE_UNITS);
+        if UNIT_POS == 0 {
+            partials[row] = total;
+        }
+    }
+}
+
+/// One cube takes one tile of one example's gradient, by the matrix units.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn materialised_tensor<F: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    partials: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let (tokens, a_columns, g_columns) =
+            (tokens as usize, a_columns as usize, g_columns as usize);
+        let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let b = row / (across * down);
+        let place = row % (across * down);
+        let x = Operand {
+            start: b * tokens * a_columns,
+            first: place / across * comptime!(tensor::SIDE),
+            rows: a_columns,
+            depths: tokens,
+            stride: a_columns,
+        };
+        let y = Operand {
+            start: b * tokens * g_columns,
+            first: place % across * comptime!(tensor::SIDE),
+            rows: g_columns,
+            depths: tokens,
+            stride: g_columns,
+        };
+        let mut stages = Stages::<F, N>::new();
+        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, false);
+        let mut sum = tensor::Pair::new(0.0f32);
+        #[unroll]
+        for s in 0..PAIRS {
+            sum = fma(tile[s], tile[s], sum);
+        }
+        let total = sum.extract(0usize) + sum.extract(1usize);
+        let total = sum_units::<f32>(total, tensor::UNITS, tensor::UNITS);
         if UNIT_POS == 0 {
             partials[row] = total;
         }

@@ -2,7 +2,7 @@
 //! so that after the last layer it holds the squared norm of each example's whole gradient.
 //!
 //! `G` is the gradient of the SUM of the per-example losses with respect to a layer's output, `A`
-//! the layer's input. No per-example weight gradient is ever written to memory.
+//! the layer's input. No per-example weight gradient is written to memory but by [`keep_linear_gradients`], which is there for that.
 //!
 //! `norms_sq` is f64 where the inputs are f64, and f32 for any other inputs.
 
@@ -12,6 +12,7 @@ pub(crate) mod conv;
 mod embedding;
 mod gradient;
 mod gram;
+mod kept;
 mod linear;
 mod lora;
 mod materialised;
@@ -24,6 +25,7 @@ pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;
 pub use gradient::gradient_norm_sq;
 pub use gram::{GRAM_FLOOR, GRAM_FLOOR_F64};
+pub use kept::keep_linear_gradients;
 pub use linear::{LinearNorm, linear_norm_sq};
 pub use lora::{Lora, lora_norm_sq};
 pub use position::position_norm_sq;

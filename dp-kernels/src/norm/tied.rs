@@ -7,7 +7,7 @@ use super::linear::Problem;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_units};
-use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
+use crate::tile::{self, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -96,7 +96,7 @@ pub fn tied_norm_sq(
         squares.buffer(1),
         norms_sq.buffer(1),
         b as u32,
-        gram::tiles(t, tuning) as u32,
+        gram::tiles(&head, tuning) as u32,
         t as u32,
         crosses as u32,
         (t * spans) as u32,
@@ -157,14 +157,16 @@ fn launch_cross(
             cross.dtype(),
         );
     } else {
+        let vector = tile::vector(g, *p, h, *p, tuning);
         let (count, dim) = tile::grid(b * tiles, tuning);
         cross_shared::launch(
             client,
             count,
             dim,
+            vector,
             ids.buffer(1),
-            g.buffer(1),
-            h.buffer(1),
+            g.buffer(vector),
+            h.buffer(vector),
             delta.buffer(1),
             cross.buffer(1),
             (b * tiles) as u32,
@@ -238,10 +240,10 @@ pub(crate) fn cross_registers<I: Int, F: Float, E: Float, N: Size>(
 
 /// One cube takes a tile of tokens of the embedding against one of the head.
 #[cube(launch)]
-pub(crate) fn cross_shared<I: Int, F: Float, E: Float>(
+pub(crate) fn cross_shared<I: Int, F: Float, E: Float, N: Size>(
     ids: &[I],
-    g: &[F],
-    h: &[F],
+    g: &[Vector<F, N>],
+    h: &[Vector<F, N>],
     delta: &[F],
     cross: &mut [E],
     rows: u32,
@@ -260,7 +262,7 @@ pub(crate) fn cross_shared<I: Int, F: Float, E: Float>(
         let first_token = row / (side * side) * tokens;
         let i = place / side * TILE;
         let j = place % side * TILE;
-        let dots = tile::product::<F, E>(
+        let dots = tile::product::<F, E, N>(
             g,
             h,
             first_token * columns,
@@ -280,12 +282,12 @@ pub(crate) fn cross_shared<I: Int, F: Float, E: Float>(
         let mut sum = E::new(0.0);
         #[unroll]
         for u in 0..REGISTERS {
-            let t = i + u0 + u;
+            let t = i + u0 + comptime!(offset(u));
             if t < tokens {
                 let id = ids[first_token + t];
                 #[unroll]
                 for v in 0..REGISTERS {
-                    let other = j + v0 + v;
+                    let other = j + v0 + comptime!(offset(v));
                     if other < tokens {
                         let weight = at_id::<I, F, E>(delta, first_token + other, id, vocabulary);
                         sum += weight * dots[u * REGISTERS + v];

@@ -163,6 +163,6 @@ impl fmt::Display for LayerPlan {
                 materialised * 1e3
             )?,
         }
-        write!(f, "; keeping per-example gradients is not available yet")
+        write!(f, "")
     }
 }

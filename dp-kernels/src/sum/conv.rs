@@ -6,7 +6,7 @@ use crate::live::is_live;
 use crate::norm::conv::Tiles;
 use crate::outer::zeros;
 use crate::reduce::row_of;
-use crate::tile::{self, REGISTERS, TILE};
+use crate::tile::{self, REGISTERS, TILE, offset};
 use crate::unfold::{Convolution, unfolded_outer_tile, unfolded_product};
 use crate::{ConvShape, KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -229,11 +229,7 @@ pub(crate) fn weighted_conv_shared<F: Float, E: Float>(
         let first_row = tile / across * TILE;
         let first_column = tile % across * TILE;
         let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
-        let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
-        #[unroll]
-        for s in 0..REGISTERS * REGISTERS {
-            sums[s] = E::new(0.0);
-        }
+        let mut sums = tile::no_sums::<E>();
         for k in 0..per_slice {
             let b = slice * per_slice + k;
             // Uniform over the cube: all its units meet the same barriers.
@@ -267,8 +263,8 @@ pub(crate) fn weighted_conv_shared<F: Float, E: Float>(
         for u in 0..REGISTERS {
             #[unroll]
             for v in 0..REGISTERS {
-                let row = first_row + u0 + u;
-                let column = first_column + v0 + v;
+                let row = first_row + u0 + comptime!(offset(u));
+                let column = first_column + v0 + comptime!(offset(v));
                 if row < rows && column < g_columns {
                     partials[(start + row) * g_columns + column] = sums[u * REGISTERS + v];
                 }

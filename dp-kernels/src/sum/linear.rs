@@ -6,7 +6,8 @@ use crate::live::is_live;
 use crate::outer::{Outer, block, outer_tile, outer_token, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
-use crate::tile::{self, REGISTERS, TILE};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::{self, REGISTERS, TILE, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
@@ -118,7 +119,12 @@ impl<'a> LinearSum<'a> {
             _ if self.is_empty() => {}
             [] => self.launch_registers(launch),
             [partials, ..] => {
-                self.launch_shared(launch, &Arg::new(self.op, "workspace", partials)?);
+                let partials = Arg::new(self.op, "workspace", partials)?;
+                if self.takes_tensor(launch.tuning) {
+                    self.launch_tensor(launch, &partials);
+                } else {
+                    self.launch_shared(launch, &partials);
+                }
             }
         }
         Ok(())
@@ -182,13 +188,15 @@ impl<'a> LinearSum<'a> {
             ..
         } = self;
         let slices = self.slices(tuning);
-        let (count, dim) = tile::grid(self.tiles() * slices, tuning);
+        let vector = tile::vector(a, *d, g, *p, tuning);
+        let (count, dim) = tile::grid(self.tiles(tuning) * slices, tuning);
         weighted_outer_shared::launch(
             client,
             count,
             dim,
-            a.buffer(1),
-            g.buffer(1),
+            vector,
+            a.buffer(vector),
+            g.buffer(vector),
             factors.buffer(1),
             partials.buffer(1),
             *b as u32,
@@ -202,13 +210,58 @@ impl<'a> LinearSum<'a> {
         launch_add_columns(launch, partials, out, slices, d * p);
     }
 
-    fn tiles(&self) -> usize {
-        self.d.div_ceil(TILE) * self.p.div_ceil(TILE)
+    fn launch_tensor(&self, launch: &Launch<'_>, partials: &Arg<'_>) {
+        let Launch { client, tuning, .. } = *launch;
+        let Self {
+            a,
+            g,
+            factors,
+            out,
+            b,
+            t,
+            d,
+            p,
+            ..
+        } = self;
+        let slices = self.slices(tuning);
+        let (count, dim) = tensor::grid(self.tiles(tuning) * slices, tuning);
+        weighted_outer_tensor::launch(
+            client,
+            count,
+            dim,
+            tensor::LANES,
+            a.buffer(tensor::LANES),
+            g.buffer(tensor::LANES),
+            factors.buffer(1),
+            partials.buffer(1),
+            *b as u32,
+            *t as u32,
+            *d as u32,
+            *p as u32,
+            slices as u32,
+            a.dtype(),
+        );
+        launch_add_columns(launch, partials, out, slices, d * p);
+    }
+
+    /// Whether the matrix units take it: not where an example's tokens don't fill a stage, which would be mostly zeros.
+    fn takes_tensor(&self, tuning: &Tuning) -> bool {
+        self.t >= tensor::DEPTH && tensor::takes(&self.a, self.d, &self.g, self.p, tuning)
+    }
+
+    fn tiles(&self, tuning: &Tuning) -> usize {
+        let side = if self.takes_tensor(tuning) {
+            tensor::SIDE
+        } else {
+            TILE
+        };
+        self.d.div_ceil(side) * self.p.div_ceil(side)
     }
 
     /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
     fn slices(&self, tuning: &Tuning) -> usize {
-        tuning.busy_cubes.div_ceil(self.tiles()).clamp(1, self.b)
+        let tiles = self.tiles(tuning);
+        tuning.busy_cubes.div_ceil(tiles).clamp(1, self.b)
     }
 }
 
@@ -330,9 +383,9 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
 
 /// One cube takes one tile of the weight and one slice of the examples.
 #[cube(launch)]
-pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
-    a: &[F],
-    g: &[F],
+pub(crate) fn weighted_outer_shared<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
     factors: &[E],
     partials: &mut [E],
     examples: u32,
@@ -352,18 +405,14 @@ pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
         let first_row = tile / across * TILE;
         let first_column = tile % across * TILE;
         let per_slice = (examples as usize + slices as usize - 1) / slices as usize;
-        let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
-        #[unroll]
-        for s in 0..REGISTERS * REGISTERS {
-            sums[s] = E::new(0.0);
-        }
+        let mut sums = tile::no_sums::<E>();
         for k in 0..per_slice {
             let b = slice * per_slice + k;
             // Uniform over the cube: all its units meet the same barriers.
             if b < examples as usize {
                 let factor = factors[b];
                 if is_live::<E>(factor) {
-                    let part = tile::product::<F, E>(
+                    let part = tile::product::<F, E, N>(
                         a,
                         g,
                         b * tokens as usize * a_columns as usize,
@@ -392,13 +441,112 @@ pub(crate) fn weighted_outer_shared<F: Float, E: Float>(
         for u in 0..REGISTERS {
             #[unroll]
             for v in 0..REGISTERS {
-                let row = first_row + u0 + u;
-                let column = first_column + v0 + v;
+                let row = first_row + u0 + comptime!(offset(u));
+                let column = first_column + v0 + comptime!(offset(v));
                 if row < a_columns as usize && column < g_columns as usize {
                     partials[start + row * g_columns as usize + column] = sums[u * REGISTERS + v];
                 }
             }
         }
+    }
+}
+
+/// One cube takes one tile of the weight and one slice of the examples, by the matrix units.
+///
+/// The examples of a slice follow each other without a pause: while the last stage of one is multiplied, the first of the next is loaded.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn weighted_outer_tensor<F: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    partials: &mut [f32],
+    examples: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    slices: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
+    let (examples, slices) = (examples as usize, slices as usize);
+    let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let place = CUBE_POS as usize;
+    let slice = place / (across * down);
+    if slice < slices {
+        let tile = place % (across * down);
+        let first_row = tile / across * comptime!(tensor::SIDE);
+        let first_column = tile % across * comptime!(tensor::SIDE);
+        let per_slice = (examples + slices - 1) / slices;
+        let first = min(slice * per_slice, examples);
+        let last = min(first + per_slice, examples);
+        let mut sums = tensor::no_sums();
+        if first < last {
+            let mut stages = Stages::<F, N>::new();
+            let mut part = tensor::no_sums();
+            let of_example = tensor::stages_of(tokens);
+            let x = example_columns(first, first_row, tokens, a_columns);
+            let y = example_columns(first, first_column, tokens, g_columns);
+            // A dead example's rows are not read.
+            let live = is_live::<f32>(factors[first]);
+            tensor::begin::<F, N>(&mut stages, a, g, &x, &y, live, false);
+            for b in first..last {
+                let factor = factors[b];
+                for stage in 0..of_example {
+                    let ends = stage + 1 == of_example;
+                    let upcoming = min(select(ends, b + 1, b), last - 1);
+                    let live = is_live::<f32>(factors[upcoming]);
+                    let x = example_columns(upcoming, first_row, tokens, a_columns);
+                    let y = example_columns(upcoming, first_column, tokens, g_columns);
+                    let depth = select(ends, 0usize, (stage + 1) * comptime!(tensor::DEPTH));
+                    tensor::step::<F, N>(
+                        &mut stages,
+                        (b - first) * of_example + stage,
+                        &mut part,
+                        a,
+                        g,
+                        &x,
+                        &y,
+                        depth,
+                        live,
+                        false,
+                    );
+                    if tensor::ends_stretch(stage, of_example) {
+                        let scale = select(is_live::<f32>(factor), factor, 0.0f32);
+                        tensor::take(&mut part, &mut sums, scale);
+                    }
+                }
+            }
+        }
+        let start = slice * a_columns * g_columns;
+        #[unroll]
+        for s in 0..PAIRS {
+            let (u, v) = tensor::place(
+                comptime!(s / 2 / tensor::COLUMNS),
+                comptime!(s / 2 % tensor::COLUMNS),
+                comptime!(s % 2),
+            );
+            let (row, column) = (first_row + u, first_column + v);
+            // Both columns are inside or neither: rows are whole loads.
+            if row < a_columns && column < g_columns {
+                let at = start + row * g_columns + column;
+                partials[at] = sums[s].extract(0usize);
+                partials[at + 1] = sums[s].extract(1usize);
+            }
+        }
+    }
+}
+
+/// Columns from `first` on of example `b`'s `tokens` rows of `columns`, each token a depth.
+#[cube]
+fn example_columns(b: usize, first: usize, tokens: usize, columns: usize) -> Operand {
+    Operand {
+        start: b * tokens * columns,
+        first,
+        rows: columns,
+        depths: tokens,
+        stride: columns,
     }
 }
 
@@ -416,6 +564,7 @@ mod tests {
             vector_bytes: 64,
             max_cubes: 1 << 16,
             busy_cubes: 4,
+            tensor_cores: false,
             routine: Routine::Registers,
         };
         for examples in 1..200usize {

@@ -1,0 +1,334 @@
+//! `A_b^T G_b` in tiles, written to memory, and its squared norm: for whoever has room for every example's gradient.
+
+use super::linear::{Cut, Problem};
+use crate::check::Arg;
+use crate::launch::Room;
+use crate::outer::{self, Outer, outer_tile};
+use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::{self, REGISTERS, TILE, TILE_UNITS, offset};
+use crate::{KernelError, Launch};
+use cubecl::{prelude::*, std::tensor::TensorHandle};
+
+/// Writes each example's weight gradient `A_b^T G_b` to `gradients`, and adds its squared norm into `norms_sq`.
+///
+/// `a [B, T, d]` and `g [B, T, p]` (one type: f32, f16, bf16 or f64), `gradients [B, d, p]` of the same type, OVERWRITTEN, `norms_sq [B]`
+/// f32 (f64 beside f64), ADDED into.
+///
+/// With [`weighted_sum_gradient`](crate::weighted_sum_gradient) of `gradients` in place of
+/// [`weighted_sum_linear`](crate::weighted_sum_linear) a step forms the product once, where norm and sum form it twice: `2 B T d p` FLOP less
+/// than [`LinearNorm::Materialised`](crate::LinearNorm::Materialised) and `B T^2 (d + p)` less than
+/// [`LinearNorm::Gram`](crate::LinearNorm::Gram), for `B d p` numbers of memory, written once and read once. It pays for long
+/// sequences, where those take less time than the FLOP do.
+///
+/// # Errors
+/// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
+///
+/// # Privacy
+/// The norm is that of the numbers as they are written, rounded to the type of `gradients`: a sum of them is clipped by what it is made of, whatever
+/// the rounding. Nothing cancels, no floor is needed. `gradients` are what a privacy mechanism exists to hide: they never leave the
+/// device but through a clipped and noised sum.
+///
+/// # Precision
+/// Sums f32, f64 for f64 inputs; one rounding to the type.
+pub fn keep_linear_gradients(
+    launch: &Launch<'_>,
+    a: &TensorHandle,
+    g: &TensorHandle,
+    gradients: &TensorHandle,
+    norms_sq: &TensorHandle,
+) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
+    let op = "keep_linear_gradients";
+    let problem = Problem::named(client, op, ("a", a), ("g", g))?;
+    let Problem { b, t, d, p, .. } = problem;
+    let kept = Arg::new(op, "gradients", gradients)?
+        .has_shape(&[b, d, p])?
+        .same_type(&problem.a)?;
+    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
+        .has_shape(&[b])?
+        .sums_of(&problem.a)?;
+    if b * d * p == 0 {
+        return Ok(());
+    }
+    let cut = Cut::of(&problem, tuning);
+    let shape = registers(&problem, &kept, launch);
+    let tiles = match cut {
+        Cut::Registers => p / (shape.vector * shape.columns),
+        Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
+        Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
+    };
+    let [partials] = launch.scratch(op, [Room::of(&[b, tiles], norms_sq.dtype())])?;
+    let partials = Arg::new(op, "workspace", &partials)?;
+    let rows = b * tiles;
+    let Problem { a, g, .. } = &problem;
+    match cut {
+        Cut::Registers => {
+            let (count, dim) = tuning.grid(rows, 1);
+            kept_registers::launch(
+                client,
+                count,
+                dim,
+                shape.vector,
+                a.buffer(1),
+                g.buffer(shape.vector),
+                kept.buffer(shape.vector),
+                partials.buffer(1),
+                rows as u32,
+                t as u32,
+                d as u32,
+                (p / shape.vector) as u32,
+                shape.rows,
+                shape.columns,
+                a.dtype(),
+                partials.dtype(),
+            );
+        }
+        Cut::Shared => {
+            let vector = tile::vector(a, d, g, p, tuning);
+            let (count, dim) = tile::grid(rows, tuning);
+            kept_shared::launch(
+                client,
+                count,
+                dim,
+                vector,
+                a.buffer(vector),
+                g.buffer(vector),
+                kept.buffer(1),
+                partials.buffer(1),
+                rows as u32,
+                t as u32,
+                d as u32,
+                p as u32,
+                a.dtype(),
+                partials.dtype(),
+            );
+        }
+        Cut::Tensor => {
+            let pair = kept.vector(p, 2);
+            let (count, dim) = tensor::grid(rows, tuning);
+            kept_tensor::launch(
+                client,
+                count,
+                dim,
+                tensor::LANES,
+                pair,
+                a.buffer(tensor::LANES),
+                g.buffer(tensor::LANES),
+                kept.buffer(pair),
+                partials.buffer(1),
+                rows as u32,
+                t as u32,
+                d as u32,
+                p as u32,
+                a.dtype(),
+            );
+        }
+    }
+    launch_add_row_sums(launch, &partials, &norms_sq, b, tiles);
+    Ok(())
+}
+
+/// The register tile of a processor, narrow enough for where `kept` begins.
+fn registers(problem: &Problem<'_>, kept: &Arg<'_>, launch: &Launch<'_>) -> Outer {
+    let Problem { a, g, d, p, .. } = problem;
+    let shape = Outer::new(a, g, *d, *p, launch.tuning);
+    let vector = kept.vector(*p, shape.vector);
+    Outer { vector, ..shape }
+}
+
+/// One unit takes all rows of one example's gradient, `columns` vectors wide.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn kept_registers<F: Float, E: Float, N: Size>(
+    a: &[F],
+    g: &[Vector<F, N>],
+    kept: &mut [Vector<F, N>],
+    partials: &mut [E],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let row = row_of(1u32);
+    if row < rows as usize {
+        let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
+        let tiles = g_columns / tile_columns;
+        let b = row / tiles;
+        let column = row % tiles * tile_columns;
+        let mut squares = Vector::<E, N>::new(E::new(0.0));
+        let mut i = 0usize;
+        while i < a_columns {
+            let mut sums = outer::zeros::<E, N>(comptime!(tile_rows * tile_columns));
+            outer_tile::<F, E, N>(
+                a,
+                g,
+                &mut sums,
+                b * tokens as usize,
+                tokens as usize,
+                a_columns,
+                g_columns,
+                i,
+                column,
+                E::new(1.0),
+                false,
+                tile_rows,
+                tile_columns,
+            );
+            #[unroll]
+            for u in 0..tile_rows {
+                #[unroll]
+                for v in 0..tile_columns {
+                    let rounded = Vector::<F, N>::cast_from(sums[u * tile_columns + v]);
+                    kept[(b * a_columns + i + u) * g_columns + column + v] = rounded;
+                    let back = Vector::<E, N>::cast_from(rounded);
+                    squares = fma(back, back, squares);
+                }
+            }
+            i += tile_rows;
+        }
+        partials[row] = sum_lanes::<E, N>(squares);
+    }
+}
+
+/// One cube takes one tile of one example's gradient.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn kept_shared<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    kept: &mut [F],
+    partials: &mut [E],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
+        let across = (g_columns + comptime!(TILE - 1)) / comptime!(TILE);
+        let down = (a_columns + comptime!(TILE - 1)) / comptime!(TILE);
+        let b = row / (across * down);
+        let place = row % (across * down);
+        let first_row = place / across * TILE;
+        let first_column = place % across * TILE;
+        let tile = tile::product::<F, E, N>(
+            a,
+            g,
+            b * tokens as usize * a_columns,
+            b * tokens as usize * g_columns,
+            first_row,
+            first_column,
+            a_columns,
+            g_columns,
+            tokens as usize,
+            1usize,
+            1usize,
+            a_columns,
+            g_columns,
+            false,
+        );
+        let (u0, v0) = tile::origin();
+        let mut sum = E::new(0.0);
+        #[unroll]
+        for u in 0..REGISTERS {
+            #[unroll]
+            for v in 0..REGISTERS {
+                let i = first_row + u0 + comptime!(offset(u));
+                let j = first_column + v0 + comptime!(offset(v));
+                if i < a_columns && j < g_columns {
+                    let rounded = F::cast_from(tile[u * REGISTERS + v]);
+                    kept[(b * a_columns + i) * g_columns + j] = rounded;
+                    let back = E::cast_from(rounded);
+                    sum += back * back;
+                }
+            }
+        }
+        let total = sum_units::<E>(sum, TILE_UNITS, TILE_UNITS);
+        if UNIT_POS == 0 {
+            partials[row] = total;
+        }
+    }
+}
+
+/// One cube takes one tile of one example's gradient, by the matrix units; `kept` in vectors of one or two.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn kept_tensor<F: Float, N: Size, M: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    kept: &mut [Vector<F, M>],
+    partials: &mut [f32],
+    rows: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let (tokens, a_columns, g_columns) =
+            (tokens as usize, a_columns as usize, g_columns as usize);
+        let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let b = row / (across * down);
+        let place = row % (across * down);
+        let first_row = place / across * comptime!(tensor::SIDE);
+        let first_column = place % across * comptime!(tensor::SIDE);
+        let x = Operand {
+            start: b * tokens * a_columns,
+            first: first_row,
+            rows: a_columns,
+            depths: tokens,
+            stride: a_columns,
+        };
+        let y = Operand {
+            start: b * tokens * g_columns,
+            first: first_column,
+            rows: g_columns,
+            depths: tokens,
+            stride: g_columns,
+        };
+        let mut stages = Stages::<F, N>::new();
+        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, false);
+        let lanes = M::value();
+        let mut sum = 0.0f32;
+        #[unroll]
+        for s in 0..PAIRS {
+            let (u, v) = tensor::place(
+                comptime!(s / 2 / tensor::COLUMNS),
+                comptime!(s / 2 % tensor::COLUMNS),
+                comptime!(s % 2),
+            );
+            let (i, j) = (first_row + u, first_column + v);
+            // Both columns are inside or neither: rows are whole loads.
+            if i < a_columns && j < g_columns {
+                let at = ((b * a_columns + i) * g_columns + j) / lanes;
+                #[unroll]
+                for part in 0..comptime!(2 / lanes) {
+                    let mut rounded = Vector::<F, M>::new(F::new(0.0));
+                    #[unroll]
+                    for lane in 0..lanes {
+                        let exact = tile[s].extract(comptime!(part * lanes + lane));
+                        let element = F::cast_from(exact);
+                        rounded.insert(lane, element);
+                        let back = f32::cast_from(element);
+                        sum += back * back;
+                    }
+                    kept[at + part] = rounded;
+                }
+            }
+        }
+        let total = sum_units::<f32>(sum, tensor::UNITS, tensor::UNITS);
+        if UNIT_POS == 0 {
+            partials[row] = total;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A square tile of a matrix product, staged in shared memory: what GPUs run. Never launched on a CPU,
+//! where barriers are thread switches.
+//!
+//! Here by the ordinary units, in any type; [`tensor`] by matrix units, 16-bit floats only.
+
+pub(crate) mod tensor;
+
+use crate::Tuning;
+use crate::check::Arg;
+use cubecl::prelude::*;
+
+/// Rows and columns of a cube's tile.
+pub(crate) const TILE: usize = 64;
+/// Rows and columns of a unit's part of it, in registers.
+pub(crate) const REGISTERS: usize = 8;
+/// Depth staged at once.
+pub(crate) const DEPTH: usize = 16;
+/// Units along one side of the tile.
+pub(crate) const UNITS: usize = TILE / REGISTERS;
+/// Row length in shared memory: rows start where 16 bytes can be read at once, and a walk down a column changes banks.
+pub(crate) const PITCH: usize = TILE + RUN;
+/// Neighbouring rows, and columns, of a unit. The tile's side is cut in as many parts as a unit has runs, and it has one in each:
+/// what neighbouring units read at once then lies side by side.
+const RUN: usize = 4;
+
+/// Units of a cube.
+pub(crate) const TILE_UNITS: u32 = (UNITS * UNITS) as u32;
+
+/// One cube for each of `tiles` tiles; a kernel must ignore cubes past the last.
+pub(crate) fn grid(tiles: usize, tuning: &Tuning) -> (CubeCount, CubeDim) {
+    let x = tiles.clamp(1, tuning.max_cubes as usize);
+    let y = tiles.div_ceil(x).max(1);
+    (
+        CubeCount::Static(x as u32, y as u32, 1),
+        CubeDim::new_1d(TILE_UNITS),
+    )
+}
+
+/// Elements of one load of `a [.., d]` and of `g [.., p]`, for [`product`].
+pub(crate) fn vector(a: &Arg<'_>, d: usize, g: &Arg<'_>, p: usize, tuning: &Tuning) -> usize {
+    let most = (tuning.vector_bytes / a.dtype().size()).min(DEPTH);
+    g.vector(p, a.vector(d, most))
+}
+
+/// Where this unit's part of the tile begins: element `(u, v)` of it is `(u0 + offset(u), v0 + offset(v))` of the tile.
+#[cube]
+pub(crate) fn origin() -> (usize, usize) {
+    let unit = UNIT_POS as usize;
+    (
+        unit / comptime!(UNITS) * comptime!(RUN),
+        unit % comptime!(UNITS) * comptime!(RUN),
+    )
+}
+
+/// See [`origin`].
+pub(crate) const fn offset(register: usize) -> usize {
+    register / RUN * (UNITS * RUN) + register % RUN
+}
+
+/// This unit's part of `X Y^T`, with `X[i, k] = x[x_start + i * x_row + k * x_depth]`, likewise `Y`,
+/// rows `x_first..`, columns `y_first..`, zeros past `x_rows`, `y_rows` and `depth`.
+///
+/// All of these count elements; a vector must not cross the end of what is contiguous, the depth or the rows, and starts must be whole
+/// vectors.
+///
+/// Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn product<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_start: usize,
+    y_start: usize,
+    x_first: usize,
+    y_first: usize,
+    x_rows: usize,
+    y_rows: usize,
+    depth: usize,
+    x_row: usize,
+    y_row: usize,
+    x_depth: usize,
+    y_depth: usize,
+    #[comptime] depth_contiguous: bool,
+) -> Array<E> {
+    let lanes = N::value();
+    let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut y_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
+    let mut k0 = 0usize;
+    while k0 < depth {
+        sync_cube();
+        let loads = comptime!(DEPTH * TILE / (UNITS * UNITS * lanes));
+        #[unroll]
+        for load in 0..loads {
+            let place = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
+            // Neighbouring units read neighbouring vectors.
+            let (i, k) = if comptime!(depth_contiguous) {
+                (
+                    place / comptime!(DEPTH / lanes),
+                    place % comptime!(DEPTH / lanes) * lanes,
+                )
+            } else {
+                (
+                    place % comptime!(TILE / lanes) * lanes,
+                    place / comptime!(TILE / lanes),
+                )
+            };
+            let mut x_value = Vector::<E, N>::new(E::new(0.0));
+            let mut y_value = Vector::<E, N>::new(E::new(0.0));
+            if k0 + k < depth {
+                if x_first + i < x_rows {
+                    let at = x_start + (x_first + i) * x_row + (k0 + k) * x_depth;
+                    x_value = Vector::<E, N>::cast_from(x[at / lanes]);
+                }
+                if y_first + i < y_rows {
+                    let at = y_start + (y_first + i) * y_row + (k0 + k) * y_depth;
+                    y_value = Vector::<E, N>::cast_from(y[at / lanes]);
+                }
+            }
+            #[unroll]
+            for lane in 0..lanes {
+                let at = if comptime!(depth_contiguous) {
+                    (k + lane) * PITCH + i
+                } else {
+                    k * PITCH + i + lane
+                };
+                x_stage[at] = x_value.extract(lane);
+                y_stage[at] = y_value.extract(lane);
+            }
+        }
+        sync_cube();
+        accumulate::<E>(&x_stage, &y_stage, &mut sums);
+        k0 += comptime!(DEPTH);
+    }
+    sums
+}
+
+/// `sums += X Y^T` of what is staged.
+#[cube]
+pub(crate) fn accumulate<E: Float>(
+    x_stage: &Shared<[E]>,
+    y_stage: &Shared<[E]>,
+    sums: &mut Array<E>,
+) {
+    let (u0, v0) = origin();
+    // The products staged at once are summed by themselves: a sum over a vocabulary then goes through a
+    // sixteenth of its length in additions.
+    let mut part = no_sums::<E>();
+    for k in 0..DEPTH {
+        let mut left = Array::<E>::new(REGISTERS);
+        let mut right = Array::<E>::new(REGISTERS);
+        #[unroll]
+        for u in 0..REGISTERS {
+            left[u] = x_stage[k * PITCH + u0 + comptime!(offset(u))];
+            right[u] = y_stage[k * PITCH + v0 + comptime!(offset(u))];
+        }
+        #[unroll]
+        for v in 0..REGISTERS {
+            #[unroll]
+            for u in 0..REGISTERS {
+                part[u * REGISTERS + v] = fma(left[u], right[v], part[u * REGISTERS + v]);
+            }
+        }
+    }
+    #[unroll]
+    for s in 0..REGISTERS * REGISTERS {
+        sums[s] += part[s];
+    }
+}
+
+/// A unit's part of a tile, all zeros.
+#[cube]
+pub(crate) fn no_sums<E: Float>() -> Array<E> {
+    let mut sums = Array::<E>::new(comptime!(REGISTERS * REGISTERS));
+    #[unroll]
+    for s in 0..REGISTERS * REGISTERS {
+        sums[s] = E::new(0.0);
+    }
+    sums
+}
