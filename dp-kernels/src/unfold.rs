@@ -286,6 +286,7 @@ pub(crate) fn unfolded_gram<F: Float, E: Float>(
     let mut i_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut j_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut sums = tile::no_sums::<E>();
+    let mut part = tile::no_sums::<E>();
     let depth = places * columns;
     let mut k0 = 0usize;
     while k0 < depth {
@@ -324,8 +325,9 @@ pub(crate) fn unfolded_gram<F: Float, E: Float>(
             j_stage[k * PITCH + row] = j_value;
         }
         sync_cube();
-        tile::accumulate::<E>(&i_stage, &j_stage, &mut sums);
+        tile::accumulate::<E>(&i_stage, &j_stage, &mut part);
         k0 += comptime!(DEPTH);
+        tile::take_stretch::<E>(k0, depth, &mut part, &mut sums);
     }
     sums
 }
@@ -351,6 +353,7 @@ pub(crate) fn unfolded_product<F: Float, E: Float>(
     let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut g_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut sums = tile::no_sums::<E>();
+    let mut part = tile::no_sums::<E>();
     let rows = places * x_columns;
     let mut t0 = 0usize;
     while t0 < tokens {
@@ -376,8 +379,9 @@ pub(crate) fn unfolded_product<F: Float, E: Float>(
             g_stage[k * PITCH + i] = g_value;
         }
         sync_cube();
-        tile::accumulate::<E>(&x_stage, &g_stage, &mut sums);
+        tile::accumulate::<E>(&x_stage, &g_stage, &mut part);
         t0 += comptime!(DEPTH);
+        tile::take_stretch::<E>(t0, tokens, &mut part, &mut sums);
     }
     sums
 }

@@ -54,7 +54,8 @@ pub(super) fn launch(
     let tiles = tiles(problem, launch.tuning);
     let products = Arg::new(problem.op, "workspace", &scratch[0])?;
     let bounds = Arg::new(problem.op, "workspace", &scratch[1])?;
-    launch_products(launch, problem, &products, &bounds);
+    let parts = Arg::new(problem.op, "workspace", &scratch[2])?;
+    launch_products(launch, problem, &products, &bounds, &parts);
     launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
     Ok(())
 }
@@ -105,11 +106,56 @@ fn upper_triangle(side: usize) -> usize {
     side * (side + 1) / 2
 }
 
-/// Room for the partial products and bounds, each `[B, tiles]`.
-pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 2] {
+/// Room for the partial products and bounds, each `[B, tiles]`, and for the dot products where a tile is cut.
+pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 3] {
     let shape = [problem.b, tiles(problem, tuning)];
-    let room = || Room::of(&shape, problem.a.accumulator());
-    [room(), room()]
+    let room = |shape: &[usize]| Room::of(shape, problem.a.accumulator());
+    let parts = match cut_tiles(problem, tuning) {
+        Some(cut) => [cut.rows * cut.parts(), cut.tile],
+        None => [0, 0],
+    };
+    [room(&shape), room(&shape), room(&parts)]
+}
+
+/// Tiles whose dot products are taken stretch by stretch, each in a cube of its own, where there are too few tiles to fill a GPU.
+///
+/// The stretches are added up in the order that one cube has, so that a norm has the same bits either way.
+struct CutTiles {
+    /// Tiles of all examples.
+    rows: usize,
+    /// Stretches of A.
+    a_parts: usize,
+    /// Stretches of G.
+    g_parts: usize,
+    /// Numbers of a tile.
+    tile: usize,
+}
+
+impl CutTiles {
+    fn parts(&self) -> usize {
+        self.a_parts + self.g_parts
+    }
+}
+
+/// The most numbers that cut tiles may take: 64 MiB of f32.
+const MOST_PARTS: usize = 1 << 24;
+
+fn cut_tiles(problem: &Problem<'_>, tuning: &Tuning) -> Option<CutTiles> {
+    let Problem { d, p, .. } = problem;
+    // A cube of matrix units has a whole multiprocessor, of the others several share one.
+    let (stretch, side, enough) = match Cut::of(problem, tuning) {
+        Cut::Registers => return None,
+        Cut::Shared => (tile::STRETCH, TILE, tuning.busy_cubes / 2),
+        Cut::Tensor => (tensor::STRETCH, tensor::SIDE, tuning.busy_cubes / 8),
+    };
+    let cut = CutTiles {
+        rows: problem.b * tiles(problem, tuning),
+        a_parts: d.div_ceil(stretch),
+        g_parts: p.div_ceil(stretch),
+        tile: side * side,
+    };
+    let numbers = cut.rows * cut.parts() * cut.tile;
+    (cut.rows <= enough && cut.parts() > 2 && numbers <= MOST_PARTS).then_some(cut)
 }
 
 /// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
@@ -118,12 +164,20 @@ pub(super) fn launch_products(
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
+    parts: &Arg<'_>,
 ) {
     let tiles = tiles(problem, launch.tuning);
-    match Cut::of(problem, launch.tuning) {
-        Cut::Registers => launch_registers(launch, problem, products, bounds, tiles),
-        Cut::Shared => launch_shared(launch, problem, products, bounds, tiles),
-        Cut::Tensor => launch_tensor(launch, problem, products, bounds, tiles),
+    let cut = cut_tiles(problem, launch.tuning);
+    match (Cut::of(problem, launch.tuning), cut) {
+        (Cut::Registers, _) => launch_registers(launch, problem, products, bounds, tiles),
+        (Cut::Shared, None) => launch_shared(launch, problem, products, bounds, tiles),
+        (Cut::Shared, Some(cut)) => {
+            launch_shared_parts(launch, problem, [products, bounds, parts], tiles, &cut);
+        }
+        (Cut::Tensor, None) => launch_tensor(launch, problem, products, bounds, tiles),
+        (Cut::Tensor, Some(cut)) => {
+            launch_tensor_parts(launch, problem, [products, bounds, parts], tiles, &cut);
+        }
     }
 }
 
@@ -459,6 +513,310 @@ pub(crate) fn gram_shared<F: Float, E: Float, N: Size>(
     }
 }
 
+fn launch_shared_parts(
+    launch: &Launch<'_>,
+    problem: &Problem<'_>,
+    [products, bounds, parts]: [&Arg<'_>; 3],
+    tiles: usize,
+    cut: &CutTiles,
+) {
+    let Launch { client, tuning, .. } = *launch;
+    let Problem { a, g, t, d, p, .. } = problem;
+    let vector = tile::vector(a, *d, g, *p, tuning);
+    let (count, dim) = tile::grid(cut.rows * cut.parts(), tuning);
+    gram_parts_shared::launch(
+        client,
+        count,
+        dim,
+        vector,
+        a.buffer(vector),
+        g.buffer(vector),
+        parts.buffer(1),
+        cut.rows as u32,
+        tiles as u32,
+        *t as u32,
+        *d as u32,
+        *p as u32,
+        a.dtype(),
+        parts.dtype(),
+    );
+    let (count, dim) = tile::grid(cut.rows, tuning);
+    gram_of_parts_shared::launch(
+        client,
+        count,
+        dim,
+        parts.buffer(1),
+        products.buffer(1),
+        bounds.buffer(1),
+        cut.rows as u32,
+        tiles as u32,
+        *t as u32,
+        cut.a_parts as u32,
+        cut.g_parts as u32,
+        products.dtype(),
+    );
+}
+
+/// One cube takes one stretch of the dot products of one tile, of A's first, then of G's.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_parts_shared<F: Float, E: Float, N: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    parts: &mut [E],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
+    let a_parts = (a_columns + comptime!(tile::STRETCH - 1)) / comptime!(tile::STRETCH);
+    let g_parts = (g_columns + comptime!(tile::STRETCH - 1)) / comptime!(tile::STRETCH);
+    let place = CUBE_POS as usize;
+    let row = place / (a_parts + g_parts);
+    let part = place % (a_parts + g_parts);
+    if row < rows as usize {
+        let side = (tokens + comptime!(TILE - 1)) / comptime!(TILE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let first = row / tiles as usize * tokens;
+        if part < a_parts {
+            let sums = stretch_of_dots::<F, E, N>(a, first, i, j, tokens, a_columns, part);
+            write_part::<E>(&sums, parts, place);
+        } else {
+            let sums =
+                stretch_of_dots::<F, E, N>(g, first, i, j, tokens, g_columns, part - a_parts);
+            write_part::<E>(&sums, parts, place);
+        }
+    }
+}
+
+/// Stretch number `part` of the dot products of tile `(i, j)`.
+#[cube]
+fn stretch_of_dots<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    j: usize,
+    tokens: usize,
+    columns: usize,
+    part: usize,
+) -> Array<E> {
+    let begin = part * comptime!(tile::STRETCH);
+    let depth = min_index(columns - begin, comptime!(tile::STRETCH).runtime());
+    tile::product::<F, E, N>(
+        x,
+        x,
+        first_token * columns + begin,
+        first_token * columns + begin,
+        i * TILE,
+        j * TILE,
+        tokens,
+        tokens,
+        depth,
+        columns,
+        columns,
+        1usize,
+        1usize,
+        true,
+    )
+}
+
+/// Neighbouring units write neighbouring numbers.
+#[cube]
+fn write_part<E: Float>(sums: &Array<E>, parts: &mut [E], place: usize) {
+    let first = place * comptime!(TILE * TILE) + UNIT_POS as usize;
+    #[unroll]
+    for s in 0..tile::REGISTERS * tile::REGISTERS {
+        parts[first + comptime!(s * TILE_UNITS as usize)] = sums[s];
+    }
+}
+
+/// One cube adds up the stretches of one tile and takes its products.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_of_parts_shared<E: Float>(
+    parts: &[E],
+    products: &mut [E],
+    bounds: &mut [E],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_parts: u32,
+    g_parts: u32,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let side = (tokens as usize + comptime!(TILE - 1)) / comptime!(TILE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let (a_parts, g_parts) = (a_parts as usize, g_parts as usize);
+        let first = row * (a_parts + g_parts);
+        let a_tile = sum_parts::<E>(parts, first, a_parts);
+        let g_tile = sum_parts::<E>(parts, first + a_parts, g_parts);
+        write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
+    }
+}
+
+#[cube]
+fn sum_parts<E: Float>(parts: &[E], first: usize, count: usize) -> Array<E> {
+    let mut sums = tile::no_sums::<E>();
+    for part in first..first + count {
+        let at = part * comptime!(TILE * TILE) + UNIT_POS as usize;
+        #[unroll]
+        for s in 0..tile::REGISTERS * tile::REGISTERS {
+            sums[s] += parts[at + comptime!(s * TILE_UNITS as usize)];
+        }
+    }
+    sums
+}
+
+fn launch_tensor_parts(
+    launch: &Launch<'_>,
+    problem: &Problem<'_>,
+    [products, bounds, parts]: [&Arg<'_>; 3],
+    tiles: usize,
+    cut: &CutTiles,
+) {
+    let Launch { client, tuning, .. } = *launch;
+    let Problem { a, g, t, d, p, .. } = problem;
+    let (count, dim) = tensor::grid(cut.rows * cut.parts(), tuning);
+    gram_parts_tensor::launch(
+        client,
+        count,
+        dim,
+        tensor::LANES,
+        2,
+        a.buffer(tensor::LANES),
+        g.buffer(tensor::LANES),
+        parts.buffer(2),
+        cut.rows as u32,
+        tiles as u32,
+        *t as u32,
+        *d as u32,
+        *p as u32,
+        a.dtype(),
+    );
+    let (count, dim) = tensor::grid(cut.rows, tuning);
+    gram_of_parts_tensor::launch(
+        client,
+        count,
+        dim,
+        2,
+        parts.buffer(2),
+        products.buffer(1),
+        bounds.buffer(1),
+        cut.rows as u32,
+        tiles as u32,
+        *t as u32,
+        cut.a_parts as u32,
+        cut.g_parts as u32,
+    );
+}
+
+/// One cube takes one stretch of the dot products of one tile by the matrix units, of A's first, then of G's.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_parts_tensor<F: Float, N: Size, M: Size>(
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    parts: &mut [Vector<f32, M>],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
+    let a_parts = (a_columns + comptime!(tensor::STRETCH - 1)) / comptime!(tensor::STRETCH);
+    let g_parts = (g_columns + comptime!(tensor::STRETCH - 1)) / comptime!(tensor::STRETCH);
+    let place = CUBE_POS as usize;
+    let row = place / (a_parts + g_parts);
+    let part = place % (a_parts + g_parts);
+    if row < rows as usize {
+        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let first = row / tiles as usize * tokens;
+        let mut stages = Stages::<F, N>::new();
+        let at = place * comptime!(PAIRS * tensor::UNITS as usize) + UNIT_POS as usize;
+        if part < a_parts {
+            let x = stretch_of(&token_rows(first, i, tokens, a_columns), part);
+            let y = stretch_of(&token_rows(first, j, tokens, a_columns), part);
+            let sums = tensor::product::<F, N>(&mut stages, a, a, &x, &y, true);
+            write_pairs::<M>(&sums, parts, at);
+        } else {
+            let x = stretch_of(&token_rows(first, i, tokens, g_columns), part - a_parts);
+            let y = stretch_of(&token_rows(first, j, tokens, g_columns), part - a_parts);
+            let sums = tensor::product::<F, N>(&mut stages, g, g, &x, &y, true);
+            write_pairs::<M>(&sums, parts, at);
+        }
+    }
+}
+
+#[cube]
+fn write_pairs<M: Size>(sums: &Array<tensor::Pair>, parts: &mut [Vector<f32, M>], at: usize) {
+    #[unroll]
+    for s in 0..PAIRS {
+        let mut pair = Vector::<f32, M>::new(0.0f32);
+        pair.insert(0usize, sums[s].extract(0usize));
+        pair.insert(1usize, sums[s].extract(1usize));
+        parts[at + comptime!(s * tensor::UNITS as usize)] = pair;
+    }
+}
+
+#[cube]
+fn read_pairs<M: Size>(parts: &[Vector<f32, M>], part: usize) -> Array<tensor::Pair> {
+    let at = part * comptime!(PAIRS * tensor::UNITS as usize) + UNIT_POS as usize;
+    let mut sums = tensor::no_sums();
+    #[unroll]
+    for s in 0..PAIRS {
+        let pair = parts[at + comptime!(s * tensor::UNITS as usize)];
+        let mut sum = tensor::Pair::new(0.0f32);
+        sum.insert(0usize, pair.extract(0usize));
+        sum.insert(1usize, pair.extract(1usize));
+        sums[s] = sum;
+    }
+    sums
+}
+
+/// One cube takes the products of one tile whose stretches [`gram_parts_tensor`] took, in the order of [`gram_tensor`].
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_of_parts_tensor<M: Size>(
+    parts: &[Vector<f32, M>],
+    products: &mut [f32],
+    bounds: &mut [f32],
+    rows: u32,
+    tiles: u32,
+    tokens: u32,
+    a_parts: u32,
+    g_parts: u32,
+) {
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let side = (tokens as usize + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let diagonal = i == j;
+        let (a_parts, g_parts) = (a_parts as usize, g_parts as usize);
+        let first = row * (a_parts + g_parts);
+        let mut dots = tensor::no_sums();
+        for part in first..first + a_parts {
+            let mut more = read_pairs::<M>(parts, part);
+            tensor::take(&mut more, &mut dots, 1.0f32);
+        }
+        let mut own = no_diagonal();
+        let mut sum = tensor::Pair::new(0.0f32);
+        for part in first + a_parts..first + a_parts + g_parts {
+            let mut more = read_pairs::<M>(parts, part);
+            sum = multiply_stretch(&dots, &mut more, &mut own, sum, diagonal);
+        }
+        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal);
+    }
+}
+
 fn launch_tensor(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
@@ -520,11 +878,7 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
         let y = token_rows(first, j, tokens, columns);
         let dots = tensor::product::<F, N>(&mut stages, a, a, &x, &y, true);
 
-        // Each of its elements is one unit's.
-        let mut own = Shared::<[f32]>::new_slice(tensor::SIDE);
-        if (UNIT_POS as usize) < tensor::SIDE {
-            own[UNIT_POS as usize] = 0.0f32;
-        }
+        let mut own = no_diagonal();
         let columns = g_columns as usize;
         let x = token_rows(first, i, tokens, columns);
         let y = token_rows(first, j, tokens, columns);
@@ -547,31 +901,69 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
                 true,
             );
             if tensor::ends_stretch(stage, count) {
-                if diagonal {
-                    add_diagonal(&part, &mut own);
-                }
-                #[unroll]
-                for s in 0..PAIRS {
-                    sum = fma(dots[s], part[s], sum);
-                    part[s] = tensor::Pair::new(0.0f32);
-                }
+                sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal);
             }
         }
-        let weight = select(diagonal, 1.0f32, 2.0f32);
-        let bound = if diagonal {
-            diagonal_bound(&dots, &own)
-        } else {
-            0.0f32.runtime()
-        };
-        let total = sum.extract(0usize) + sum.extract(1usize);
-        let total = crate::reduce::sum_units::<f32>(total * weight, tensor::UNITS, tensor::UNITS);
-        sync_cube();
-        let bound = crate::reduce::sum_units::<f32>(bound, tensor::UNITS, tensor::UNITS);
-        if UNIT_POS == 0 {
-            products[row] = total;
-            bounds[row] = bound;
-        }
+        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal);
     }
+}
+
+/// `sum += dots part` of a stretch of `<g_t, g_t'>`, which is forgotten then, but for its diagonal.
+#[cube]
+fn multiply_stretch(
+    dots: &Array<tensor::Pair>,
+    part: &mut Array<tensor::Pair>,
+    own: &mut Shared<[f32]>,
+    sum: tensor::Pair,
+    diagonal: bool,
+) -> tensor::Pair {
+    let mut sum = sum;
+    if diagonal {
+        add_diagonal(part, own);
+    }
+    #[unroll]
+    for s in 0..PAIRS {
+        sum = fma(dots[s], part[s], sum);
+        part[s] = tensor::Pair::new(0.0f32);
+    }
+    sum
+}
+
+/// Writes what a cube found of its tile. Every unit of the cube must call it.
+#[cube]
+fn write_tensor_products(
+    dots: &Array<tensor::Pair>,
+    own: &Shared<[f32]>,
+    sum: tensor::Pair,
+    products: &mut [f32],
+    bounds: &mut [f32],
+    row: usize,
+    diagonal: bool,
+) {
+    let weight = select(diagonal, 1.0f32, 2.0f32);
+    let mut bound = 0.0f32;
+    if diagonal {
+        bound = diagonal_bound(dots, own);
+    }
+    let total = sum.extract(0usize) + sum.extract(1usize);
+    let total = crate::reduce::sum_units::<f32>(total * weight, tensor::UNITS, tensor::UNITS);
+    sync_cube();
+    let bound = crate::reduce::sum_units::<f32>(bound, tensor::UNITS, tensor::UNITS);
+    if UNIT_POS == 0 {
+        products[row] = total;
+        bounds[row] = bound;
+    }
+}
+
+/// A tile's diagonal, all zeros. Each of its elements is one unit's. Every unit of the cube must call it.
+#[cube]
+fn no_diagonal() -> Shared<[f32]> {
+    let mut own = Shared::<[f32]>::new_slice(tensor::SIDE);
+    if (UNIT_POS as usize) < tensor::SIDE {
+        own[UNIT_POS as usize] = 0.0f32;
+    }
+    sync_cube();
+    own
 }
 
 /// Tile number `tile` of an example's tokens, each a row of `columns`; the example begins at token `first`.
@@ -586,9 +978,22 @@ fn token_rows(first: usize, tile: usize, tokens: usize, columns: usize) -> Opera
     }
 }
 
+/// Stretch number `part` of the rows' columns.
+#[cube]
+fn stretch_of(rows: &Operand, part: usize) -> Operand {
+    let begin = part * comptime!(tensor::STRETCH);
+    Operand {
+        start: rows.start + begin,
+        first: rows.first,
+        rows: rows.rows,
+        depths: min_index(rows.depths - begin, comptime!(tensor::STRETCH).runtime()),
+        stride: rows.stride,
+    }
+}
+
 /// Adds the diagonal of a tile to `own`, each element by the unit that holds it.
 #[cube]
-fn add_diagonal(part: &Array<tensor::Pair>, own: &mut Shared<[f32]>) {
+fn add_diagonal(part: &mut Array<tensor::Pair>, own: &mut Shared<[f32]>) {
     #[unroll]
     for s in 0..PAIRS {
         let (u, v) = tensor::place(
@@ -658,10 +1063,14 @@ pub(crate) fn write_products<E: Float>(
         #[unroll]
         for v in 0..tile::REGISTERS {
             // Places past the last token were read as zeros.
-            let product = a_tile[u * tile::REGISTERS + v] * g_tile[u * tile::REGISTERS + v];
-            sum += product;
+            let (a, g) = (
+                a_tile[u * tile::REGISTERS + v],
+                g_tile[u * tile::REGISTERS + v],
+            );
+            // Explicit, so that every kernel that comes here has the same bits.
+            sum = fma(a, g, sum);
             if diagonal && u0 + comptime!(offset(u)) == v0 + comptime!(offset(v)) {
-                bound += product.sqrt();
+                bound += (a * g).sqrt();
             }
         }
     }

@@ -65,20 +65,21 @@ pub fn tied_norm_sq(
     }
     let spans = gradient::spans(&g, p, tuning);
     let crosses = cross_tiles(t, tuning);
-    let [products, bounds] = gram::workspace(&head, tuning);
+    let [products, bounds, parts] = gram::workspace(&head, tuning);
     let rooms = [
         products,
         bounds,
+        parts,
         Room::of(&[b, t], norms_sq.dtype()),
         Room::of(&[b, crosses], norms_sq.dtype()),
         Room::of(&[b, t * spans], norms_sq.dtype()),
     ];
-    let [products, bounds, rows, cross, squares] = launch.scratch(op, rooms)?;
+    let [products, bounds, parts, rows, cross, squares] = launch.scratch(op, rooms)?;
     let workspace = |tensor| Arg::new(op, "workspace", tensor);
     let (products, bounds) = (workspace(&products)?, workspace(&bounds)?);
     let (rows, cross, squares) = (workspace(&rows)?, workspace(&cross)?, workspace(&squares)?);
 
-    gram::launch_products(launch, &head, &products, &bounds);
+    gram::launch_products(launch, &head, &products, &bounds, &workspace(&parts)?);
     launch_rows(launch, &ids, &g, &rows, [b, t, p]);
     launch_cross(launch, &ids, &g, &head, &cross);
     gradient::launch_squares(launch, &g, &squares, b * t, p);

@@ -15,6 +15,9 @@ pub(crate) const TILE: usize = 64;
 pub(crate) const REGISTERS: usize = 8;
 /// Depth staged at once.
 pub(crate) const DEPTH: usize = 16;
+/// Terms that are added one after the other before they are added to what was before: a sum over a vocabulary then goes through
+/// a 256th of its length in additions, and 256 of its own stretch.
+pub(crate) const STRETCH: usize = 16 * DEPTH;
 /// Units along one side of the tile.
 pub(crate) const UNITS: usize = TILE / REGISTERS;
 /// Row length in shared memory: rows start where 16 bytes can be read at once, and a walk down a column changes banks.
@@ -86,6 +89,7 @@ pub(crate) fn product<F: Float, E: Float, N: Size>(
     let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut y_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut sums = no_sums::<E>();
+    let mut part = no_sums::<E>();
     let mut k0 = 0usize;
     while k0 < depth {
         sync_cube();
@@ -129,23 +133,21 @@ pub(crate) fn product<F: Float, E: Float, N: Size>(
             }
         }
         sync_cube();
-        accumulate::<E>(&x_stage, &y_stage, &mut sums);
+        accumulate::<E>(&x_stage, &y_stage, &mut part);
         k0 += comptime!(DEPTH);
+        take_stretch::<E>(k0, depth, &mut part, &mut sums);
     }
     sums
 }
 
-/// `sums += X Y^T` of what is staged.
+/// `part += X Y^T` of what is staged.
 #[cube]
 pub(crate) fn accumulate<E: Float>(
     x_stage: &Shared<[E]>,
     y_stage: &Shared<[E]>,
-    sums: &mut Array<E>,
+    part: &mut Array<E>,
 ) {
     let (u0, v0) = origin();
-    // The products staged at once are summed by themselves: a sum over a vocabulary then goes through a
-    // sixteenth of its length in additions.
-    let mut part = no_sums::<E>();
     for k in 0..DEPTH {
         let mut left = Array::<E>::new(REGISTERS);
         let mut right = Array::<E>::new(REGISTERS);
@@ -162,9 +164,22 @@ pub(crate) fn accumulate<E: Float>(
             }
         }
     }
-    #[unroll]
-    for s in 0..REGISTERS * REGISTERS {
-        sums[s] += part[s];
+}
+
+/// Where a stretch ends after `done` terms of `depth`, adds it to `sums` and begins another.
+#[cube]
+pub(crate) fn take_stretch<E: Float>(
+    done: usize,
+    depth: usize,
+    part: &mut Array<E>,
+    sums: &mut Array<E>,
+) {
+    if done % comptime!(STRETCH) == 0 || done >= depth {
+        #[unroll]
+        for s in 0..REGISTERS * REGISTERS {
+            sums[s] += part[s];
+            part[s] = E::new(0.0);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const LANES: usize = 8;
 /// Depth staged at once.
 pub(crate) const DEPTH: usize = 32;
 /// Terms that the instruction adds up before a rounded addition takes over.
-pub(crate) const STRETCH: usize = 4 * DEPTH;
+pub(crate) const STRETCH: usize = 8 * DEPTH;
 /// Units of a cube: eight planes, two down and four across.
 pub(crate) const UNITS: u32 = 256;
 /// Results of the instruction that a plane has below each other.
@@ -211,7 +211,7 @@ fn put<F: Float, N: Size>(
 /// `part += X Y^T` of stage `parity`.
 #[cube]
 fn multiply<F: Float, N: Size>(
-    stages: &Stages<F, N>,
+    stages: &mut Stages<F, N>,
     parity: usize,
     part: &mut Array<Pair>,
     #[comptime] depth_contiguous: bool,

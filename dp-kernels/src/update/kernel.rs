@@ -133,6 +133,9 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
 }
 
 /// The parameter and its moments after the step, as `dp_core::reference::noised_update` has them.
+///
+/// Every product that is added to something is in an explicit multiply-add: left to a compiler, some vectors would be contracted and others
+/// not, and a shard would differ from the whole in its last bits.
 #[cube]
 fn step<E: Float, N: Size>(
     p: Vector<E, N>,
@@ -143,27 +146,36 @@ fn step<E: Float, N: Size>(
     #[comptime] form: Form,
 ) -> (Vector<E, N>, Vector<E, N>, Vector<E, N>) {
     if comptime!(form.adamw) {
-        let m = m * Vector::new(E::cast_from(c.beta_1))
-            + g * Vector::new(E::new(1.0) - E::cast_from(c.beta_1));
-        let v = v * Vector::new(E::cast_from(c.beta_2))
-            + g * g * Vector::new(E::new(1.0) - E::cast_from(c.beta_2));
+        let beta_1 = Vector::<E, N>::new(E::cast_from(c.beta_1));
+        let beta_2 = Vector::<E, N>::new(E::cast_from(c.beta_2));
+        let m = fma(
+            m,
+            beta_1,
+            g * Vector::new(E::new(1.0) - E::cast_from(c.beta_1)),
+        );
+        let v = fma(
+            v,
+            beta_2,
+            g * g * Vector::new(E::new(1.0) - E::cast_from(c.beta_2)),
+        );
         let spread = Vector::<E, N>::sqrt(v * Vector::new(E::cast_from(c.unbias_2)))
             + Vector::new(E::cast_from(c.epsilon));
-        let p = p * Vector::new(E::cast_from(c.decay))
-            - m * Vector::new(E::cast_from(c.unbias_1)) / spread;
-        (p, m, v)
+        let move_by = m * Vector::new(E::cast_from(c.unbias_1)) / spread;
+        let decay = Vector::<E, N>::new(E::cast_from(c.decay));
+        (fma(p, decay, Vector::new(E::new(0.0)) - move_by), m, v)
     } else {
-        let g = g + p * Vector::new(E::cast_from(c.decay));
+        let back = Vector::<E, N>::new(E::new(0.0) - E::cast_from(c.rate));
+        let beta_1 = Vector::<E, N>::new(E::cast_from(c.beta_1));
+        let g = fma(p, Vector::<E, N>::new(E::cast_from(c.decay)), g);
         if comptime!(form.momentum) {
-            let m = m * Vector::new(E::cast_from(c.beta_1)) + g;
+            let m = fma(m, beta_1, g);
             if comptime!(form.nesterov) {
-                let ahead = g + m * Vector::new(E::cast_from(c.beta_1));
-                (p - ahead * Vector::new(E::cast_from(c.rate)), m, v)
+                (fma(fma(m, beta_1, g), back, p), m, v)
             } else {
-                (p - m * Vector::new(E::cast_from(c.rate)), m, v)
+                (fma(m, back, p), m, v)
             }
         } else {
-            (p - g * Vector::new(E::cast_from(c.rate)), m, v)
+            (fma(g, back, p), m, v)
         }
     }
 }
