@@ -13,7 +13,7 @@ use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::prelude::*;
 
-/// One product of f32 or of f64, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
+/// One product, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
 pub(crate) struct Product<'a> {
     pub op: &'static str,
     pub a: Arg<'a>,

@@ -33,6 +33,7 @@ mod clip;
 pub mod conformance;
 mod error;
 mod gemm;
+mod gemm_tensor;
 mod launch;
 mod live;
 mod matmul;

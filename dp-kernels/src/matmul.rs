@@ -1,7 +1,7 @@
 //! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
 
 use crate::check::{Arg, check_elements};
-use crate::gemm;
+use crate::{gemm, gemm_tensor};
 use crate::{KernelError, Launch};
 use cubecl::{
     client::Client,
@@ -62,6 +62,9 @@ pub enum Routine {
     CpuGemm,
     /// Register tiles on a GPU's ordinary units, f32 products throughout.
     Units,
+    /// This crate's tiles on a GPU's matrix units: f16 or bf16, contiguous operands whose rows are multiples of 8, results of the same
+    /// type. GPUs whose [`Tuning::tensor_cores`](crate::Tuning::tensor_cores) says so.
+    MatrixUnits,
     /// Tensor cores where the device has them for the types, else [`Routine::Units`]. f32 operands
     /// are then rounded to TF32: not for anything that a norm was taken of.
     TensorCores,
@@ -85,6 +88,7 @@ impl Routine {
             Self::Registers => "Registers",
             Self::CpuGemm => "CpuGemm",
             Self::Units => "Units",
+            Self::MatrixUnits => "MatrixUnits",
             Self::TensorCores => "TensorCores",
             Self::Naive => "Naive",
         }
@@ -103,7 +107,7 @@ impl Routine {
                 multi_level::Strategy::SimpleUnit(BlueprintStrategy::Inferred(Default::default()))
                     .into()
             }
-            Self::TensorCores => Strategy::Auto,
+            Self::MatrixUnits | Self::TensorCores => Strategy::Auto,
             Self::Naive => multi_level::Strategy::Naive.into(),
         }
     }
@@ -187,6 +191,26 @@ pub fn matmul(
                 b_transposed: transposes.rhs,
             },
         );
+    }
+    if routine == Routine::MatrixUnits {
+        let a = Arg::new(op, "lhs", lhs)?.is_float(client)?;
+        let product = gemm::Product {
+            op,
+            a,
+            b: Arg::new(op, "rhs", rhs)?.same_type(&a)?,
+            out: Arg::new(op, "out", out)?.same_type(&a)?,
+            z: batch.iter().product(),
+            m,
+            n,
+            k,
+            a_transposed: transposes.lhs,
+            b_transposed: transposes.rhs,
+        };
+        if let Some(why) = gemm_tensor::refusal(launch, &product) {
+            return Err(refused(why.into()));
+        }
+        gemm_tensor::launch(launch, &product);
+        return Ok(());
     }
     for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
         if tensor.dtype == ElemType::Float(FloatKind::F64) {

@@ -165,6 +165,7 @@ fn properties(is_processor: bool) -> DeviceProperties {
             tensor_cores: true,
         };
         register_mma_features(supported_mma_combinations(&hopper), &mut properties);
+        properties.features.copy_async = true;
         let ldmatrix = &mut properties.features.matmul.ldmatrix;
         ldmatrix.extend([FloatKind::F16, FloatKind::BF16].map(ElemType::Float));
     }

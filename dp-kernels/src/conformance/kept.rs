@@ -89,7 +89,7 @@ fn products(host: &Host) -> Vec<f64> {
 fn roundoff(bench: &Bench) -> f64 {
     match bench.input {
         FloatKind::F16 => 2f64.powi(-11),
-        FloatKind::BF16 => 2f64.powi(-9),
+        FloatKind::BF16 => 2f64.powi(-8),
         _ => 0.0,
     }
 }

@@ -3,7 +3,8 @@
 use super::bench::{Bench, relative_error};
 use super::data::Stream;
 use super::{CheckError, Row};
-use crate::{Transposes, matmul};
+use crate::{Routine, Transposes, matmul};
+use cubecl::ir::FloatKind;
 
 /// Batch, m, k, n.
 const SHAPES: [(usize, usize, usize, usize); 9] = [
@@ -18,8 +19,17 @@ const SHAPES: [(usize, usize, usize, usize); 9] = [
     (1, 520, 16, 33),
 ];
 
+/// The same for matrix units, whose rows are whole loads: several tiles, ragged ones, several stretches.
+const UNIT_SHAPES: [(usize, usize, usize, usize); 5] = [
+    (1, 8, 8, 8),
+    (2, 64, 48, 32),
+    (3, 24, 600, 40),
+    (1, 264, 136, 144),
+    (1, 520, 16, 40),
+];
+
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    let mut rows = Vec::new();
+    let mut rows = on_matrix_units(bench)?;
     // Operands are of the type of the sums, where the routine takes it.
     let f64_refused = bench.is_wide() && bench.backend.caps().f32_only.contains(&"matmul");
     let narrow;
@@ -60,6 +70,50 @@ pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 format!("{b} x {m} x {k} x {n}"),
                 error,
                 bench.budget(1e-5),
+            ));
+        }
+    }
+    Ok(rows)
+}
+
+/// 16-bit floats on matrix units, where the device has them; results are rounded to the type.
+fn on_matrix_units(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut rows = Vec::new();
+    let roundoff = match bench.input {
+        FloatKind::F16 => 2f64.powi(-11),
+        FloatKind::BF16 => 2f64.powi(-8),
+        _ => return Ok(rows),
+    };
+    if !bench.tuning().tensor_cores {
+        return Ok(rows);
+    }
+    for (i, (b, m, k, n)) in UNIT_SHAPES.into_iter().enumerate() {
+        for transposes in [Transposes::NONE, Transposes::LHS, Transposes::RHS] {
+            let mut stream = bench.stream(60 + i as u64);
+            let mut numbers = |n: usize| -> Vec<f64> {
+                let numbers = stream.numbers(n).into_iter();
+                numbers.map(|x| bench.round(x)).collect()
+            };
+            let (lhs, rhs) = (numbers(b * m * k), numbers(b * k * n));
+            let lhs_shape = if transposes.lhs { [b, k, m] } else { [b, m, k] };
+            let rhs_shape = if transposes.rhs { [b, n, k] } else { [b, k, n] };
+            let out = bench.upload_input(&[b, m, n], &vec![9.0; b * m * n]);
+            matmul(
+                &bench.launch(),
+                &bench.upload_input(&lhs_shape, &lhs),
+                &bench.upload_input(&rhs_shape, &rhs),
+                &out,
+                transposes,
+                Routine::MatrixUnits,
+            )?;
+            let want = product(&lhs, &rhs, (b, m, k, n), transposes);
+            let error = relative_error(&bench.download_input(&out)?, &want);
+            rows.push(Row::measured(
+                format!("matmul MatrixUnits {transposes:?}"),
+                bench.input_name(),
+                format!("{b} x {m} x {k} x {n}"),
+                error,
+                1e-5 + roundoff,
             ));
         }
     }

@@ -1,6 +1,8 @@
 //! Parameters of one row, summed over the tokens: a bias and the gain of a LayerNorm or RMSNorm.
 
 use crate::check::Arg;
+use crate::launch::Room;
+use crate::live::is_live;
 use crate::reduce::{lane_of, row_of, sum_lanes, sum_units};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -65,7 +67,7 @@ fn launch_norms(
     g: Arg<'_>,
     norms_sq: &TensorHandle,
 ) -> Result<(), KernelError> {
-    let Launch { client, tuning, .. } = *launch;
+    let tuning = launch.tuning;
     let [b, t, p] = g.dims()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
@@ -73,6 +75,26 @@ fn launch_norms(
     if b * t * p == 0 {
         return Ok(());
     }
+    let Some(slices) = slices(t, tuning) else {
+        launch_column_norms(launch, xhat, g, &norms_sq, [b, t, p]);
+        return Ok(());
+    };
+    let [parts] = launch.scratch(op, [Room::of(&[b, slices, p], norms_sq.dtype())])?;
+    let parts = Arg::new(op, "workspace", &parts)?;
+    launch_token_parts(launch, xhat, g, (&norms_sq, false), &parts, [b, t, p]);
+    launch_column_norms(launch, None, parts, &norms_sq, [b, slices, p]);
+    Ok(())
+}
+
+/// Launches [`column_norms`] of `g [b, t, p]`, scaled where there is `xhat`.
+fn launch_column_norms(
+    launch: &Launch<'_>,
+    xhat: Option<Arg<'_>>,
+    g: Arg<'_>,
+    norms_sq: &Arg<'_>,
+    [b, t, p]: [usize; 3],
+) {
+    let Launch { client, tuning, .. } = *launch;
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
     let most = tuning.lanes_of(g.accumulator());
@@ -99,7 +121,103 @@ fn launch_norms(
         g.dtype(),
         norms_sq.dtype(),
     );
-    Ok(())
+}
+
+/// Tokens of a slice that a GPU sums by itself: a unit that walked all of a long sequence would wait for memory at every step, and most of
+/// the device for it.
+const SLICE: usize = 32;
+
+/// Into how many slices a GPU cuts `t` tokens, where that is worth a launch more. It does not depend on the examples: a norm has the same
+/// bits in every microbatch.
+pub(crate) fn slices(t: usize, tuning: &Tuning) -> Option<usize> {
+    (!tuning.is_cpu && t > 2 * SLICE).then(|| t.div_ceil(SLICE))
+}
+
+/// Launches [`token_parts`] of `g [b, t, p]` into `parts [b, slices, p]`, scaled where there is `xhat`, zeros for the
+/// dead where `factors` are to be looked at; else they are any buffer of the type that the launch doesn't write.
+pub(crate) fn launch_token_parts(
+    launch: &Launch<'_>,
+    xhat: Option<Arg<'_>>,
+    g: Arg<'_>,
+    (factors, factored): (&Arg<'_>, bool),
+    parts: &Arg<'_>,
+    [b, t, p]: [usize; 3],
+) {
+    let Launch { client, tuning, .. } = *launch;
+    let x = xhat.unwrap_or(g);
+    let most = tuning.lanes_of(parts.dtype());
+    let vector = g.vector(p, most).min(x.vector(p, most));
+    let vector = parts.vector(p, vector);
+    let columns = p / vector;
+    let slices = t.div_ceil(SLICE);
+    let width = tuning.width(columns);
+    let (count, dim) = tuning.grid(b * slices, width);
+    token_parts::launch(
+        client,
+        count,
+        dim,
+        vector,
+        x.buffer(vector),
+        g.buffer(vector),
+        factors.buffer(1),
+        parts.buffer(vector),
+        (b * slices) as u32,
+        slices as u32,
+        t as u32,
+        columns as u32,
+        xhat.is_some(),
+        factored,
+        width,
+        g.dtype(),
+        parts.dtype(),
+    );
+}
+
+/// `parts[b, s] = sum over slice s of g[b, t] (* x[b, t])`; with `factored` zeros for a dead example, which is not read.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn token_parts<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    factors: &[E],
+    parts: &mut [Vector<E, N>],
+    rows: u32,
+    slices: u32,
+    tokens: u32,
+    columns: u32,
+    #[comptime] scaled: bool,
+    #[comptime] factored: bool,
+    #[comptime] width: u32,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let row = row_of(width);
+    if row < rows as usize {
+        let (slices, tokens, columns) = (slices as usize, tokens as usize, columns as usize);
+        let b = row / slices;
+        let first = row % slices * SLICE;
+        let last = min(first + comptime!(SLICE), tokens);
+        let mut live = true;
+        if comptime!(factored) {
+            live = is_live::<E>(factors[b]);
+        }
+        let mut column = lane_of(width);
+        while column < columns {
+            let mut sum = Vector::<E, N>::new(E::new(0.0));
+            if live {
+                for t in first..last {
+                    let at = (b * tokens + t) * columns + column;
+                    let mut term = Vector::<E, N>::cast_from(g[at]);
+                    if comptime!(scaled) {
+                        term *= Vector::<E, N>::cast_from(x[at]);
+                    }
+                    sum += term;
+                }
+            }
+            parts[row * columns + column] = sum;
+            column += comptime!(width as usize);
+        }
+    }
 }
 
 /// How many neighbouring vectors one unit of a CPU sums at once: a whole page of a row, so that the

@@ -5,7 +5,7 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::tensor::{self, Deep, Operand, Stages};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -51,7 +51,11 @@ pub fn keep_linear_gradients(
     if b * d * p == 0 {
         return Ok(());
     }
-    let cut = Cut::of(&problem, tuning);
+    let cut = match Cut::of(&problem, tuning) {
+        // It writes whole vectors.
+        Cut::Tensor if kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
+        cut => cut,
+    };
     let shape = registers(&problem, &kept, launch);
     let tiles = match cut {
         Cut::Registers => p / (shape.vector * shape.columns),
@@ -105,17 +109,15 @@ pub fn keep_linear_gradients(
             );
         }
         Cut::Tensor => {
-            let pair = kept.vector(p, 2);
             let (count, dim) = tensor::grid(rows, tuning);
             kept_tensor::launch(
                 client,
                 count,
                 dim,
                 tensor::LANES,
-                pair,
                 a.buffer(tensor::LANES),
                 g.buffer(tensor::LANES),
-                kept.buffer(pair),
+                kept.buffer(tensor::LANES),
                 partials.buffer(1),
                 rows as u32,
                 t as u32,
@@ -258,13 +260,13 @@ pub(crate) fn kept_shared<F: Float, E: Float, N: Size>(
     }
 }
 
-/// One cube takes one tile of one example's gradient, by the matrix units; `kept` in vectors of one or two.
+/// One cube takes one tile of one example's gradient, by the matrix units.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn kept_tensor<F: Float, N: Size, M: Size>(
+pub(crate) fn kept_tensor<F: Float, N: Size>(
     a: &[Vector<F, N>],
     g: &[Vector<F, N>],
-    kept: &mut [Vector<F, M>],
+    kept: &mut [Vector<F, N>],
     partials: &mut [f32],
     rows: u32,
     tokens: u32,
@@ -297,35 +299,16 @@ pub(crate) fn kept_tensor<F: Float, N: Size, M: Size>(
             stride: g_columns,
         };
         let mut stages = Stages::<F, N>::new();
-        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, false);
-        let lanes = M::value();
-        let mut sum = 0.0f32;
-        #[unroll]
-        for s in 0..PAIRS {
-            let (u, v) = tensor::place(
-                comptime!(s / 2 / tensor::COLUMNS),
-                comptime!(s / 2 % tensor::COLUMNS),
-                comptime!(s % 2),
-            );
-            let (i, j) = (first_row + u, first_column + v);
-            // Both columns are inside or neither: rows are whole loads.
-            if i < a_columns && j < g_columns {
-                let at = ((b * a_columns + i) * g_columns + j) / lanes;
-                #[unroll]
-                for part in 0..comptime!(2 / lanes) {
-                    let mut rounded = Vector::<F, M>::new(F::new(0.0));
-                    #[unroll]
-                    for lane in 0..lanes {
-                        let exact = tile[s].extract(comptime!(part * lanes + lane));
-                        let element = F::cast_from(exact);
-                        rounded.insert(lane, element);
-                        let back = f32::cast_from(element);
-                        sum += back * back;
-                    }
-                    kept[at + part] = rounded;
-                }
-            }
-        }
+        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, Deep::NONE);
+        let sum = tensor::write_tile::<F, N>(
+            &tile,
+            kept,
+            b * a_columns * g_columns,
+            first_row,
+            first_column,
+            a_columns,
+            g_columns,
+        );
         let total = sum_units::<f32>(sum, tensor::UNITS, tensor::UNITS);
         if UNIT_POS == 0 {
             partials[row] = total;

@@ -5,7 +5,7 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::tensor::{self, Deep, Operand, PAIRS, Stages};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -239,7 +239,7 @@ pub(crate) fn materialised_tensor<F: Float, N: Size>(
             stride: g_columns,
         };
         let mut stages = Stages::<F, N>::new();
-        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, false);
+        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, Deep::NONE);
         let mut sum = tensor::Pair::new(0.0f32);
         #[unroll]
         for s in 0..PAIRS {

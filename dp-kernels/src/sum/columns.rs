@@ -3,7 +3,7 @@
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
-use crate::norm::columns::{chunk, sum_tokens};
+use crate::norm::columns::{chunk, launch_token_parts, slices, sum_tokens};
 use crate::reduce::{lane_of, row_of};
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -80,8 +80,21 @@ fn launch_sums(
     if b * t * p == 0 {
         return Ok(());
     }
-    let [partials] = launch.scratch(op, [Room::of(&[b, p], out.dtype())])?;
+    let slices = slices(t, tuning);
+    let rooms = [
+        Room::of(&[b, p], out.dtype()),
+        Room::of(&[b, slices.unwrap_or(0), p], out.dtype()),
+    ];
+    let [partials, parts] = launch.scratch(op, rooms)?;
     let partials = Arg::new(op, "workspace", &partials)?;
+    let parts = Arg::new(op, "workspace", &parts)?;
+    let (xhat, g, t) = match slices {
+        None => (xhat, g, t),
+        Some(slices) => {
+            launch_token_parts(launch, xhat, g, (&factors, true), &parts, [b, t, p]);
+            (None, parts, slices)
+        }
+    };
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
     let most = tuning.lanes_of(out.dtype());

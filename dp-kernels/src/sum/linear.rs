@@ -6,7 +6,7 @@ use crate::live::is_live;
 use crate::outer::{Outer, block, outer_tile, outer_token, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
-use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::tensor::{self, Deep, Operand, PAIRS, Stages};
 use crate::tile::{self, REGISTERS, TILE, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
@@ -230,10 +230,11 @@ impl<'a> LinearSum<'a> {
             count,
             dim,
             tensor::LANES,
+            2,
             a.buffer(tensor::LANES),
             g.buffer(tensor::LANES),
             factors.buffer(1),
-            partials.buffer(1),
+            partials.buffer(2),
             *b as u32,
             *t as u32,
             *d as u32,
@@ -456,11 +457,11 @@ pub(crate) fn weighted_outer_shared<F: Float, E: Float, N: Size>(
 /// The examples of a slice follow each other without a pause: while the last stage of one is multiplied, the first of the next is loaded.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn weighted_outer_tensor<F: Float, N: Size>(
+pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
     a: &[Vector<F, N>],
     g: &[Vector<F, N>],
     factors: &[f32],
-    partials: &mut [f32],
+    partials: &mut [Vector<f32, M>],
     examples: u32,
     tokens: u32,
     a_columns: u32,
@@ -482,43 +483,33 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size>(
         let first = min(slice * per_slice, examples);
         let last = min(first + per_slice, examples);
         let mut sums = tensor::no_sums();
-        if first < last {
-            let mut stages = Stages::<F, N>::new();
-            let mut part = tensor::no_sums();
-            let of_example = tensor::stages_of(tokens);
-            let x = example_columns(first, first_row, tokens, a_columns);
-            let y = example_columns(first, first_column, tokens, g_columns);
-            // A dead example's rows are not read.
-            let live = is_live::<f32>(factors[first]);
-            tensor::begin::<F, N>(&mut stages, a, g, &x, &y, live, false);
-            for b in first..last {
-                let factor = factors[b];
-                for stage in 0..of_example {
-                    let ends = stage + 1 == of_example;
-                    let upcoming = min(select(ends, b + 1, b), last - 1);
-                    let live = is_live::<f32>(factors[upcoming]);
-                    let x = example_columns(upcoming, first_row, tokens, a_columns);
-                    let y = example_columns(upcoming, first_column, tokens, g_columns);
-                    let depth = select(ends, 0usize, (stage + 1) * comptime!(tensor::DEPTH));
-                    tensor::step::<F, N>(
-                        &mut stages,
-                        (b - first) * of_example + stage,
-                        &mut part,
-                        a,
-                        g,
-                        &x,
-                        &y,
-                        depth,
-                        live,
-                        false,
-                    );
-                    if tensor::ends_stretch(stage, of_example) {
-                        let scale = select(is_live::<f32>(factor), factor, 0.0f32);
-                        tensor::take(&mut part, &mut sums, scale);
-                    }
-                }
+        let mut part = tensor::no_sums();
+        let mut stages = Stages::<F, N>::new();
+        let of_example = tensor::stages_of(tokens);
+        let count = (last - first) * of_example;
+        let tile = SliceTile {
+            first,
+            count,
+            of_example,
+            first_row,
+            first_column,
+            tokens,
+            a_columns,
+            g_columns,
+        };
+        load_stage::<F, N>(&mut stages, a, g, factors, &tile, 0usize);
+        load_stage::<F, N>(&mut stages, a, g, factors, &tile, 1usize);
+        for stage in 0..count {
+            tensor::turn();
+            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage + 2);
+            tensor::multiply::<F, N>(&mut stages, stage, &mut part, Deep::NONE);
+            if tensor::ends_stretch(stage % of_example, of_example) {
+                let factor = factors[first + stage / of_example];
+                let scale = select(is_live::<f32>(factor), factor, 0.0f32);
+                tensor::take(&mut part, &mut sums, scale);
             }
         }
+        tensor::finish();
         let start = slice * a_columns * g_columns;
         #[unroll]
         for s in 0..PAIRS {
@@ -530,11 +521,47 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size>(
             let (row, column) = (first_row + u, first_column + v);
             // Both columns are inside or neither: rows are whole loads.
             if row < a_columns && column < g_columns {
-                let at = start + row * g_columns + column;
-                partials[at] = sums[s].extract(0usize);
-                partials[at + 1] = sums[s].extract(1usize);
+                let mut pair = Vector::<f32, M>::new(0.0f32);
+                pair.insert(0usize, sums[s].extract(0usize));
+                pair.insert(1usize, sums[s].extract(1usize));
+                partials[(start + row * g_columns + column) / 2usize] = pair;
             }
         }
+    }
+}
+
+/// One tile of the weight, and the examples of a slice, `count` stages in all, `of_example` each.
+#[derive(CubeType, Clone, Copy)]
+struct SliceTile {
+    first: usize,
+    count: usize,
+    of_example: usize,
+    first_row: usize,
+    first_column: usize,
+    tokens: usize,
+    a_columns: usize,
+    g_columns: usize,
+}
+
+/// Begins to load stage number `stage` of a slice, if it has so many. A dead example's rows are not read.
+#[cube]
+fn load_stage<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    factors: &[f32],
+    tile: &SliceTile,
+    stage: usize,
+) {
+    if stage < tile.count {
+        let b = tile.first + stage / tile.of_example;
+        let k0 = stage % tile.of_example * comptime!(tensor::DEPTH);
+        let x = example_columns(b, tile.first_row, tile.tokens, tile.a_columns);
+        let y = example_columns(b, tile.first_column, tile.tokens, tile.g_columns);
+        let live = is_live::<f32>(factors[b]);
+        tensor::load::<F, N>(stages, stage, a, g, &x, &y, k0, live, Deep::NONE);
+    } else {
+        tensor::load_nothing();
     }
 }
 

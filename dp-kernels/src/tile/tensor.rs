@@ -14,6 +14,7 @@ use crate::Tuning;
 use crate::check::Arg;
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
 use cubecl::ir::{ElemType, FloatKind, features::MmaConfig};
+use cubecl::prelude::barrier::copy_async_checked;
 use cubecl::{client::Client, prelude::*};
 
 /// Rows and columns of a cube's tile.
@@ -39,6 +40,8 @@ const DEEP_PITCH: usize = DEPTH / LANES + 1;
 const WIDE_PITCH: usize = SIDE / LANES + 1;
 /// Vectors that hold one stage of one operand.
 const STAGE: usize = SIDE * DEEP_PITCH;
+/// Stages in shared memory.
+const SLOTS: usize = 3;
 /// Vectors of a stage that a unit loads.
 const LOADS: usize = SIDE * DEPTH / (LANES * UNITS as usize);
 
@@ -47,9 +50,11 @@ const SHAPE: [usize; 3] = [16, 8, 16];
 
 /// Whether the device has the instruction for f16 and bf16, with fragments as this module lays them out.
 pub(crate) fn has(client: &Client) -> bool {
-    let matmul = &client.properties().features.matmul;
+    let features = &client.properties().features;
+    let matmul = &features.matmul;
     let single = ElemType::Float(FloatKind::F32);
-    [FloatKind::F16, FloatKind::BF16].into_iter().all(|kind| {
+    let halves = [FloatKind::F16, FloatKind::BF16];
+    features.copy_async && halves.into_iter().all(|kind| {
         let half = ElemType::Float(kind);
         let config = MmaConfig {
             a_type: half.into(),
@@ -98,7 +103,7 @@ pub(crate) fn place(
     #[comptime] n: usize,
     #[comptime] half: usize,
 ) -> (usize, usize) {
-    let lane = UNIT_POS_PLANE as usize;
+    let lane = UNIT_POS as usize % 32usize;
     let (row, column) = corner();
     (
         row + comptime!(m * SHAPE[0] + half * 8) + lane / 4usize,
@@ -117,7 +122,7 @@ fn corner() -> (usize, usize) {
     )
 }
 
-/// Both operands' stages, two of each: one is multiplied while the other is filled.
+/// Both operands' stages, [`SLOTS`] of each: one is multiplied while the others are filled.
 #[derive(CubeType)]
 pub(crate) struct Stages<F: Float, N: Size> {
     x: Shared<[Vector<F, N>]>,
@@ -128,8 +133,8 @@ pub(crate) struct Stages<F: Float, N: Size> {
 impl<F: Float, N: Size> Stages<F, N> {
     pub(crate) fn new() -> Self {
         Stages::<F, N> {
-            x: Shared::<[Vector<F, N>]>::new_aligned_slice(comptime!(2 * STAGE), 16usize),
-            y: Shared::<[Vector<F, N>]>::new_aligned_slice(comptime!(2 * STAGE), 16usize),
+            x: Shared::<[Vector<F, N>]>::new_aligned_slice(comptime!(SLOTS * STAGE), 16usize),
+            y: Shared::<[Vector<F, N>]>::new_aligned_slice(comptime!(SLOTS * STAGE), 16usize),
         }
     }
 }
@@ -146,38 +151,87 @@ pub(crate) struct Operand {
     pub stride: usize,
 }
 
-/// This unit's share of the stage that begins at depth `k0`; zeros where nothing is `live`.
+/// Of which operand the depth is contiguous: `[tokens, columns]` summed over columns has it so, summed over tokens it has the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Deep {
+    pub x: bool,
+    pub y: bool,
+}
+
+impl Deep {
+    /// Both.
+    pub(crate) const BOTH: Self = Self { x: true, y: true };
+    /// Neither.
+    pub(crate) const NONE: Self = Self { x: false, y: false };
+}
+
+/// Begins to fill slot `stage % SLOTS` with the stage of both operands that begins at depth `k0`, which nobody may be reading; nothing
+/// where nothing is `live`, and zeros past the operands' ends.
+///
+/// Every unit of the cube must call it, once for each stage and in their order.
 #[cube]
-fn fetch<F: Float, N: Size>(
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn load<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    k0: usize,
+    live: bool,
+    #[comptime] deep: Deep,
+) {
+    let slot = stage % comptime!(SLOTS) * comptime!(STAGE);
+    copy::<F, N>(&mut stages.x, slot, x, x_operand, k0, live, comptime!(deep.x));
+    copy::<F, N>(&mut stages.y, slot, y, y_operand, k0, live, comptime!(deep.y));
+    gpu_asm!("cp.async.commit_group;");
+}
+
+/// Commits a stage that has nothing to load, so that [`turn`] can count.
+#[cube]
+pub(crate) fn load_nothing() {
+    gpu_asm!("cp.async.commit_group;");
+}
+
+/// This unit's share of one operand's stage, copied without passing through registers: a compiler moves a load that does to where its
+/// value is used, after the products that were to hide it.
+#[cube]
+fn copy<F: Float, N: Size>(
+    slots: &mut Shared<[Vector<F, N>]>,
+    slot: usize,
     values: &[Vector<F, N>],
     operand: &Operand,
     k0: usize,
     live: bool,
-    #[comptime] depth_contiguous: bool,
-) -> Array<Vector<F, N>> {
-    let mut loads = Array::<Vector<F, N>>::new(LOADS);
+    #[comptime] deep: bool,
+) {
     #[unroll]
     for load in 0..LOADS {
-        let (i, k) = spot(load, depth_contiguous);
-        let mut value = Vector::<F, N>::new(F::new(0.0));
-        if live && operand.first + i < operand.rows && k0 + k < operand.depths {
-            let at = if comptime!(depth_contiguous) {
-                operand.start + (operand.first + i) * operand.stride + k0 + k
-            } else {
-                operand.start + (k0 + k) * operand.stride + operand.first + i
-            };
-            value = values[at / comptime!(LANES)];
-        }
-        loads[load] = value;
+        let (i, k) = spot(load, deep);
+        let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;
+        let from = if comptime!(deep) {
+            operand.start + (operand.first + i) * operand.stride + k0 + k
+        } else {
+            operand.start + (k0 + k) * operand.stride + operand.first + i
+        };
+        let to = if comptime!(deep) {
+            slot + i * comptime!(DEEP_PITCH) + k / comptime!(LANES)
+        } else {
+            slot + k * comptime!(WIDE_PITCH) + i / comptime!(LANES)
+        };
+        // Outside nothing is read, whatever the address, but it must be one of the buffer's.
+        let at = select(inside, from / comptime!(LANES), 0usize);
+        let count = select(inside, 1usize, 0usize);
+        copy_async_checked(&values[at..at + count], &mut slots[to..to + 1], LANES as u32);
     }
-    loads
 }
 
 /// Row of the tile and depth of the stage where this unit's load number `load` lies.
 #[cube]
-fn spot(#[comptime] load: usize, #[comptime] depth_contiguous: bool) -> (usize, usize) {
+fn spot(#[comptime] load: usize, #[comptime] deep: bool) -> (usize, usize) {
     let at = comptime!(load * UNITS as usize) + UNIT_POS as usize;
-    if comptime!(depth_contiguous) {
+    if comptime!(deep) {
         let across = comptime!(DEPTH / LANES);
         (at / across, at % across * comptime!(LANES))
     } else {
@@ -186,57 +240,49 @@ fn spot(#[comptime] load: usize, #[comptime] depth_contiguous: bool) -> (usize, 
     }
 }
 
-/// Puts what both operands' [`fetch`] gave into stage `parity` (0 or 1).
+/// Waits for the oldest stage that is being loaded. After it every unit has done with the stage before, whose slot may be filled.
+///
+/// Every unit of the cube must call it.
 #[cube]
-fn put<F: Float, N: Size>(
-    stages: &mut Stages<F, N>,
-    parity: usize,
-    x_loads: &Array<Vector<F, N>>,
-    y_loads: &Array<Vector<F, N>>,
-    #[comptime] depth_contiguous: bool,
-) {
-    #[unroll]
-    for load in 0..LOADS {
-        let (i, k) = spot(load, depth_contiguous);
-        let at = if comptime!(depth_contiguous) {
-            i * comptime!(DEEP_PITCH) + k / comptime!(LANES)
-        } else {
-            k * comptime!(WIDE_PITCH) + i / comptime!(LANES)
-        };
-        stages.x[parity * comptime!(STAGE) + at] = x_loads[load];
-        stages.y[parity * comptime!(STAGE) + at] = y_loads[load];
-    }
+pub(crate) fn turn() {
+    // All but the newest of the two: SLOTS - 2.
+    gpu_asm!("cp.async.wait_group 1;");
+    sync_cube();
 }
 
-/// `part += X Y^T` of stage `parity`.
+/// Waits for everything that was loaded: the slots may be used for anything.
+///
+/// Every unit of the cube must call it.
 #[cube]
-fn multiply<F: Float, N: Size>(
+pub(crate) fn finish() {
+    gpu_asm!("cp.async.wait_group 0;");
+    sync_cube();
+}
+
+/// `part += X Y^T` of stage number `stage`.
+#[cube]
+pub(crate) fn multiply<F: Float, N: Size>(
     stages: &mut Stages<F, N>,
-    parity: usize,
+    stage: usize,
     part: &mut Array<Pair>,
-    #[comptime] depth_contiguous: bool,
+    #[comptime] deep: Deep,
 ) {
     let def = MmaDefinition::<F, F, f32>::new(16usize, 8usize, 16usize);
     let (row, column) = corner();
-    let first = parity * comptime!(STAGE);
+    let first = stage % comptime!(SLOTS) * comptime!(STAGE);
     #[unroll]
     for step in 0..comptime!(DEPTH / SHAPE[2]) {
         let k0 = comptime!(step * SHAPE[2]);
         let mut right = Array::<Vector<F, Const<2>>>::new(comptime!(2 * COLUMNS));
         #[unroll]
         for two in 0..comptime!(COLUMNS / 2) {
-            let at = first
-                + matrix_row(
-                    column + comptime!(two * 2 * SHAPE[1]),
-                    k0,
-                    true,
-                    depth_contiguous,
-                );
+            let j = column + comptime!(two * 2 * SHAPE[1]);
+            let at = first + matrix_row(j, k0, true, comptime!(deep.y));
             let four = def.load_matrix::<Vector<F, N>, Const<2>>(
                 &stages.y[at..at + 1],
                 MatrixIdent::B,
                 4usize,
-                comptime!(!depth_contiguous),
+                comptime!(!deep.y),
             );
             #[unroll]
             for q in 0..4usize {
@@ -245,12 +291,13 @@ fn multiply<F: Float, N: Size>(
         }
         #[unroll]
         for m in 0..ROWS {
-            let at = first + matrix_row(row + comptime!(m * SHAPE[0]), k0, false, depth_contiguous);
+            let i = row + comptime!(m * SHAPE[0]);
+            let at = first + matrix_row(i, k0, false, comptime!(deep.x));
             let left = def.load_matrix::<Vector<F, N>, Const<2>>(
                 &stages.x[at..at + 1],
                 MatrixIdent::A,
                 4usize,
-                comptime!(!depth_contiguous),
+                comptime!(!deep.x),
             );
             #[unroll]
             for n in 0..COLUMNS {
@@ -278,67 +325,23 @@ fn matrix_row(
     first: usize,
     #[comptime] k0: usize,
     #[comptime] is_right: bool,
-    #[comptime] depth_contiguous: bool,
+    #[comptime] deep: bool,
 ) -> usize {
-    let lane = UNIT_POS_PLANE as usize;
+    let lane = UNIT_POS as usize % 32usize;
     let matrix = lane / 8usize;
     let line = lane % 8usize;
-    let (down, deep) = if comptime!(is_right) {
+    let (down, below) = if comptime!(is_right) {
         (matrix / 2usize, matrix % 2usize)
     } else {
         (matrix % 2usize, matrix / 2usize)
     };
-    if comptime!(depth_contiguous) {
-        (first + down * 8usize + line) * comptime!(DEEP_PITCH) + comptime!(k0 / LANES) + deep
+    if comptime!(deep) {
+        (first + down * 8usize + line) * comptime!(DEEP_PITCH) + comptime!(k0 / LANES) + below
     } else {
-        (deep * 8usize + comptime!(k0) + line) * comptime!(WIDE_PITCH)
+        (below * 8usize + comptime!(k0) + line) * comptime!(WIDE_PITCH)
             + first / comptime!(LANES)
             + down
     }
-}
-
-/// Fills stage 0. Every unit of the cube must call it.
-#[cube]
-pub(crate) fn begin<F: Float, N: Size>(
-    stages: &mut Stages<F, N>,
-    x: &[Vector<F, N>],
-    y: &[Vector<F, N>],
-    x_operand: &Operand,
-    y_operand: &Operand,
-    live: bool,
-    #[comptime] depth_contiguous: bool,
-) {
-    // What was staged before may still be read.
-    sync_cube();
-    let x_loads = fetch::<F, N>(x, x_operand, 0usize, live, depth_contiguous);
-    let y_loads = fetch::<F, N>(y, y_operand, 0usize, live, depth_contiguous);
-    put::<F, N>(stages, 0usize, &x_loads, &y_loads, depth_contiguous);
-    sync_cube();
-}
-
-/// `part += X Y^T` of stage number `stage`, while the next one is filled from depth `next` of its operands on; zeros past their depth.
-///
-/// Every unit of the cube must call it.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn step<F: Float, N: Size>(
-    stages: &mut Stages<F, N>,
-    stage: usize,
-    part: &mut Array<Pair>,
-    x: &[Vector<F, N>],
-    y: &[Vector<F, N>],
-    x_next: &Operand,
-    y_next: &Operand,
-    next: usize,
-    live: bool,
-    #[comptime] depth_contiguous: bool,
-) {
-    let x_loads = fetch::<F, N>(x, x_next, next, live, depth_contiguous);
-    let y_loads = fetch::<F, N>(y, y_next, next, live, depth_contiguous);
-    multiply::<F, N>(stages, stage % 2, part, depth_contiguous);
-    let other = (stage + 1) % 2;
-    put::<F, N>(stages, other, &x_loads, &y_loads, depth_contiguous);
-    sync_cube();
 }
 
 /// How many stages a depth has.
@@ -364,9 +367,42 @@ pub(crate) fn take(part: &mut Array<Pair>, sums: &mut Array<Pair>, scale: f32) {
     }
 }
 
+/// Begins to load the first two stages of a product. Every unit of the cube must call it; no load may be under way.
+#[cube]
+pub(crate) fn begin<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) {
+    load::<F, N>(stages, 0usize, x, y, x_operand, y_operand, 0usize, true, deep);
+    load_next::<F, N>(stages, 1usize, x, y, x_operand, y_operand, deep);
+}
+
+/// Begins to load stage number `stage` of a product, if it has so many.
+#[cube]
+pub(crate) fn load_next<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) {
+    let k0 = stage * comptime!(DEPTH);
+    if k0 < x_operand.depths {
+        load::<F, N>(stages, stage, x, y, x_operand, y_operand, k0, true, deep);
+    } else {
+        load_nothing();
+    }
+}
+
 /// `X Y^T` over the whole depth.
 ///
-/// Every unit of the cube must call it.
+/// Every unit of the cube must call it; no load may be under way, and none is then.
 #[cube]
 pub(crate) fn product<F: Float, N: Size>(
     stages: &mut Stages<F, N>,
@@ -374,29 +410,72 @@ pub(crate) fn product<F: Float, N: Size>(
     y: &[Vector<F, N>],
     x_operand: &Operand,
     y_operand: &Operand,
-    #[comptime] depth_contiguous: bool,
+    #[comptime] deep: Deep,
 ) -> Array<Pair> {
     let mut sums = no_sums();
     let mut part = no_sums();
     let count = stages_of(x_operand.depths);
-    begin::<F, N>(stages, x, y, x_operand, y_operand, true, depth_contiguous);
+    begin::<F, N>(stages, x, y, x_operand, y_operand, deep);
     for stage in 0..count {
-        let next = (stage + 1) * comptime!(DEPTH);
-        step::<F, N>(
-            stages,
-            stage,
-            &mut part,
-            x,
-            y,
-            x_operand,
-            y_operand,
-            next,
-            true,
-            depth_contiguous,
-        );
+        turn();
+        load_next::<F, N>(stages, stage + 2, x, y, x_operand, y_operand, deep);
+        multiply::<F, N>(stages, stage, &mut part, deep);
         if ends_stretch(stage, count) {
             take(&mut part, &mut sums, 1.0f32);
         }
     }
+    finish();
     sums
+}
+
+/// Row length of a tile that is written, in pairs: four more than it has, so that eight rows start in different banks.
+const OUT_PITCH: usize = SIDE / 2 + 4;
+
+/// Writes the tile to `out`, rows of `columns` elements from element `start` on, its own part from row `first_row` and column `first_column` on,
+/// rounded to `F`; what lies past `rows` and `columns` is left out. Gives this unit's sum of squares of what was written.
+///
+/// By way of shared memory, so that neighbouring units write neighbouring vectors. Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn write_tile<F: Float, N: Size>(
+    tile: &Array<Pair>,
+    out: &mut [Vector<F, N>],
+    start: usize,
+    first_row: usize,
+    first_column: usize,
+    rows: usize,
+    columns: usize,
+) -> f32 {
+    let mut staged =
+        Shared::<[Vector<F, Const<2>>]>::new_aligned_slice(comptime!(SIDE * OUT_PITCH), 16usize);
+    let mut squares = 0.0f32;
+    #[unroll]
+    for s in 0..PAIRS {
+        let (u, v) = place(
+            comptime!(s / 2 / COLUMNS),
+            comptime!(s / 2 % COLUMNS),
+            comptime!(s % 2),
+        );
+        let rounded = Vector::<F, Const<2>>::cast_from(tile[s]);
+        staged[u * comptime!(OUT_PITCH) + v / 2usize] = rounded;
+        // Past the ends these are zeros.
+        let back = Pair::cast_from(rounded);
+        squares = fma(back.extract(0usize), back.extract(0usize), squares);
+        squares = fma(back.extract(1usize), back.extract(1usize), squares);
+    }
+    sync_cube();
+    let vectors = staged.with_vector_size::<N>();
+    let across = comptime!(SIDE / LANES);
+    #[unroll]
+    for turn in 0..comptime!(SIDE * SIDE / (LANES * UNITS as usize)) {
+        let at = comptime!(turn * UNITS as usize) + UNIT_POS as usize;
+        let (u, v) = (at / across, at % across);
+        let (row, column) = (first_row + u, first_column + v * comptime!(LANES));
+        if row < rows && column < columns {
+            let to = (start + row * columns + column) / comptime!(LANES);
+            out[to] = vectors[u * comptime!(OUT_PITCH * 2 / LANES) + v];
+        }
+    }
+    sync_cube();
+    squares
 }
