@@ -22,7 +22,8 @@ const F32_ONLY: [&str; 2] = ["release_hardened", "matmul"];
 
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
-/// No kernel needs atomics or plane operations. What the hardware is (units, planes, memory) is in
+/// No kernel needs atomics or plane operations; 16-bit floats go through matrix units where
+/// [`Tuning::tensor_cores`](crate::Tuning::tensor_cores) says that they are there. What the hardware is (units, planes, memory) is in
 /// [`Description`](crate::Description).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

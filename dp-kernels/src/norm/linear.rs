@@ -10,7 +10,7 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
 /// How the squared norm of a Linear's per-example weight gradient `A_b^T G_b` is taken.
 ///
-/// Both give the same number to rounding, neither writes the gradient to memory. With one token
+/// Both give the same number to rounding, neither writes the gradient to memory ([`keep_linear_gradients`](crate::keep_linear_gradients) does). With one token
 /// either becomes `|a|^2 |g|^2`.
 ///
 /// Measured on 2 threads of an AMD EPYC with AVX-512 (Gram, Materialised; ms): B 32, T 64, `[128, 128]`
@@ -59,8 +59,9 @@ impl LinearNorm {
 /// rounding can hide. Ordinary data lies far above that floor and is not touched by it.
 ///
 /// # Precision
-/// f32 throughout, with a relative error of about 1e-6 on ordinary data; f64 for f64 inputs. An example's norm has the same
-/// bits in every microbatch.
+/// f32 throughout, with a relative error of about 1e-6 on ordinary data; f64 for f64 inputs. f16 and bf16 go through a GPU's matrix units
+/// where it has them, which add up stretches of 256 products by cutting ([`STRETCH_ROUNDINGS`](crate::STRETCH_ROUNDINGS)). An example's
+/// norm has the same bits in every microbatch.
 ///
 /// # References
 /// I. Goodfellow, "Efficient per-example gradient computations", arXiv 1510.01799;

@@ -23,11 +23,13 @@ use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 /// A [`KernelError`] when shapes, types or layouts don't agree; nothing is launched then.
 ///
 /// # Privacy
-/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are f32, or f64, on every device: no tensor-core
-/// format that would round `A` and `G` to other numbers than those the norm was taken of.
+/// As [`weighted_sum_bias`](crate::weighted_sum_bias). Products are exact in f32, or f32 or f64 themselves, on every device: f16 and bf16
+/// may go through matrix units, which don't round them, but f32 never goes through a format that would round `A` and `G` to other
+/// numbers than those the norm was taken of.
 ///
 /// # Precision
-/// f32, f64 for f64 inputs; tokens in order within an example, examples in order within a slice of the microbatch.
+/// f32, f64 for f64 inputs; tokens in order within an example, examples in order within a slice of the microbatch. Matrix units add up
+/// stretches of 256 products by cutting ([`STRETCH_ROUNDINGS`](crate::STRETCH_ROUNDINGS)).
 pub fn weighted_sum_linear(
     launch: &Launch<'_>,
     a: &TensorHandle,

@@ -25,37 +25,49 @@ const fn mutant(
 pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
-        "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram.rs",
+        "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/registers.rs",
         "products[row] = sum + E::new(2.0) * sum_lanes::<E, N>(all);",
         "products[row] = sum + sum_lanes::<E, N>(all);",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-padding-counted", "dp-kernels/src/norm/gram.rs",
+        "gram-padding-counted", "dp-kernels/src/norm/gram/registers.rs",
         "sum += select(inside, product, E::new(0.0));",
         "sum += product;",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-last-token-dropped", "dp-kernels/src/norm/gram.rs",
+        "gram-last-token-dropped", "dp-kernels/src/norm/gram/registers.rs",
         "let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;",
         "let inside = i * SIDE + u + 1 < tokens as usize && j * SIDE + v + 1 < tokens as usize;",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-floor-missing", "dp-kernels/src/norm/gram.rs",
+        "kept-norm-unrounded", "dp-kernels/src/norm/kept.rs",
+        "let back = Vector::<E, N>::cast_from(rounded);",
+        "let back = sums[u * tile_columns + v];",
+        Conformance("kept_gradients"),
+    ),
+    mutant(
+        "kept-example-swapped", "dp-kernels/src/norm/kept.rs",
+        "kept[(b * a_columns + i + u) * g_columns + column + v] = rounded;",
+        "kept[((b ^ 1) * a_columns + i + u) * g_columns + column + v] = rounded;",
+        Conformance("kept_gradients"),
+    ),
+    mutant(
+        "gram-floor-missing", "dp-kernels/src/norm/gram/mod.rs",
         "all += select(sum < floor, floor, sum);",
         "all += sum;",
         Conformance("norms_under_cancellation"),
     ),
     mutant(
-        "gram-floor-of-f64-missing", "dp-kernels/src/norm/gram.rs",
+        "gram-floor-of-f64-missing", "dp-kernels/src/norm/gram/mod.rs",
         "GRAM_FLOOR as f64 / (1u64 << 28) as f64;",
         "0.0;",
         Conformance("norms_under_cancellation"),
     ),
     mutant(
-        "gram-overwrites", "dp-kernels/src/norm/gram.rs",
+        "gram-overwrites", "dp-kernels/src/norm/gram/mod.rs",
         "norms_sq[b] += all;",
         "norms_sq[b] = all;",
         Conformance("linear_norms"),
