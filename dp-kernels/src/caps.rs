@@ -17,8 +17,8 @@ pub(crate) const INPUTS: [FloatKind; 4] = [
 /// The element types that they are summed in: f64 in f64, the others in f32.
 pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64];
 
-/// Launchers that take no f64: the last one on a processor does.
-const F32_ONLY: [&str; 2] = ["release_hardened", "matmul"];
+/// Launchers that take no f64 on a GPU. On a processor all do.
+const F32_ONLY_ON_GPUS: [&str; 1] = ["matmul"];
 
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
@@ -64,9 +64,9 @@ impl Capabilities {
             accumulators: there(&ACCUMULATORS),
             f64: computes_with(client, FloatKind::F64),
             f32_only: if on_processor {
-                &F32_ONLY[..1]
+                &[]
             } else {
-                &F32_ONLY
+                &F32_ONLY_ON_GPUS
             },
             max_elements: crate::check::MAX_ELEMENTS,
             max_buffer: properties.memory.max_page_size,
@@ -86,10 +86,10 @@ impl fmt::Display for Capabilities {
             "inputs {}; sums {}; {}; {} elements an argument, {} bytes a buffer, {} bytes shared memory",
             names(&self.inputs),
             names(&self.accumulators),
-            if self.f64 {
-                format!("f64 but in {}", self.f32_only.join(" "))
-            } else {
-                "f64 absent".to_owned()
+            match (self.f64, self.f32_only) {
+                (true, []) => "f64 everywhere".to_owned(),
+                (true, but) => format!("f64 but in {}", but.join(" ")),
+                (false, _) => "f64 absent".to_owned(),
             },
             self.max_elements,
             self.max_buffer,

@@ -12,7 +12,7 @@ use crate::{
 };
 use cubecl::{ir::FloatKind, std::tensor::TensorHandle};
 use dp_core::clipping::Clipping;
-use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedError, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, HardenedError, Key};
 use dp_core::update::UpdateRule;
 
 const KINDS: [FloatKind; 8] = [
@@ -98,7 +98,14 @@ fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let refused = |error: HardenedError| CheckError::Reference(error.to_string());
     let plan = Hardened::plan(1.0, 1.0, 0.0, 8, -10).map_err(refused)?;
     let target = probe.upload_input(&[8], &[1.0; 8]);
-    let hardened = release_hardened(launch, &target, 0, &plan, &Key::new([1; 8]), 0, 0);
+    let draw = HardenedDraw {
+        first_element: 0,
+        plan,
+        key: &Key::new([1; 8]),
+        step: 0,
+        tensor: 0,
+    };
+    let hardened = release_hardened(launch, &target, draw);
     let square = probe.upload_input(&[2, 2], &[1.0; 4]);
     let out = probe.upload_input(&[2, 2], &[1.0; 4]);
     let routine = probe.tuning().routine;

@@ -14,7 +14,7 @@ use cubecl::MemoryPoolsReport;
 use cubecl::std::tensor::TensorHandle;
 use cubecl_environment::stream::StreamId;
 use dp_core::clipping::{AdaptiveQuantile, Clipping, GroupClipping};
-use dp_core::noise::{GaussianDraw, Generator, Hardened, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key};
 use dp_core::update::UpdateRule;
 
 /// A shape of several tiles, ragged; of a convolution only the examples count.
@@ -338,9 +338,15 @@ fn release() -> Result<Vec<Task>, CheckError> {
         }),
         Task::new("release_hardened", &[&[100]], move |bench, outs| {
             let key = Key::new([2; 8]);
-            release_hardened(&bench.launch(), &outs[0], 5, &plan, &key, 1, 0)
-        })
-        .f32_only(),
+            let draw = HardenedDraw {
+                first_element: 5,
+                plan,
+                key: &key,
+                step: 1,
+                tensor: 0,
+            };
+            release_hardened(&bench.launch(), &outs[0], draw)
+        }),
         update("noised_update SGD", sgd),
         update("noised_update AdamW", adamw),
     ])
