@@ -17,9 +17,6 @@ pub(crate) const INPUTS: [FloatKind; 4] = [
 /// The element types that they are summed in: f64 in f64, the others in f32.
 pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64];
 
-/// Launchers that take no f64 on a GPU. On a processor all do.
-const F32_ONLY_ON_GPUS: [&str; 1] = ["matmul"];
-
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
 /// No kernel needs atomics or plane operations. What the hardware is (units, planes, memory) is in
@@ -35,11 +32,8 @@ pub struct Capabilities {
     /// other inputs f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
     /// [`ElementType`](crate::KernelError::ElementType).
     pub accumulators: Vec<FloatKind>,
-    /// Whether launchers take f64 on this device: all but [`f32_only`](Self::f32_only).
+    /// Whether launchers take f64 on this device: all or none.
     pub f64: bool,
-    /// Launchers that take no f64 on this device even so, and answer [`ElementType`](crate::KernelError::ElementType) to it.
-    /// Each says why.
-    pub f32_only: &'static [&'static str],
     /// The most elements of one argument: kernels index with 32 bits. More are refused as
     /// [`TooLarge`](crate::KernelError::TooLarge).
     pub max_elements: u64,
@@ -54,7 +48,6 @@ impl Capabilities {
     #[must_use]
     pub fn of(client: &Client) -> Self {
         let properties = client.properties();
-        let on_processor = properties.hardware.num_cpu_cores.is_some();
         let there = |kinds: &[FloatKind]| -> Vec<FloatKind> {
             let kinds = kinds.iter().copied();
             kinds.filter(|kind| computes_with(client, *kind)).collect()
@@ -63,11 +56,6 @@ impl Capabilities {
             inputs: there(&INPUTS),
             accumulators: there(&ACCUMULATORS),
             f64: computes_with(client, FloatKind::F64),
-            f32_only: if on_processor {
-                &[]
-            } else {
-                &F32_ONLY_ON_GPUS
-            },
             max_elements: crate::check::MAX_ELEMENTS,
             max_buffer: properties.memory.max_page_size,
             shared_memory: properties.hardware.max_shared_memory_size,
@@ -86,10 +74,10 @@ impl fmt::Display for Capabilities {
             "inputs {}; sums {}; {}; {} elements an argument, {} bytes a buffer, {} bytes shared memory",
             names(&self.inputs),
             names(&self.accumulators),
-            match (self.f64, self.f32_only) {
-                (true, []) => "f64 everywhere".to_owned(),
-                (true, but) => format!("f64 but in {}", but.join(" ")),
-                (false, _) => "f64 absent".to_owned(),
+            if self.f64 {
+                "f64 everywhere"
+            } else {
+                "f64 absent"
             },
             self.max_elements,
             self.max_buffer,

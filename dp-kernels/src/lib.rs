@@ -40,6 +40,7 @@ mod noise;
 pub mod norm;
 mod outer;
 mod planner;
+mod product;
 mod reduce;
 pub mod sum;
 mod tile;

@@ -1,8 +1,8 @@
-//! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
+//! Matrix products, with the routine chosen on purpose: our own on a processor and for f64, cubek's for the rest on a GPU.
 
 use crate::check::{Arg, check_elements};
-use crate::gemm;
 use crate::{KernelError, Launch};
+use crate::{gemm, product};
 use cubecl::{
     client::Client,
     ir::{ElemType, FloatKind},
@@ -45,7 +45,7 @@ impl Transposes {
     };
 }
 
-/// Which of cubek's routines computes a product.
+/// Which routine computes a product.
 ///
 /// The library's own choice is a trap on the CPU runtime, where it takes 33 s for a 512^3 product
 /// that [`Routine::CpuGemm`] makes in 1.4 ms (cubek 0.3.1, 2 cores with AVX-512): it is not offered here.
@@ -60,8 +60,10 @@ pub enum Routine {
     /// cubek's register tiles: other types and strides too; slow where the last axis of `rhs` as read
     /// isn't contiguous. CPU only.
     CpuGemm,
-    /// Register tiles on a GPU's ordinary units, f32 products throughout.
+    /// cubek's register tiles on a GPU's ordinary units, f32 products throughout; f64 operands get [`Routine::Tiles`].
     Units,
+    /// This crate's tiles in shared memory on a GPU's ordinary units: f32 or f64, contiguous operands. GPU only; what f64 has there.
+    Tiles,
     /// Tensor cores where the device has them for the types, else [`Routine::Units`]. f32 operands
     /// are then rounded to TF32: not for anything that a norm was taken of.
     TensorCores,
@@ -85,6 +87,7 @@ impl Routine {
             Self::Registers => "Registers",
             Self::CpuGemm => "CpuGemm",
             Self::Units => "Units",
+            Self::Tiles => "Tiles",
             Self::TensorCores => "TensorCores",
             Self::Naive => "Naive",
         }
@@ -94,17 +97,19 @@ impl Routine {
         matches!(self, Self::Registers | Self::CpuGemm)
     }
 
-    fn strategy(self) -> Strategy {
+    /// cubek's strategy, of a routine that is cubek's.
+    fn strategy(self) -> Option<Strategy> {
         match self {
-            Self::Registers | Self::CpuGemm => {
-                tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into()
-            }
-            Self::Units => {
+            Self::Registers | Self::Tiles => None,
+            Self::CpuGemm => Some(
+                tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into(),
+            ),
+            Self::Units => Some(
                 multi_level::Strategy::SimpleUnit(BlueprintStrategy::Inferred(Default::default()))
-                    .into()
-            }
-            Self::TensorCores => Strategy::Auto,
-            Self::Naive => multi_level::Strategy::Naive.into(),
+                    .into(),
+            ),
+            Self::TensorCores => Some(Strategy::Auto),
+            Self::Naive => Some(multi_level::Strategy::Naive.into()),
         }
     }
 }
@@ -112,13 +117,14 @@ impl Routine {
 /// `out = lhs rhs`, overwritten; all leading axes are a batch.
 ///
 /// `lhs [.., m, k]`, `rhs [.., k, n]` (as read, after `transposes`), `out [.., m, n]`. All three have the
-/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one. f64 is
-/// [`Routine::Registers`]' alone: nothing holds cubek's routines to f64's precision here.
+/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one. f64 is for this crate's own,
+/// [`Routine::Registers`] and [`Routine::Tiles`], where the device has it: nothing holds cubek's routines to f64's precision here. So
+/// f64 operands get the second where [`Routine::Units`] was asked for, and the device's [`Tuning::routine`](crate::Tuning::routine) takes either type.
 ///
 /// # Errors
 /// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`],
 /// [`KernelError::ElementType`] or [`KernelError::NotContiguous`] when the routine refuses types,
-/// strides or device.
+/// strides or device, [`KernelError::MixedTypes`] or [`KernelError::UnsupportedType`] when one of this crate's own does.
 ///
 /// # Precision
 /// f32 sums over `k` (f64 for f64 operands), in an order that is the routine's.
@@ -170,26 +176,46 @@ pub fn matmul(
     if routine.is_for_cpu() != client.properties().hardware.num_cpu_cores.is_some() {
         return Err(refused("not a routine for this device".into()));
     }
-    if routine == Routine::Registers {
-        let a = Arg::new(op, "lhs", lhs)?.is_sum(client)?;
-        return gemm::launch(
-            launch,
-            &gemm::Product {
+    let wide = ElemType::Float(FloatKind::F64);
+    let routine = match routine {
+        Routine::Units if lhs.dtype == wide => Routine::Tiles,
+        routine => routine,
+    };
+    let Some(strategy) = routine.strategy() else {
+        let lhs = Arg::new(op, "lhs", lhs)?.is_sum(client)?;
+        let rhs = Arg::new(op, "rhs", rhs)?.same_type(&lhs)?;
+        let out = Arg::new(op, "out", out)?.same_type(&lhs)?;
+        let z = batch.iter().product();
+        if routine == Routine::Registers {
+            let product = gemm::Product {
                 op,
-                a,
-                b: Arg::new(op, "rhs", rhs)?.same_type(&a)?,
-                out: Arg::new(op, "out", out)?.same_type(&a)?,
-                z: batch.iter().product(),
+                a: lhs,
+                b: rhs,
+                out,
+                z,
                 m,
                 n,
                 k,
                 a_transposed: transposes.lhs,
                 b_transposed: transposes.rhs,
-            },
-        );
-    }
+            };
+            return gemm::launch(launch, &product);
+        }
+        let product = product::Product {
+            lhs,
+            rhs,
+            out,
+            z,
+            m,
+            n,
+            k,
+            transposes,
+        };
+        product::launch(launch, &product);
+        return Ok(());
+    };
     for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
-        if tensor.dtype == ElemType::Float(FloatKind::F64) {
+        if tensor.dtype == wide {
             return Err(KernelError::ElementType {
                 op,
                 argument,
@@ -212,7 +238,7 @@ pub fn matmul(
         out: out.dtype,
     });
     launch_ref(
-        &routine.strategy(),
+        &strategy,
         client,
         left,
         right,

@@ -35,7 +35,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         rows.extend(as_input(&probe)?);
         rows.extend(as_sums(&probe));
     }
-    rows.extend(f32_only(bench)?);
+    rows.extend(of_their_own(bench)?);
     let caps = bench.backend.caps();
     let f32_missing = [&caps.inputs, &caps.accumulators]
         .iter()
@@ -90,8 +90,8 @@ fn as_input(probe: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(rows)
 }
 
-/// The launchers that may be f32-only, asked for f64.
-fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+/// The launchers that no other row asks for f64.
+fn of_their_own(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let caps = bench.backend.caps();
     let probe = Bench::with_input(bench.backend.clone(), FloatKind::F64);
     let launch = &probe.launch();
@@ -114,11 +114,7 @@ fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(answers
         .into_iter()
         .map(|(op, answer)| {
-            let want = match (caps.f32_only.contains(&op), caps.f64) {
-                (true, _) => "ElementType",
-                (false, true) => "Ok",
-                (false, false) => "UnsupportedType",
-            };
+            let want = if caps.f64 { "Ok" } else { "UnsupportedType" };
             row(
                 op,
                 FloatKind::F64,

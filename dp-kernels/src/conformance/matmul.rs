@@ -1,9 +1,9 @@
-//! Matrix products by the routine that the device gets.
+//! Matrix products by the routine that the device gets, and by the crate's own where that is another.
 
 use super::bench::{Bench, relative_error};
 use super::data::Stream;
 use super::{CheckError, Row};
-use crate::{Transposes, matmul};
+use crate::{Routine, Transposes, matmul};
 
 /// Batch, m, k, n.
 const SHAPES: [(usize, usize, usize, usize); 9] = [
@@ -20,15 +20,11 @@ const SHAPES: [(usize, usize, usize, usize); 9] = [
 
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
-    // Operands are of the type of the sums, where the routine takes it.
-    let f64_refused = bench.is_wide() && bench.backend.caps().f32_only.contains(&"matmul");
-    let narrow;
-    let bench = if f64_refused {
-        narrow = Bench::new(bench.backend.clone()).with_seed(bench.seed);
-        &narrow
-    } else {
-        bench
-    };
+    let mut routines = vec![bench.tuning().routine];
+    if !bench.tuning().is_cpu {
+        routines.push(Routine::Tiles);
+    }
+    // Operands are of the type of the sums.
     let numbers = |stream: &mut Stream, n: usize| -> Vec<f64> {
         let numbers = stream.numbers(n).into_iter();
         numbers.map(|x| bench.round_sum(x)).collect()
@@ -42,25 +38,26 @@ pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             );
             let lhs_shape = if transposes.lhs { [b, k, m] } else { [b, m, k] };
             let rhs_shape = if transposes.rhs { [b, n, k] } else { [b, k, n] };
-            let out = bench.upload_sums(&[b, m, n], &vec![9.0; b * m * n]);
-            matmul(
-                &bench.launch(),
-                &bench.upload_sums(&lhs_shape, &lhs),
-                &bench.upload_sums(&rhs_shape, &rhs),
-                &out,
-                transposes,
-                bench.tuning().routine,
-            )?;
             let want = product(&lhs, &rhs, (b, m, k, n), transposes);
-            let error = relative_error(&bench.download_sums(&out)?, &want);
-            let op = format!("matmul {:?} {transposes:?}", bench.tuning().routine);
-            rows.push(Row::measured(
-                op,
-                bench.sum_name(),
-                format!("{b} x {m} x {k} x {n}"),
-                error,
-                bench.budget(1e-5),
-            ));
+            for routine in &routines {
+                let out = bench.upload_sums(&[b, m, n], &vec![9.0; b * m * n]);
+                matmul(
+                    &bench.launch(),
+                    &bench.upload_sums(&lhs_shape, &lhs),
+                    &bench.upload_sums(&rhs_shape, &rhs),
+                    &out,
+                    transposes,
+                    *routine,
+                )?;
+                let error = relative_error(&bench.download_sums(&out)?, &want);
+                rows.push(Row::measured(
+                    format!("matmul {routine:?} {transposes:?}"),
+                    bench.sum_name(),
+                    format!("{b} x {m} x {k} x {n}"),
+                    error,
+                    bench.budget(1e-5),
+                ));
+            }
         }
     }
     Ok(rows)

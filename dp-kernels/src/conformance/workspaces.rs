@@ -53,14 +53,6 @@ impl Task {
         }
     }
 
-    /// The same, on f32 buffers always.
-    fn f32_only(self) -> Self {
-        Self {
-            f32_only: true,
-            ..self
-        }
-    }
-
     /// Launches it on fresh buffers; the launcher's answer, and what is in the buffers then.
     fn run(&self, bench: &Bench) -> Result<(Result<(), KernelError>, Vec<f64>), CheckError> {
         let outs: Vec<TensorHandle> = self
@@ -228,10 +220,12 @@ fn tasks(bench: &Bench) -> Result<Vec<Task>, CheckError> {
     }
     tasks.extend(clipping()?);
     tasks.extend(release()?);
-    tasks.push(
-        Task::new("matmul transposed", &[&[2, 24, 40]], |bench, outs| {
-            let lhs = bench.upload(&[2, 24, 60], &narrow(&Host::new(CASE, 5).a[..2 * 24 * 60]));
-            let rhs = bench.upload(&[2, 40, 60], &narrow(&Host::new(CASE, 6).g[..2 * 40 * 60]));
+    tasks.push(Task::new(
+        "matmul transposed",
+        &[&[2, 24, 40]],
+        |bench, outs| {
+            let lhs = bench.upload_sums(&[2, 24, 60], &Host::new(CASE, 5).a[..2 * 24 * 60]);
+            let rhs = bench.upload_sums(&[2, 40, 60], &Host::new(CASE, 6).g[..2 * 40 * 60]);
             let routine = bench.tuning().routine;
             matmul(
                 &bench.launch(),
@@ -241,9 +235,8 @@ fn tasks(bench: &Bench) -> Result<Vec<Task>, CheckError> {
                 Transposes::RHS,
                 routine,
             )
-        })
-        .f32_only(),
-    );
+        },
+    ));
     Ok(tasks)
 }
 

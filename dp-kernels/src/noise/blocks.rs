@@ -31,14 +31,14 @@ pub(crate) struct KeyWords {
     k7: u32,
 }
 
-/// How the noise of a draw is cut: units of [`lanes`](Self::lanes) blocks, of which the first [`skip`](Self::skip) elements lie
+/// How the noise of a draw is cut: units of [`lanes`](Self::lanes) blocks, of which the first `skip` elements lie
 /// before the tensor's first.
 #[derive(Clone, Copy)]
 pub(crate) struct Cut {
     /// Blocks of a unit.
     pub(crate) lanes: usize,
     /// Where in its block the first element is.
-    pub(crate) skip: usize,
+    skip: usize,
     /// Elements of a block.
     per_block: usize,
     blocks: usize,
