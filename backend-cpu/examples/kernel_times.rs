@@ -10,7 +10,7 @@ use cubecl::{
 };
 use dp_core::{
     clipping::Clipping,
-    noise::{GaussianDraw, Generator, Hardened, Key},
+    noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key},
     update::UpdateRule,
 };
 use dp_kernels::*;
@@ -164,7 +164,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let plan = Hardened::plan(1.0, 1.0, 0.0, 1 << 20, -20)?;
     time(client, "2^20 hardened", 0.0, || {
-        release_hardened(launch, &target, 0, &plan, &key, 1, 0)
+        let draw = HardenedDraw {
+            first_element: 0,
+            plan,
+            key: &key,
+            step: 1,
+            tensor: 0,
+        };
+        release_hardened(launch, &target, draw)
     })?;
     Ok(())
 }

@@ -49,11 +49,7 @@ const EXAMPLES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 ///
 /// # Errors
 /// [`BenchError`] where a geometry of the models is no convolution.
-pub fn plan(
-    extent: Extent,
-    kinds: &[FloatKind],
-    tensor_cores: bool,
-) -> Result<Groups, BenchError> {
+pub fn plan(extent: Extent, kinds: &[FloatKind], tensor_cores: bool) -> Result<Groups, BenchError> {
     let mut groups: Groups = Vec::new();
     // What is quick comes first: a run that ends early has then told of every op.
     let elements: &[usize] = match extent {
@@ -97,7 +93,11 @@ fn quick(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
     for layer in [&RESNET_50[5], &RESNET_50[9]] {
         groups.push(convolution(layer, 4, inputs.kind)?);
     }
-    groups.push(Box::new(Given::new(("any", "all"), [16, 1 << 20], inputs.kind)));
+    groups.push(Box::new(Given::new(
+        ("any", "all"),
+        [16, 1 << 20],
+        inputs.kind,
+    )));
     groups.push(one_token([256, 1024, 1024], inputs));
     blocks(groups, small, 2, 256, inputs);
     for [b, t] in [[1, 256], [4, 256], [2, 64], [2, 1024]] {
@@ -114,7 +114,11 @@ fn full(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
     }
     for b in [1, 8, 64] {
         let [t, p] = [models[0].tokens, models[0].width];
-        groups.push(Box::new(Columns::new(models[0].name, [b, t, p], inputs.kind)));
+        groups.push(Box::new(Columns::new(
+            models[0].name,
+            [b, t, p],
+            inputs.kind,
+        )));
     }
     for layer in &RESNET_50 {
         for b in [1, 16] {
@@ -153,7 +157,12 @@ fn blocks(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: 
     for layer in &model.layers {
         let of = (model.name, layer.name, layer.count);
         let shape = [b, t, layer.inputs, layer.outputs];
-        groups.push(Box::new(Linear::new(of, shape, inputs.kind, inputs.products)));
+        groups.push(Box::new(Linear::new(
+            of,
+            shape,
+            inputs.kind,
+            inputs.products,
+        )));
     }
 }
 
@@ -162,12 +171,22 @@ fn one_layer(groups: &mut Groups, model: &Transformer, b: usize, t: usize, input
     if let Some(layer) = model.layers.iter().max_by_key(|layer| layer.outputs) {
         let of = (model.name, layer.name, layer.count);
         let shape = [b, t, layer.inputs, layer.outputs];
-        groups.push(Box::new(Linear::new(of, shape, inputs.kind, inputs.products)));
+        groups.push(Box::new(Linear::new(
+            of,
+            shape,
+            inputs.kind,
+            inputs.products,
+        )));
     }
 }
 
 fn one_token([b, d, p]: [usize; 3], inputs: Inputs) -> Box<dyn Group> {
-    Box::new(Linear::new(("mlp", "hidden", 0), [b, 1, d, p], inputs.kind, inputs.products))
+    Box::new(Linear::new(
+        ("mlp", "hidden", 0),
+        [b, 1, d, p],
+        inputs.kind,
+        inputs.products,
+    ))
 }
 
 fn embedding(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {

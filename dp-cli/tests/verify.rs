@@ -53,7 +53,7 @@ fn a_table_and_a_sum() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for part in [
         "cpu: ",
-        "inputs f32 f16 bf16 f64; sums f32 f64; f64 but in release_hardened;",
+        "inputs f32 f16 bf16 f64; sums f32 f64; f64 everywhere;",
         "max error",
         "budget",
         "verdict",

@@ -11,7 +11,7 @@ use dp_core::clipping::{
 };
 use dp_core::noise::chacha::ChaCha20Rng;
 use dp_core::noise::philox::Philox4x32x10NotSecureRng;
-use dp_core::noise::{GaussianDraw, Generator, Hardened, Key, fill_gaussian};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key, fill_gaussian};
 use dp_core::reference::*;
 use dp_core::sampling::PoissonSampler;
 use dp_core::sensitivity::{ClippedSum, Order};
@@ -109,7 +109,14 @@ fn primitives_do_not_allocate() {
         };
         noised_update(updated, &draw, 8.0, rule, true).unwrap();
         let plan = Hardened::plan(1.0, 1.0, 0.0, 9, -10).unwrap();
-        release_hardened(&mut sum, 3, &plan, &key, 1, 2).unwrap();
+        let draw = HardenedDraw {
+            first_element: 3,
+            plan,
+            key: &key,
+            step: 1,
+            tensor: 2,
+        };
+        release_hardened(&mut sum, &draw).unwrap();
         assert!(Hardened::plan(1.0, 1.0, 0.0, 9, 10).is_err());
         ChaCha20Rng::from_seed([1; 32]).fill_bytes(&mut bytes);
         Philox4x32x10NotSecureRng::from_seed([1; 8]).fill_bytes(&mut bytes);

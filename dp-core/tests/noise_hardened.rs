@@ -3,7 +3,7 @@
 use dp_core::clipping::MIN_CLIP;
 use dp_core::noise::discrete::fill_discrete_gaussian;
 use dp_core::noise::hardened::{MAX_GRID_STEPS, to_grid};
-use dp_core::noise::{Hardened, HardenedError, Key};
+use dp_core::noise::{Hardened, HardenedDraw, HardenedError, Key};
 use dp_core::reference::release_hardened;
 use proptest::prelude::*;
 
@@ -126,7 +126,14 @@ fn what_is_released_is_the_noised_step() {
     let key = Key::new([9; 8]);
     let sum: Vec<f32> = (0..300).map(|i| (i as f32 - 150.0) * 0.013).collect();
     let mut released = sum.clone();
-    release_hardened(&mut released, 40, &plan, &key, 3, 4).unwrap();
+    let draw = HardenedDraw {
+        first_element: 40,
+        plan,
+        key: &key,
+        step: 3,
+        tensor: 4,
+    };
+    release_hardened(&mut released, &draw).unwrap();
     let mut noise = [0; 300];
     fill_discrete_gaussian(&mut noise, 40, plan.sigma(), &key, 3, 4).unwrap();
     for i in 0..300 {
@@ -135,6 +142,39 @@ fn what_is_released_is_the_noised_step() {
         let exact = (f64::from(sum[i]) * 1024.0).round();
         assert_eq!(step, exact + f64::from(noise[i]));
     }
+}
+
+/// An f64 sum is rounded to f32 before it is rounded to the grid: here that makes a half of what was below it.
+#[test]
+fn an_f64_sum_is_released_as_the_f32_that_it_rounds_to() {
+    let plan = Hardened::plan(1.0, 1.0, 0.0, 300, -10).unwrap();
+    let key = Key::new([9; 8]);
+    let draw = || HardenedDraw {
+        first_element: 0,
+        plan,
+        key: &key,
+        step: 3,
+        tensor: 4,
+    };
+    let grid = f64::from(plan.grid());
+    let sum: Vec<f64> = (0..64)
+        .map(|i| (f64::from(i) - 0.5 - 1e-12) * grid)
+        .collect();
+    let mut narrow: Vec<f32> = sum.iter().map(|x| *x as f32).collect();
+    let mut wide = sum;
+    release_hardened(&mut wide, &draw()).unwrap();
+    release_hardened(&mut narrow, &draw()).unwrap();
+    let narrow: Vec<f64> = narrow.into_iter().map(f64::from).collect();
+    assert_eq!(wide, narrow);
+    let mut noise = [0; 64];
+    fill_discrete_gaussian(&mut noise, 0, plan.sigma(), &key, 3, 4).unwrap();
+    let steps = wide.iter().zip(noise).map(|(w, n)| w / grid - f64::from(n));
+    assert!(
+        steps
+            .zip(1..)
+            .skip(1)
+            .all(|(step, i)| step == f64::from(i - 1) || step == f64::from(i))
+    );
 }
 
 /// The bound on the distance to a rounded Gaussian, against the distance itself, for one element.

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use dp_core::ledger::ProcessId;
-use dp_core::noise::{GaussianDraw, Generator, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key};
 use zeroize::Zeroizing;
 
 use crate::ledger::{Receipt, Reservation};
 
-/// The operating system's generator failed, or a reservation came from elsewhere.
+/// The operating system's generator failed, or what was paid for is not what is asked for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -29,6 +29,21 @@ pub enum KeyError {
     OtherStart {
         /// Step of the reservation.
         step: u64,
+    },
+    /// A hardened plan has less noise than the step was charged for.
+    #[error(
+        "a hardened plan of noise multiplier {multiplier} and deviation {std}, where the step was charged for \
+         {charged_multiplier} and {charged_std}: plan for the charge's noise multiplier and a sensitivity of clip (1 + eta)"
+    )]
+    WeakPlan {
+        /// The plan's noise multiplier.
+        multiplier: f64,
+        /// Its noise's parameter, in the sum's unit.
+        std: f64,
+        /// The charge's noise multiplier.
+        charged_multiplier: f64,
+        /// Its standard deviation.
+        charged_std: f64,
     },
 }
 
@@ -132,6 +147,7 @@ impl NoiseKey {
         let noise = StepNoise {
             key: &self.key,
             step,
+            multiplier: paid.charge().noise_multiplier(),
             std: paid.charge().noise_std(),
             tensor: 0,
         };
@@ -185,6 +201,7 @@ impl fmt::Debug for SamplingKey {
 pub struct StepNoise<'a> {
     key: &'a Key,
     step: u64,
+    multiplier: f64,
     std: f64,
     /// Number of the next tensor.
     tensor: u32,
@@ -196,16 +213,49 @@ impl<'a> StepNoise<'a> {
     /// [`Generator::ChaCha20`] is the one for private data. After 2^32 - 1 tensors every draw has the reserved number, which whatever noises a
     /// release refuses.
     pub fn draw(&mut self, generator: Generator) -> GaussianDraw<'a> {
-        let tensor = self.tensor;
-        self.tensor = tensor.saturating_add(1);
         GaussianDraw {
             first_element: 0,
             std: self.std_f32(),
             key: self.key,
             generator,
             step: self.step,
-            tensor,
+            tensor: self.next_tensor(),
         }
+    }
+
+    /// The hardened mode's noise of the next tensor, the whole of it, by `plan`, which is that of the whole release: numbered as with
+    /// [`draw`](Self::draw), in one row.
+    ///
+    /// # Errors
+    /// [`KeyError::WeakPlan`] if `plan` has a smaller noise multiplier than the step was charged for, relative to its own sensitivity, or less noise. No
+    /// number is used up then.
+    ///
+    /// # Privacy
+    /// The charge's Gaussian event is the release's up to [`Hardened::distance_from_gaussian`], for sums of examples that were clipped to
+    /// [`Hardened::clip`] and have no more elements than were planned for.
+    pub fn draw_hardened(&mut self, plan: Hardened) -> Result<HardenedDraw<'a>, KeyError> {
+        let (multiplier, std) = (plan.noise_multiplier(), plan.std());
+        if !(multiplier >= self.multiplier && std >= self.std) {
+            return Err(KeyError::WeakPlan {
+                multiplier,
+                std,
+                charged_multiplier: self.multiplier,
+                charged_std: self.std,
+            });
+        }
+        Ok(HardenedDraw {
+            first_element: 0,
+            plan,
+            key: self.key,
+            step: self.step,
+            tensor: self.next_tensor(),
+        })
+    }
+
+    fn next_tensor(&mut self) -> u32 {
+        let tensor = self.tensor;
+        self.tensor = tensor.saturating_add(1);
+        tensor
     }
 
     /// The noise of all tensors that are left, one by one as [`draw`](Self::draw) gives it: without an end, for a launcher that takes as many as

@@ -4,7 +4,7 @@ mod common;
 
 use common::{BUDGET, CHARGE, HEADER, create, place};
 use dp_core::ledger::Charge;
-use dp_core::noise::Generator;
+use dp_core::noise::{Generator, Hardened};
 use dp_engine::keys::{KeyError, NoiseKey, RunKeys};
 use dp_engine::ledger::{LedgerFile, Reservation};
 use dp_engine::plan::{Plan, PlanRequest, Unit};
@@ -94,6 +94,52 @@ fn no_two_draws_of_a_step_have_one_number() {
         assert_eq!(left.map(|draw| draw.tensor).collect::<Vec<_>>(), [4, 5, 6]);
         ledger.commit(receipt).unwrap();
     }
+}
+
+/// A hardened draw is of the same coordinates, and numbered in one row with the others.
+#[test]
+fn hardened_draws_are_numbered_with_the_others() {
+    let (_directory, path) = place();
+    let (mut ledger, key) = create(&path);
+    let reservation = ledger.reserve(7, CHARGE).unwrap();
+    let (mut noise, _receipt) = key.for_step(reservation).unwrap();
+    let plan = hardened(CHARGE.noise_multiplier(), CHARGE.clip * (1.0 + CHARGE.eta)).unwrap();
+    let first = noise.draw(Generator::ChaCha20);
+    let second = noise.draw_hardened(plan).unwrap();
+    let third = noise.draw(Generator::ChaCha20);
+    assert_eq!((first.tensor, second.tensor, third.tensor), (0, 1, 2));
+    assert_eq!((second.step, second.first_element), (7, 0));
+    assert_eq!((second.plan, second.key.words()), (plan, first.key.words()));
+    second.check(100).unwrap();
+}
+
+/// Less noise than was charged for is refused, in the sum's unit or relative to the plan's own sensitivity.
+#[test]
+fn a_hardened_plan_has_the_noise_that_was_charged() {
+    let (_directory, path) = place();
+    let (mut ledger, key) = create(&path);
+    let reservation = ledger.reserve(7, CHARGE).unwrap();
+    let (mut noise, _receipt) = key.for_step(reservation).unwrap();
+    let (sigma, sensitivity) = (CHARGE.noise_multiplier(), CHARGE.clip * (1.0 + CHARGE.eta));
+    for (multiplier, scale) in [(0.99, 1.0), (1.0, 0.99), (0.99, 1.01), (1.01, 0.99)] {
+        let plan = hardened(sigma * multiplier, sensitivity * scale).unwrap();
+        let (weak_multiplier, weak_std) = (multiplier < 1.0, multiplier * scale < 1.0);
+        assert!(weak_multiplier || weak_std);
+        let refused = noise.draw_hardened(plan).unwrap_err();
+        assert!(
+            matches!(refused, KeyError::WeakPlan { charged_std, .. } if charged_std == noise.std()),
+            "{refused}"
+        );
+    }
+    for (multiplier, scale) in [(1.0, 1.0), (1.01, 1.0), (1.0, 1.01)] {
+        let plan = hardened(sigma * multiplier, sensitivity * scale).unwrap();
+        drop(noise.draw_hardened(plan).unwrap());
+    }
+    assert_eq!(noise.draw(Generator::ChaCha20).tensor, 3);
+}
+
+fn hardened(multiplier: f64, sensitivity: f64) -> Result<Hardened, dp_core::noise::HardenedError> {
+    Hardened::plan(multiplier, sensitivity, CHARGE.eta, 100, -10)
 }
 
 #[test]

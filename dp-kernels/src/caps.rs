@@ -17,9 +17,6 @@ pub(crate) const INPUTS: [FloatKind; 4] = [
 /// The element types that they are summed in: f64 in f64, the others in f32.
 pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64];
 
-/// Launchers that take no f64: the last one on a processor does.
-const F32_ONLY: [&str; 2] = ["release_hardened", "matmul"];
-
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
 /// No kernel needs atomics or plane operations; 16-bit floats go through matrix units where
@@ -36,11 +33,8 @@ pub struct Capabilities {
     /// other inputs f32; a mix is refused as [`MixedTypes`](crate::KernelError::MixedTypes), a type that is neither as
     /// [`ElementType`](crate::KernelError::ElementType).
     pub accumulators: Vec<FloatKind>,
-    /// Whether launchers take f64 on this device: all but [`f32_only`](Self::f32_only).
+    /// Whether launchers take f64 on this device: all or none.
     pub f64: bool,
-    /// Launchers that take no f64 on this device even so, and answer [`ElementType`](crate::KernelError::ElementType) to it.
-    /// Each says why.
-    pub f32_only: &'static [&'static str],
     /// The most elements of one argument: kernels index with 32 bits. More are refused as
     /// [`TooLarge`](crate::KernelError::TooLarge).
     pub max_elements: u64,
@@ -55,7 +49,6 @@ impl Capabilities {
     #[must_use]
     pub fn of(client: &Client) -> Self {
         let properties = client.properties();
-        let on_processor = properties.hardware.num_cpu_cores.is_some();
         let there = |kinds: &[FloatKind]| -> Vec<FloatKind> {
             let kinds = kinds.iter().copied();
             kinds.filter(|kind| computes_with(client, *kind)).collect()
@@ -64,11 +57,6 @@ impl Capabilities {
             inputs: there(&INPUTS),
             accumulators: there(&ACCUMULATORS),
             f64: computes_with(client, FloatKind::F64),
-            f32_only: if on_processor {
-                &F32_ONLY[..1]
-            } else {
-                &F32_ONLY
-            },
             max_elements: crate::check::MAX_ELEMENTS,
             max_buffer: properties.memory.max_page_size,
             shared_memory: properties.hardware.max_shared_memory_size,
@@ -88,9 +76,9 @@ impl fmt::Display for Capabilities {
             names(&self.inputs),
             names(&self.accumulators),
             if self.f64 {
-                format!("f64 but in {}", self.f32_only.join(" "))
+                "f64 everywhere"
             } else {
-                "f64 absent".to_owned()
+                "f64 absent"
             },
             self.max_elements,
             self.max_buffer,

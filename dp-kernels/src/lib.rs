@@ -32,8 +32,6 @@ mod check;
 mod clip;
 pub mod conformance;
 mod error;
-mod gemm;
-mod gemm_tensor;
 mod launch;
 mod live;
 mod matmul;
@@ -62,7 +60,8 @@ pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
     GRAM_FLOOR, GRAM_FLOOR_F64, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq,
     channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq,
-    keep_linear_gradients, linear_norm_sq, lora_norm_sq, position_norm_sq, scale_norm_sq, tied_norm_sq,
+    keep_linear_gradients, linear_norm_sq, lora_norm_sq, position_norm_sq, scale_norm_sq,
+    tied_norm_sq,
 };
 pub use planner::{CeilingError, Ceilings, LayerPlan, LayerShape, Planner, Reason};
 pub use sum::{

@@ -6,8 +6,8 @@
 //! neighbouring channels, and a table `[positions, places]`, the same for all examples and channels, says which.
 
 use crate::check::Arg;
-use crate::gemm::launch_transpose;
 use crate::launch::Room;
+use crate::matmul::launch_transpose;
 use crate::reduce::row_of;
 use crate::tile::{self, DEPTH, PITCH, TILE, UNITS};
 use crate::words::launch_words;

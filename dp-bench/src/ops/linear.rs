@@ -8,8 +8,8 @@ use dp_kernels::{
 
 use super::products::{check_norms, check_product};
 use super::{SUM_BUDGET, seed};
-use crate::data::{Mix, Rows, Stream, WORDS, Worst, dot, sample};
 use crate::ceilings::ordinary_routine;
+use crate::data::{Mix, Rows, Stream, WORDS, Worst, dot, sample};
 use crate::device::{round, type_name, width};
 use crate::{Bench, BenchError, Buffer, Built, Check, Group, Op, Pair, Pick, Place};
 
@@ -217,9 +217,8 @@ impl Group for Linear {
             Vec::new()
         };
         let (a_values, g_values) = (a.values(), g.values());
-        let zeros = |shape: [usize; 2]| {
-            bench.upload(&shape, &vec![0.0; shape[0] * shape[1]], self.kind)
-        };
+        let zeros =
+            |shape: [usize; 2]| bench.upload(&shape, &vec![0.0; shape[0] * shape[1]], self.kind);
         let sets: Vec<Set> = (0..sets)
             .map(|_| Set {
                 a: bench.upload(&[b, t, d], &a_values, self.kind),

@@ -1,7 +1,7 @@
 //! Noise on a buffer of parameters: by each generator, and in integers.
 
 use cubecl::std::tensor::TensorHandle;
-use dp_core::noise::{GaussianDraw, Generator, Key, fill_gaussian, hardened::Hardened};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key, fill_gaussian};
 use dp_core::reference;
 use dp_kernels::{add_gaussian_noise, release_hardened};
 
@@ -101,6 +101,16 @@ fn generator(op: usize) -> Generator {
     }
 }
 
+fn hardened(first_element: u64, plan: Hardened, key: &Key) -> HardenedDraw<'_> {
+    HardenedDraw {
+        first_element,
+        plan,
+        key,
+        step: STEP,
+        tensor: TENSOR,
+    }
+}
+
 impl Built for BuiltNoise {
     fn check(&self, bench: &Bench, op: usize) -> Result<Check, BenchError> {
         self.launch(bench, op, 0)?;
@@ -113,7 +123,7 @@ impl Built for BuiltNoise {
             let element = first as u64;
             if op == 2 {
                 let mut want = self.start[first..first + len].to_vec();
-                reference::release_hardened(&mut want, element, &self.plan, &key(), STEP, TENSOR)?;
+                reference::release_hardened(&mut want, &hardened(element, self.plan, &key()))?;
                 let different = got.iter().zip(&want).filter(|(g, w)| g != w).count();
                 worst = worst.max(different as f64);
             } else {
@@ -139,7 +149,7 @@ impl Built for BuiltNoise {
         let target = &self.sets[set][op];
         let key = key();
         if op == 2 {
-            release_hardened(launch, target, 0, &self.plan, &key, STEP, TENSOR)?;
+            release_hardened(launch, target, hardened(0, self.plan, &key))?;
         } else {
             let draw = GaussianDraw {
                 first_element: 0,

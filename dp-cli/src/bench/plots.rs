@@ -47,12 +47,22 @@ pub fn roofline(rows: &[&Row], ceilings: &DeviceCeilings) -> Result<Option<Strin
         return Ok(None);
     }
     let bandwidth = ceilings.bytes_per_s() * 1e-9;
-    let peaks = [Some(ceilings.gemm_flop_per_s), ceilings.gemm_half_flop_per_s];
-    let peaks: Vec<f64> = peaks.into_iter().flatten().map(|peak| peak * 1e-9).collect();
+    let peaks = [
+        Some(ceilings.gemm_flop_per_s),
+        ceilings.gemm_half_flop_per_s,
+    ];
+    let peaks: Vec<f64> = peaks
+        .into_iter()
+        .flatten()
+        .map(|peak| peak * 1e-9)
+        .collect();
     let ridges = peaks.iter().map(|peak| peak / bandwidth);
     let xs = points.iter().map(|point| point.0).chain(ridges);
     let (x_low, x_high) = wide(xs);
-    let ys = points.iter().map(|point| point.1).chain(peaks.iter().copied());
+    let ys = points
+        .iter()
+        .map(|point| point.1)
+        .chain(peaks.iter().copied());
     let (y_low, y_high) = wide(ys);
     draw(SIZE, |area| {
         let mut chart = ChartBuilder::on(area)

@@ -16,10 +16,16 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// The noise multiplier of the event: its sigma.
+    #[must_use]
+    pub fn noise_multiplier(&self) -> f64 {
+        sigma(&self.event)
+    }
+
     /// Standard deviation of the noise on each coordinate: `sigma * clip * (1 + eta)`.
     #[must_use]
     pub fn noise_std(&self) -> f64 {
-        sigma(&self.event) * self.clip * (1.0 + self.eta)
+        self.noise_multiplier() * self.clip * (1.0 + self.eta)
     }
 
     /// Checks every field.

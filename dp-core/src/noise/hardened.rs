@@ -16,8 +16,9 @@ use core::fmt;
 #[cfg(feature = "cube")]
 use cubecl::prelude::*;
 
-use super::discrete::MAX_DISCRETE_SIGMA;
+use super::discrete::{MAX_DISCRETE_SIGMA, check_discrete_request, discrete_key};
 use super::words::select;
+use super::{Key, NoiseError};
 use crate::clipping::{MAX_CLIP, MIN_CLIP};
 
 /// Grid steps at which a coordinate of the sum is cut off: 2^30.
@@ -116,12 +117,17 @@ impl Hardened {
         self.clip
     }
 
+    /// The noise's parameter in the sum's unit, `sigma grid`: what a Gaussian's standard deviation is.
+    pub const fn std(&self) -> f64 {
+        self.sigma as f64 * self.grid as f64
+    }
+
     /// `sigma grid / sensitivity`, at least what was asked for.
     ///
     /// # Precision
     /// Rounded down.
     pub fn noise_multiplier(&self) -> f64 {
-        f64::from(self.sigma) * f64::from(self.grid) / self.sensitivity * (1.0 - ROUNDING)
+        self.std() / self.sensitivity * (1.0 - ROUNDING)
     }
 
     /// A bound on the total variation distance, over `steps` releases, between this noise and a Gaussian of the same parameter rounded to the
@@ -143,6 +149,49 @@ impl Hardened {
 
 /// Half a dozen f64 roundings and a little.
 const ROUNDING: f64 = 1e-14;
+
+/// One draw of the hardened mode's noise, as a hardened release takes it: which elements, by which plan, and from which coordinates.
+///
+/// # Privacy
+/// It can't be copied, and what noises a release takes it by value, as with [`GaussianDraw`](super::GaussianDraw): to noise a second release
+/// with it, one must write its coordinates down again. So does a caller whose tensor is in shards, once for each with its own `first_element`.
+///
+/// ```compile_fail,E0382
+/// # use dp_core::noise::HardenedDraw;
+/// fn twice<'a>(noise: impl Fn(HardenedDraw<'a>), draw: HardenedDraw<'a>) {
+///     noise(draw);
+///     noise(draw); // moved by the first
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a draw that nothing is noised with leaves a release bare"]
+pub struct HardenedDraw<'a> {
+    /// The tensor's element that the first value belongs to.
+    pub first_element: u64,
+    /// Grid, noise, and the clipping norm that they are for.
+    pub plan: Hardened,
+    /// The key.
+    pub key: &'a Key,
+    /// The step.
+    pub step: u64,
+    /// The tensor's number.
+    pub tensor: u32,
+}
+
+impl HardenedDraw<'_> {
+    /// Refuses what [`fill_discrete_gaussian`](super::fill_discrete_gaussian) refuses for `len` elements.
+    ///
+    /// # Errors
+    /// As [`fill_discrete_gaussian`](super::fill_discrete_gaussian).
+    pub fn check(&self, len: u64) -> Result<(), NoiseError> {
+        check_discrete_request(self.first_element, len, self.plan.sigma(), self.tensor)
+    }
+
+    /// The key of this tensor's discrete noise at this step, to hand to a kernel.
+    pub fn tensor_key(&self) -> Key {
+        discrete_key(self.key, self.step, self.tensor)
+    }
+}
 
 /// The grid step nearest to `x`, ties away from zero: `x inverse_grid` rounded, cut off at [`MAX_GRID_STEPS`].
 ///

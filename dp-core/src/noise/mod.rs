@@ -29,7 +29,7 @@ pub use error::NoiseError;
 pub use gaussian::{
     GaussianDraw, Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
 };
-pub use hardened::{Hardened, HardenedError};
+pub use hardened::{Hardened, HardenedDraw, HardenedError};
 pub use key::Key;
 
 /// The tensor number that noise may not use: other keys are derived there.

@@ -12,7 +12,7 @@ use crate::{
 };
 use cubecl::{ir::FloatKind, std::tensor::TensorHandle};
 use dp_core::clipping::Clipping;
-use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedError, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, HardenedError, Key};
 use dp_core::update::UpdateRule;
 
 const KINDS: [FloatKind; 8] = [
@@ -35,7 +35,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         rows.extend(as_input(&probe)?);
         rows.extend(as_sums(&probe));
     }
-    rows.extend(f32_only(bench)?);
+    rows.extend(of_their_own(bench)?);
     let caps = bench.backend.caps();
     let f32_missing = [&caps.inputs, &caps.accumulators]
         .iter()
@@ -90,15 +90,22 @@ fn as_input(probe: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(rows)
 }
 
-/// The launchers that may be f32-only, asked for f64.
-fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+/// The launchers that no other row asks for f64.
+fn of_their_own(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let caps = bench.backend.caps();
     let probe = Bench::with_input(bench.backend.clone(), FloatKind::F64);
     let launch = &probe.launch();
     let refused = |error: HardenedError| CheckError::Reference(error.to_string());
     let plan = Hardened::plan(1.0, 1.0, 0.0, 8, -10).map_err(refused)?;
     let target = probe.upload_input(&[8], &[1.0; 8]);
-    let hardened = release_hardened(launch, &target, 0, &plan, &Key::new([1; 8]), 0, 0);
+    let draw = HardenedDraw {
+        first_element: 0,
+        plan,
+        key: &Key::new([1; 8]),
+        step: 0,
+        tensor: 0,
+    };
+    let hardened = release_hardened(launch, &target, draw);
     let square = probe.upload_input(&[2, 2], &[1.0; 4]);
     let out = probe.upload_input(&[2, 2], &[1.0; 4]);
     let routine = probe.tuning().routine;
@@ -107,11 +114,7 @@ fn f32_only(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     Ok(answers
         .into_iter()
         .map(|(op, answer)| {
-            let want = match (caps.f32_only.contains(&op), caps.f64) {
-                (true, _) => "ElementType",
-                (false, true) => "Ok",
-                (false, false) => "UnsupportedType",
-            };
+            let want = if caps.f64 { "Ok" } else { "UnsupportedType" };
             row(
                 op,
                 FloatKind::F64,

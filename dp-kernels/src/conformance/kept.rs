@@ -21,7 +21,11 @@ pub(super) fn gradients(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             Row::measured(op, bench.input_name(), case.words(), error, budget)
         };
         let error = relative_error(&kept, &products(&host));
-        rows.push(row("elements", error, bench.budget(SUM_BUDGET) + roundoff(bench)));
+        rows.push(row(
+            "elements",
+            error,
+            bench.budget(SUM_BUDGET) + roundoff(bench),
+        ));
         // Of the numbers as they were written, whatever their type.
         let squares = |b: usize| {
             let example = &kept[b * case.d * case.p..(b + 1) * case.d * case.p];

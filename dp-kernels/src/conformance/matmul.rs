@@ -1,4 +1,4 @@
-//! Matrix products by the routine that the device gets.
+//! Matrix products by the routine that the device gets, and by the crate's own where that is another.
 
 use super::bench::{Bench, relative_error};
 use super::data::Stream;
@@ -30,15 +30,11 @@ const UNIT_SHAPES: [(usize, usize, usize, usize); 5] = [
 
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = on_matrix_units(bench)?;
-    // Operands are of the type of the sums, where the routine takes it.
-    let f64_refused = bench.is_wide() && bench.backend.caps().f32_only.contains(&"matmul");
-    let narrow;
-    let bench = if f64_refused {
-        narrow = Bench::new(bench.backend.clone()).with_seed(bench.seed);
-        &narrow
-    } else {
-        bench
+    let routines = match bench.tuning().is_cpu {
+        true => vec![bench.tuning().routine],
+        false => vec![Routine::Tiles, Routine::Units],
     };
+    // Operands are of the type of the sums.
     let numbers = |stream: &mut Stream, n: usize| -> Vec<f64> {
         let numbers = stream.numbers(n).into_iter();
         numbers.map(|x| bench.round_sum(x)).collect()
@@ -52,25 +48,26 @@ pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             );
             let lhs_shape = if transposes.lhs { [b, k, m] } else { [b, m, k] };
             let rhs_shape = if transposes.rhs { [b, n, k] } else { [b, k, n] };
-            let out = bench.upload_sums(&[b, m, n], &vec![9.0; b * m * n]);
-            matmul(
-                &bench.launch(),
-                &bench.upload_sums(&lhs_shape, &lhs),
-                &bench.upload_sums(&rhs_shape, &rhs),
-                &out,
-                transposes,
-                bench.tuning().routine,
-            )?;
             let want = product(&lhs, &rhs, (b, m, k, n), transposes);
-            let error = relative_error(&bench.download_sums(&out)?, &want);
-            let op = format!("matmul {:?} {transposes:?}", bench.tuning().routine);
-            rows.push(Row::measured(
-                op,
-                bench.sum_name(),
-                format!("{b} x {m} x {k} x {n}"),
-                error,
-                bench.budget(1e-5),
-            ));
+            for routine in &routines {
+                let out = bench.upload_sums(&[b, m, n], &vec![9.0; b * m * n]);
+                matmul(
+                    &bench.launch(),
+                    &bench.upload_sums(&lhs_shape, &lhs),
+                    &bench.upload_sums(&rhs_shape, &rhs),
+                    &out,
+                    transposes,
+                    *routine,
+                )?;
+                let error = relative_error(&bench.download_sums(&out)?, &want);
+                rows.push(Row::measured(
+                    format!("matmul {routine:?} {transposes:?}"),
+                    bench.sum_name(),
+                    format!("{b} x {m} x {k} x {n}"),
+                    error,
+                    bench.budget(1e-5),
+                ));
+            }
         }
     }
     Ok(rows)

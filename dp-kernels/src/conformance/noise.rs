@@ -27,7 +27,7 @@ fn key() -> Key {
 }
 
 /// Where a draw sits: first element, how many, step, tensor.
-const DRAWS: [(u64, usize, u64, u32); 7] = [
+const DRAWS: [(u64, usize, u64, u32); 11] = [
     (0, 1, 0, 0),
     (0, 8, 1, 3),
     (3, 2, 7, 1),
@@ -35,6 +35,11 @@ const DRAWS: [(u64, usize, u64, u32); 7] = [
     (0, 4099, 1 << 33, u32::MAX - 1),
     ((1 << 32) - 9, 77, 5, 9),
     ((1 << 33) - 40, 40, 5, 9),
+    // Whole vectors, of any width that a device has: from the first block on, from within one, and up to the middle of the last unit.
+    (0, 2048, 6, 4),
+    (24, 1352, 1 << 32, 5),
+    (4, 1028, 2, 6),
+    (32, 1104, 3, 7),
 ];
 
 /// Added to zeros at standard deviation 1, and added to what is there at another.

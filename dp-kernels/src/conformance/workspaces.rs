@@ -14,7 +14,7 @@ use cubecl::MemoryPoolsReport;
 use cubecl::std::tensor::TensorHandle;
 use cubecl_environment::stream::StreamId;
 use dp_core::clipping::{AdaptiveQuantile, Clipping, GroupClipping};
-use dp_core::noise::{GaussianDraw, Generator, Hardened, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key};
 use dp_core::update::UpdateRule;
 
 /// A shape of several tiles, ragged; of a convolution only the examples count.
@@ -50,14 +50,6 @@ impl Task {
             outs: outs.iter().map(start).collect(),
             f32_only: false,
             launch: Box::new(launch),
-        }
-    }
-
-    /// The same, on f32 buffers always.
-    fn f32_only(self) -> Self {
-        Self {
-            f32_only: true,
-            ..self
         }
     }
 
@@ -231,10 +223,12 @@ fn tasks(bench: &Bench) -> Result<Vec<Task>, CheckError> {
     }
     tasks.extend(clipping()?);
     tasks.extend(release()?);
-    tasks.push(
-        Task::new("matmul transposed", &[&[2, 24, 40]], |bench, outs| {
-            let lhs = bench.upload(&[2, 24, 60], &narrow(&Host::new(CASE, 5).a[..2 * 24 * 60]));
-            let rhs = bench.upload(&[2, 40, 60], &narrow(&Host::new(CASE, 6).g[..2 * 40 * 60]));
+    tasks.push(Task::new(
+        "matmul transposed",
+        &[&[2, 24, 40]],
+        |bench, outs| {
+            let lhs = bench.upload_sums(&[2, 24, 60], &Host::new(CASE, 5).a[..2 * 24 * 60]);
+            let rhs = bench.upload_sums(&[2, 40, 60], &Host::new(CASE, 6).g[..2 * 40 * 60]);
             let routine = bench.tuning().routine;
             matmul(
                 &bench.launch(),
@@ -244,9 +238,8 @@ fn tasks(bench: &Bench) -> Result<Vec<Task>, CheckError> {
                 Transposes::RHS,
                 routine,
             )
-        })
-        .f32_only(),
-    );
+        },
+    ));
     Ok(tasks)
 }
 
@@ -341,9 +334,15 @@ fn release() -> Result<Vec<Task>, CheckError> {
         }),
         Task::new("release_hardened", &[&[100]], move |bench, outs| {
             let key = Key::new([2; 8]);
-            release_hardened(&bench.launch(), &outs[0], 5, &plan, &key, 1, 0)
-        })
-        .f32_only(),
+            let draw = HardenedDraw {
+                first_element: 5,
+                plan,
+                key: &key,
+                step: 1,
+                tensor: 0,
+            };
+            release_hardened(&bench.launch(), &outs[0], draw)
+        }),
         update("noised_update SGD", sgd),
         update("noised_update AdamW", adamw),
     ])

@@ -4,52 +4,49 @@ use crate::check::Arg;
 use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
-use dp_core::noise::discrete::{
-    DISCRETE_STATE, check_discrete_request, discrete_gaussian, discrete_key,
-};
+use dp_core::noise::HardenedDraw;
+use dp_core::noise::discrete::{DISCRETE_STATE, discrete_gaussian};
 use dp_core::noise::hardened::{from_grid, to_grid};
-use dp_core::noise::{Hardened, Key};
 
-/// Replaces each element of the clipped sum `target` by `grid (round(element / grid) + noise)`, with discrete Gaussian noise, in place:
+/// Replaces each element of the clipped sum `target` by `grid (round(element / grid) + noise)`, with the discrete Gaussian noise of `draw`, in place:
 /// the hardened mode's release.
 ///
-/// `target` (f32, any shape) holds elements `first_element..` of tensor number `tensor`. Integers only between the sum and the
+/// `target` (f32 or f64, any shape) holds elements `first_element..` of the draw's tensor. Integers only between the sum and the
 /// noised step, and the very functions that the host runs, so device and host agree to the bit, and shards with the whole.
 /// An element takes some tens of ChaCha20 blocks' worth of work where [`add_gaussian_noise`](crate::add_gaussian_noise) takes an eighth
 /// of one.
 ///
+/// An f64 element is rounded to f32 first, as in [`add_gaussian_noise`](crate::add_gaussian_noise), and what is written is what an f32 target of
+/// that number would get: the rounding to the grid is proven for f32.
+///
 /// # Errors
-/// A [`KernelError`] when type or layout is wrong (an f64 sum is refused: the rounding to the grid is proven for f32, to which the caller
-/// may round it first, as docs/proofs/sensitivity.md charges), or [`check_discrete_request`] refuses the request; nothing is launched then.
+/// A [`KernelError`] when type or layout is wrong, or [`HardenedDraw::check`] refuses the draw; nothing is launched then.
 ///
 /// # Privacy
-/// With examples clipped to the plan's [`clip`](Hardened::clip), a discrete Gaussian mechanism (add/remove adjacency) of the plan's
-/// [`noise_multiplier`](Hardened::noise_multiplier), under the conditions of [`add_gaussian_noise`](crate::add_gaussian_noise). The
-/// released float tells of the sum through a noised integer alone: docs/proofs/discrete-noise.md.
+/// With examples clipped to the plan's [`clip`](dp_core::noise::Hardened::clip), a discrete Gaussian mechanism (add/remove adjacency) of the plan's
+/// [`noise_multiplier`](dp_core::noise::Hardened::noise_multiplier), under the conditions of [`add_gaussian_noise`](crate::add_gaussian_noise); the draw
+/// is used up. The released float tells of the sum through a noised integer alone: docs/proofs/discrete-noise.md. The plan's eta covers the
+/// rounding of an f64 sum to f32 (docs/proofs/sensitivity.md).
 ///
 /// # Precision
 /// Exact, but for values beyond 64 sigma, which are drawn again (total variation below 2^-2900 an element).
-#[allow(clippy::too_many_arguments)]
 pub fn release_hardened(
     launch: &Launch<'_>,
     target: &TensorHandle,
-    first_element: u64,
-    plan: &Hardened,
-    key: &Key,
-    step: u64,
-    tensor: u32,
+    draw: HardenedDraw<'_>,
 ) -> Result<(), KernelError> {
     let Launch { client, tuning, .. } = *launch;
     let op = "release_hardened";
-    let target = Arg::new(op, "target", target)?.is_f32()?;
+    let target = Arg::new(op, "target", target)?.is_sum(client)?;
     let len = target.len();
-    check_discrete_request(first_element, len as u64, plan.sigma(), tensor)
+    draw.check(len as u64)
         .map_err(|source| KernelError::Noise { op, source })?;
     if len == 0 {
         return Ok(());
     }
-    let key = discrete_key(key, step, tensor);
+    let key = draw.tensor_key();
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
+    let plan = draw.plan;
     let (count, dim) = tuning.grid(len, 1);
     release_on_grid::launch(
         client,
@@ -57,7 +54,7 @@ pub fn release_hardened(
         dim,
         target.buffer(1),
         len as u32,
-        first_element as u32,
+        draw.first_element as u32,
         plan.sigma(),
         plan.grid(),
         1.0 / plan.grid(),
@@ -69,6 +66,7 @@ pub fn release_hardened(
         k5,
         k6,
         k7,
+        target.dtype(),
     );
     Ok(())
 }
@@ -76,8 +74,8 @@ pub fn release_hardened(
 /// One unit makes one element: how many attempts it takes is its own affair.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn release_on_grid(
-    target: &mut [f32],
+pub(crate) fn release_on_grid<E: Float>(
+    target: &mut [E],
     len: u32,
     first_element: u32,
     sigma: u32,
@@ -91,6 +89,7 @@ pub(crate) fn release_on_grid(
     k5: u32,
     k6: u32,
     k7: u32,
+    #[define(E)] _dtype: ElemType,
 ) {
     let i = row_of(1u32);
     if i < len as usize {
@@ -104,6 +103,7 @@ pub(crate) fn release_on_grid(
         state[22] = k6;
         state[23] = k7;
         let noise = discrete_gaussian(state.as_mut_slice(), first_element + i as u32, sigma);
-        target[i] = from_grid(to_grid(target[i], inverse_grid), noise, grid);
+        let exact = f32::cast_from(target[i]);
+        target[i] = E::cast_from(from_grid(to_grid(exact, inverse_grid), noise, grid));
     }
 }

@@ -1,25 +1,24 @@
 //! [`dp_core::noise`]'s ChaCha20, Philox and normals on vectors, a block in each lane: what a processor's vector
 //! units need. The same operations in the same order, so the words are the same and the normals too, to
 //! what contracting multiply and add can change; the conformance suite compares them.
+//!
+//! Where a processor has one operation for what a GPU must not be trusted with, that one is taken, and the bits stay: it converts
+//! any word to the nearest float, multiplies words to 64 bits, and flips a sign.
+//!
+//! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 8 normals: a vector's lanes of them take as many vector
+//! operations, more than the normals do.
 
 use cubecl::prelude::*;
 
-/// Sixteen words of as many blocks as there are lanes.
-#[derive(CubeType)]
-pub(crate) struct Words<N: Size> {
-    words: Array<Vector<u32, N>>,
-}
-
-/// The ChaCha20 blocks of the given counters; `words` are the key's eight and the last three of the input.
+/// The sixteen words of the ChaCha20 blocks of the given counters.
 #[cube]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn chacha20_blocks<N: Size>(
+fn chacha20_blocks<N: Size>(
     counters: Vector<u32, N>,
     key: &Array<u32>,
     tensor: u32,
     step_low: u32,
     step_high: u32,
-) -> Words<N> {
+) -> Array<Vector<u32, N>> {
     let mut start = Array::<Vector<u32, N>>::new(16usize);
     start[0] = Vector::<u32, N>::new(0x6170_7865u32);
     start[1] = Vector::<u32, N>::new(0x3320_646eu32);
@@ -59,7 +58,7 @@ pub(crate) fn chacha20_blocks<N: Size>(
     for i in 0..16usize {
         words[i] += start[i];
     }
-    Words::<N> { words }
+    words
 }
 
 #[cube]
@@ -85,29 +84,54 @@ fn rotate<N: Size>(x: Vector<u32, N>, #[comptime] left: u32) -> Vector<u32, N> {
     (x << Vector::<u32, N>::new(left)) | (x >> Vector::<u32, N>::new(comptime!(32 - left)))
 }
 
-/// Elements `2 pair` and `2 pair + 1` of every block.
+/// [`dp_core::noise::chacha20_normals`] of the given counters, lane by lane. Elements `2 i` and `2 i + 1` of the blocks stand side by side, block after
+/// block, in vectors `2 i` and `2 i + 1`.
 #[cube]
-pub(crate) fn normals<N: Size>(
-    blocks: &Words<N>,
-    #[comptime] pair: usize,
-) -> (Vector<f32, N>, Vector<f32, N>) {
-    normal_pair::<N>(
-        blocks.words[4 * pair],
-        blocks.words[4 * pair + 1],
-        blocks.words[4 * pair + 2],
-    )
+pub(crate) fn chacha20_normals<N: Size>(
+    counters: Vector<u32, N>,
+    key: &Array<u32>,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+) -> Array<Vector<f32, N>> {
+    let words = chacha20_blocks::<N>(counters, key, tensor, step_low, step_high);
+    // Part by part for all four pairs: a part is a chain of operations that wait for each other, and the four do not.
+    let mut exponential = Array::<Vector<f32, N>>::new(4usize);
+    let mut cosine = Array::<Vector<f32, N>>::new(4usize);
+    let mut sine = Array::<Vector<f32, N>>::new(4usize);
+    #[unroll]
+    for i in 0..4usize {
+        exponential[i] = minus_ln_uniform::<N>(words[4 * i], words[4 * i + 1]);
+    }
+    #[unroll]
+    for i in 0..4usize {
+        let (c, s) = cos_sin_turn::<N>(words[4 * i + 2]);
+        cosine[i] = c;
+        sine[i] = s;
+    }
+    let mut normals = Array::<Vector<f32, N>>::new(8usize);
+    #[unroll]
+    for i in 0..4usize {
+        let r = square_root_of_twice::<N>(exponential[i]);
+        let (low, high) = side_by_side::<N>(r, cosine[i], sine[i]);
+        normals[2 * i] = low;
+        normals[2 * i + 1] = high;
+    }
+    normals
 }
 
-/// [`dp_core::noise::normal::normal_pair`], lane by lane.
+/// `r cosine` and `r sine` in turn, lane after lane: those of the first half of the lanes, and of the second.
+///
+/// The factors are brought into that order, not the products: a shuffle of shuffled vectors LLVM makes one of, and that of many vectors.
 #[cube]
-fn normal_pair<N: Size>(
-    high: Vector<u32, N>,
-    low: Vector<u32, N>,
-    angle: Vector<u32, N>,
+fn side_by_side<N: Size>(
+    r: Vector<f32, N>,
+    cosine: Vector<f32, N>,
+    sine: Vector<f32, N>,
 ) -> (Vector<f32, N>, Vector<f32, N>) {
-    let r = square_root::<N>(float::<N>(2.0f32) * minus_ln_uniform::<N>(high, low));
-    let (cosine, sine) = cos_sin_turn::<N>(angle);
-    (r * cosine, r * sine)
+    let (r_low, r_high) = riffle::<N>(r, r);
+    let (low, high) = riffle::<N>(cosine, sine);
+    (r_low * low, r_high * high)
 }
 
 /// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: both elements of every block. Not secure.
@@ -120,32 +144,60 @@ pub(crate) fn philox_normals<N: Size>(
     key_low: u32,
     key_high: u32,
 ) -> (Vector<f32, N>, Vector<f32, N>) {
-    let mut x0 = counters;
-    let mut x1 = int::<N>(tensor);
-    let mut x2 = int::<N>(step_low);
-    let mut x3 = int::<N>(step_high);
-    let mut k0 = int::<N>(key_low);
-    let mut k1 = int::<N>(key_high);
-    let m0 = int::<N>(0xd251_1f53u32);
-    let m1 = int::<N>(0xcd9e_8d57u32);
+    // A word in each lane of 64 bits, where a processor has the whole product; what is above the word is rubbish, and not read.
+    let word = long::<N>(0xffff_ffffu32);
+    let bits = long::<N>(32u32);
+    let m0 = long::<N>(0xd251_1f53u32);
+    let m1 = long::<N>(0xcd9e_8d57u32);
+    let mut x0 = Vector::<u64, N>::cast_from(counters);
+    let mut x1 = long::<N>(tensor);
+    let mut x2 = long::<N>(step_low);
+    let mut x3 = long::<N>(step_high);
+    let mut k0 = long::<N>(key_low);
+    let mut k1 = long::<N>(key_high);
     for _ in 0..10u32 {
-        let high0 = x0.mul_hi(m0);
-        let low0 = x0 * m0;
-        let high1 = x2.mul_hi(m1);
-        let low1 = x2 * m1;
-        x0 = high1 ^ x1 ^ k0;
-        x1 = low1;
-        x2 = high0 ^ x3 ^ k1;
-        x3 = low0;
-        k0 += int::<N>(0x9e37_79b9u32);
-        k1 += int::<N>(0xbb67_ae85u32);
+        let product0 = (x0 & word) * m0;
+        let product1 = (x2 & word) * m1;
+        x0 = (product1 >> bits) ^ x1 ^ k0;
+        x1 = product1;
+        x2 = (product0 >> bits) ^ x3 ^ k1;
+        x3 = product0;
+        k0 += long::<N>(0x9e37_79b9u32);
+        k1 += long::<N>(0xbb67_ae85u32);
     }
-    normal_pair::<N>(x0, x1, x2)
+    let exponential = minus_ln_uniform::<N>(
+        Vector::<u32, N>::cast_from(x0),
+        Vector::<u32, N>::cast_from(x1),
+    );
+    let (cosine, sine) = cos_sin_turn::<N>(Vector::<u32, N>::cast_from(x2));
+    side_by_side::<N>(square_root_of_twice::<N>(exponential), cosine, sine)
+}
+
+/// The lanes of `x` and `y` in turn: `x[0] y[0] x[1] y[1] ..`. A shuffle of two vectors for each half.
+#[cube]
+fn riffle<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>) -> (Vector<f32, N>, Vector<f32, N>) {
+    let lanes = N::value();
+    let mut low = x;
+    let mut high = x;
+    #[unroll]
+    for lane in 0..comptime!(lanes / 2) {
+        let upper = comptime!(lanes / 2 + lane);
+        low.insert(comptime!(2 * lane), x.extract(lane));
+        low.insert(comptime!(2 * lane + 1), y.extract(lane));
+        high.insert(comptime!(2 * lane), x.extract(upper));
+        high.insert(comptime!(2 * lane + 1), y.extract(upper));
+    }
+    (low, high)
 }
 
 #[cube]
 fn int<N: Size>(x: u32) -> Vector<u32, N> {
     Vector::<u32, N>::new(x)
+}
+
+#[cube]
+fn long<N: Size>(x: u32) -> Vector<u64, N> {
+    Vector::<u64, N>::new(u64::cast_from(x))
 }
 
 #[cube]
@@ -185,15 +237,13 @@ fn minus_ln_uniform<N: Size>(high: Vector<u32, N>, low: Vector<u32, N>) -> Vecto
     let leading = (first << zeros) | ((second >> int::<N>(1u32)) >> (int::<N>(31u32) - zeros));
     let shift = zeros + select_many(short, int::<N>(33u32), int::<N>(1u32));
 
-    let fraction = (to_float::<N>(leading >> int::<N>(16u32)) * float::<N>(65536.0f32)
-        + to_float::<N>(leading & int::<N>(0xffffu32)))
-        * float::<N>(2.328_306_4e-10f32);
+    let fraction = to_float::<N>(leading) * float::<N>(2.328_306_4e-10f32);
     let t = fraction * bits_to_float::<N>((int::<N>(127u32) - shift) << int::<N>(23u32));
 
     let one = float::<N>(1.0f32);
     let two = float::<N>(2.0f32);
     let small = fraction.less_than(&float::<N>(0.707_106_77f32));
-    let f_of_u = select_many(small, two * fraction - one, fraction - one);
+    let f_of_u = select_many(small, fraction + fraction, fraction) - one;
     let e_of_u = select_many(small, shift + int::<N>(1u32), shift);
     let near_one = t.less_than(&float::<N>(0.292_893_23f32));
     let f_of_complement = select_many(near_one, float::<N>(0.0f32) - t, one - two * t);
@@ -218,13 +268,10 @@ fn minus_ln_uniform<N: Size>(high: Vector<u32, N>, low: Vector<u32, N>) -> Vecto
 /// [`dp_core::noise::normal::cos_sin_turn`], lane by lane.
 #[cube]
 fn cos_sin_turn<N: Size>(w: Vector<u32, N>) -> (Vector<f32, N>, Vector<f32, N>) {
-    let octant = w >> int::<N>(29u32);
     let forward = ((w & int::<N>(0x1fff_ffffu32)) << int::<N>(1u32)) | int::<N>(1u32);
-    let odd = (octant & int::<N>(1u32)).equal(&int::<N>(1u32));
+    let odd = (w & int::<N>(0x2000_0000u32)).not_equal(&int::<N>(0u32));
     let n = select_many(odd, int::<N>(0x4000_0000u32) - forward, forward);
-    let x = (to_float::<N>(n >> int::<N>(15u32)) * float::<N>(32768.0f32)
-        + to_float::<N>(n & int::<N>(0x7fffu32)))
-        * float::<N>(7.314_590_6e-10f32);
+    let x = to_float::<N>(n) * float::<N>(7.314_590_6e-10f32);
 
     let s = x * x;
     let p = float::<N>(-1.951_528_4e-4f32);
@@ -236,23 +283,23 @@ fn cos_sin_turn<N: Size>(w: Vector<u32, N>) -> (Vector<f32, N>, Vector<f32, N>) 
     let q = q * s + float::<N>(0.041_666_646f32);
     let large = (float::<N>(1.0f32) - float::<N>(0.5f32) * s) + (s * s) * q;
 
+    // Bits of the octant, moved: an octant is 2^29. Neither number is zero, so flipping its sign bit is to subtract it from zero.
     let swap =
-        (((octant + int::<N>(1u32)) >> int::<N>(1u32)) & int::<N>(1u32)).equal(&int::<N>(1u32));
+        ((w + int::<N>(0x2000_0000u32)) & int::<N>(0x4000_0000u32)).not_equal(&int::<N>(0u32));
     let cosine = select_many(swap, small, large);
     let sine = select_many(swap, large, small);
-    let zero = float::<N>(0.0f32);
-    let cosine_negative = ((octant + int::<N>(2u32)) & int::<N>(4u32)).not_equal(&int::<N>(0u32));
-    let sine_negative = octant.greater_equal(&int::<N>(4u32));
+    let sign = int::<N>(0x8000_0000u32);
     (
-        select_many(cosine_negative, zero - cosine, cosine),
-        select_many(sine_negative, zero - sine, sine),
+        bits_to_float::<N>(float_to_bits::<N>(cosine) ^ ((w + int::<N>(0x4000_0000u32)) & sign)),
+        bits_to_float::<N>(float_to_bits::<N>(sine) ^ (w & sign)),
     )
 }
 
-/// [`dp_core::noise::normal::square_root`], lane by lane.
+/// [`dp_core::noise::normal::square_root`] of `2 half`, lane by lane; `half` is positive.
 #[cube]
-fn square_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
-    let inverse = inverse_square_root::<N>(x);
+fn square_root_of_twice<N: Size>(half: Vector<f32, N>) -> Vector<f32, N> {
+    let x = half + half;
+    let inverse = inverse_square_root::<N>(x, half);
     let s = x * inverse;
     let high = bits_to_float::<N>(float_to_bits::<N>(s) & int::<N>(0xffff_f000u32));
     let low = s - high;
@@ -261,10 +308,9 @@ fn square_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
 }
 
 #[cube]
-fn inverse_square_root<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
-    let half = float::<N>(0.5f32) * x;
+fn inverse_square_root<N: Size>(x: Vector<f32, N>, half: Vector<f32, N>) -> Vector<f32, N> {
     let three_halves = float::<N>(1.5f32);
-    let bits = (float_to_bits::<N>(x) & int::<N>(0x7fff_ffffu32)) >> int::<N>(1u32);
+    let bits = float_to_bits::<N>(x) >> int::<N>(1u32);
     let y = bits_to_float::<N>(int::<N>(0x5f37_59dfu32) - bits);
     let y = y * (three_halves - (half * y) * y);
     let y = y * (three_halves - (half * y) * y);

@@ -8,7 +8,7 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::zeros;
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
+use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
 use crate::unfold::{
     Convolution, OUTSIDE, Unfolded, unfolded_gram, unfolded_outer_tile, unfolded_product,
 };
@@ -396,7 +396,7 @@ pub(crate) fn conv_gram_shared<F: Float, E: Float, N: Size>(
             g_columns,
             1usize,
             1usize,
-            true,
+            Deep::BOTH,
         );
         write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
     }

@@ -5,8 +5,8 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Deep, Operand, Stages};
-use crate::tile::{self, REGISTERS, TILE, TILE_UNITS, offset};
+use crate::tile::tensor::{self, Operand, Stages};
+use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -235,7 +235,7 @@ pub(crate) fn kept_shared<F: Float, E: Float, N: Size>(
             1usize,
             a_columns,
             g_columns,
-            false,
+            Deep::NONE,
         );
         let (u0, v0) = tile::origin();
         let mut sum = E::new(0.0);

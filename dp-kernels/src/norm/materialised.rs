@@ -5,8 +5,8 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{self, Outer, outer_tile};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Deep, Operand, PAIRS, Stages};
-use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -189,7 +189,7 @@ pub(crate) fn materialised_shared<F: Float, E: Float, N: Size>(
             1usize,
             a_columns as usize,
             g_columns as usize,
-            false,
+            Deep::NONE,
         );
         let mut sum = E::new(0.0);
         #[unroll]

@@ -7,7 +7,7 @@ use super::linear::Problem;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_units};
-use crate::tile::{self, REGISTERS, TILE, TILE_UNITS, offset};
+use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -277,7 +277,7 @@ pub(crate) fn cross_shared<I: Int, F: Float, E: Float, N: Size>(
             columns,
             1usize,
             1usize,
-            true,
+            Deep::BOTH,
         );
         let (u0, v0) = tile::origin();
         let mut sum = E::new(0.0);

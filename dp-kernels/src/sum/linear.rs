@@ -6,8 +6,8 @@ use crate::live::is_live;
 use crate::outer::{Outer, block, outer_tile, outer_token, zeros};
 use crate::reduce::row_of;
 use crate::sum::columns::launch_add_columns;
-use crate::tile::tensor::{self, Deep, Operand, PAIRS, Stages};
-use crate::tile::{self, REGISTERS, TILE, offset};
+use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::{self, Deep, REGISTERS, TILE, offset};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
@@ -429,7 +429,7 @@ pub(crate) fn weighted_outer_shared<F: Float, E: Float, N: Size>(
                         1usize,
                         a_columns as usize,
                         g_columns as usize,
-                        false,
+                        Deep::NONE,
                     );
                     #[unroll]
                     for s in 0..REGISTERS * REGISTERS {

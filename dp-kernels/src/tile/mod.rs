@@ -24,7 +24,21 @@ pub(crate) const UNITS: usize = TILE / REGISTERS;
 pub(crate) const PITCH: usize = TILE + RUN;
 /// Neighbouring rows, and columns, of a unit. The tile's side is cut in as many parts as a unit has runs, and it has one in each:
 /// what neighbouring units read at once then lies side by side.
-const RUN: usize = 4;
+pub(crate) const RUN: usize = 4;
+
+/// Of which operand the depth is contiguous: `[tokens, columns]` summed over columns has it so, summed over tokens it has the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Deep {
+    pub x: bool,
+    pub y: bool,
+}
+
+impl Deep {
+    /// Both.
+    pub(crate) const BOTH: Self = Self { x: true, y: true };
+    /// Neither.
+    pub(crate) const NONE: Self = Self { x: false, y: false };
+}
 
 /// Units of a cube.
 pub(crate) const TILE_UNITS: u32 = (UNITS * UNITS) as u32;
@@ -83,9 +97,8 @@ pub(crate) fn product<F: Float, E: Float, N: Size>(
     y_row: usize,
     x_depth: usize,
     y_depth: usize,
-    #[comptime] depth_contiguous: bool,
+    #[comptime] deep: Deep,
 ) -> Array<E> {
-    let lanes = N::value();
     let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut y_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
     let mut sums = no_sums::<E>();
@@ -93,51 +106,85 @@ pub(crate) fn product<F: Float, E: Float, N: Size>(
     let mut k0 = 0usize;
     while k0 < depth {
         sync_cube();
-        let loads = comptime!(DEPTH * TILE / (UNITS * UNITS * lanes));
-        #[unroll]
-        for load in 0..loads {
-            let place = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
-            // Neighbouring units read neighbouring vectors.
-            let (i, k) = if comptime!(depth_contiguous) {
-                (
-                    place / comptime!(DEPTH / lanes),
-                    place % comptime!(DEPTH / lanes) * lanes,
-                )
-            } else {
-                (
-                    place % comptime!(TILE / lanes) * lanes,
-                    place / comptime!(TILE / lanes),
-                )
-            };
-            let mut x_value = Vector::<E, N>::new(E::new(0.0));
-            let mut y_value = Vector::<E, N>::new(E::new(0.0));
-            if k0 + k < depth {
-                if x_first + i < x_rows {
-                    let at = x_start + (x_first + i) * x_row + (k0 + k) * x_depth;
-                    x_value = Vector::<E, N>::cast_from(x[at / lanes]);
-                }
-                if y_first + i < y_rows {
-                    let at = y_start + (y_first + i) * y_row + (k0 + k) * y_depth;
-                    y_value = Vector::<E, N>::cast_from(y[at / lanes]);
-                }
-            }
-            #[unroll]
-            for lane in 0..lanes {
-                let at = if comptime!(depth_contiguous) {
-                    (k + lane) * PITCH + i
-                } else {
-                    k * PITCH + i + lane
-                };
-                x_stage[at] = x_value.extract(lane);
-                y_stage[at] = y_value.extract(lane);
-            }
-        }
+        stage::<F, E, N>(
+            &mut x_stage,
+            x,
+            x_start,
+            x_first,
+            x_rows,
+            k0,
+            depth,
+            x_row,
+            x_depth,
+            comptime!(deep.x),
+        );
+        stage::<F, E, N>(
+            &mut y_stage,
+            y,
+            y_start,
+            y_first,
+            y_rows,
+            k0,
+            depth,
+            y_row,
+            y_depth,
+            comptime!(deep.y),
+        );
         sync_cube();
         accumulate::<E>(&x_stage, &y_stage, &mut part);
         k0 += comptime!(DEPTH);
         take_stretch::<E>(k0, depth, &mut part, &mut sums);
     }
     sums
+}
+
+/// Stages one operand's rows from `first` on, from depth `k0` on; zeros past `rows` and `depth`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn stage<F: Float, E: Float, N: Size>(
+    staged: &mut Shared<[E]>,
+    values: &[Vector<F, N>],
+    start: usize,
+    first: usize,
+    rows: usize,
+    k0: usize,
+    depth: usize,
+    row_stride: usize,
+    depth_stride: usize,
+    #[comptime] deep: bool,
+) {
+    let lanes = N::value();
+    let loads = comptime!(DEPTH * TILE / (UNITS * UNITS * lanes));
+    #[unroll]
+    for load in 0..loads {
+        let place = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
+        // Neighbouring units read neighbouring vectors.
+        let (i, k) = if comptime!(deep) {
+            (
+                place / comptime!(DEPTH / lanes),
+                place % comptime!(DEPTH / lanes) * lanes,
+            )
+        } else {
+            (
+                place % comptime!(TILE / lanes) * lanes,
+                place / comptime!(TILE / lanes),
+            )
+        };
+        let mut value = Vector::<E, N>::new(E::new(0.0));
+        if k0 + k < depth && first + i < rows {
+            let at = start + (first + i) * row_stride + (k0 + k) * depth_stride;
+            value = Vector::<E, N>::cast_from(values[at / lanes]);
+        }
+        #[unroll]
+        for lane in 0..lanes {
+            let at = if comptime!(deep) {
+                (k + lane) * PITCH + i
+            } else {
+                k * PITCH + i + lane
+            };
+            staged[at] = value.extract(lane);
+        }
+    }
 }
 
 /// `part += X Y^T` of what is staged.

@@ -10,6 +10,7 @@
 //! References: NVIDIA, "Parallel Thread Execution ISA", matrix fragments for mma.m16n8k16 and ldmatrix; M. Fasi, N. Higham, M. Mikaitis,
 //! S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 7:e330 (2021).
 
+use super::Deep;
 use crate::Tuning;
 use crate::check::Arg;
 use cubecl::cmma::{MatrixIdent, MmaDefinition};
@@ -54,18 +55,19 @@ pub(crate) fn has(client: &Client) -> bool {
     let matmul = &features.matmul;
     let single = ElemType::Float(FloatKind::F32);
     let halves = [FloatKind::F16, FloatKind::BF16];
-    features.copy_async && halves.into_iter().all(|kind| {
-        let half = ElemType::Float(kind);
-        let config = MmaConfig {
-            a_type: half.into(),
-            b_type: half.into(),
-            cd_type: single.into(),
-            m: SHAPE[0] as u32,
-            n: SHAPE[1] as u32,
-            k: SHAPE[2] as u32,
-        };
-        matmul.mma.contains(&config) && matmul.ldmatrix.contains(&half)
-    })
+    features.copy_async
+        && halves.into_iter().all(|kind| {
+            let half = ElemType::Float(kind);
+            let config = MmaConfig {
+                a_type: half.into(),
+                b_type: half.into(),
+                cd_type: single.into(),
+                m: SHAPE[0] as u32,
+                n: SHAPE[1] as u32,
+                k: SHAPE[2] as u32,
+            };
+            matmul.mma.contains(&config) && matmul.ldmatrix.contains(&half)
+        })
 }
 
 /// Whether the products of `a [.., d]` and `g [.., p]` are taken here: a 16-bit type, and rows of whole loads.
@@ -151,20 +153,6 @@ pub(crate) struct Operand {
     pub stride: usize,
 }
 
-/// Of which operand the depth is contiguous: `[tokens, columns]` summed over columns has it so, summed over tokens it has the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Deep {
-    pub x: bool,
-    pub y: bool,
-}
-
-impl Deep {
-    /// Both.
-    pub(crate) const BOTH: Self = Self { x: true, y: true };
-    /// Neither.
-    pub(crate) const NONE: Self = Self { x: false, y: false };
-}
-
 /// Begins to fill slot `stage % SLOTS` with the stage of both operands that begins at depth `k0`, which nobody may be reading; nothing
 /// where nothing is `live`, and zeros past the operands' ends.
 ///
@@ -183,8 +171,24 @@ pub(crate) fn load<F: Float, N: Size>(
     #[comptime] deep: Deep,
 ) {
     let slot = stage % comptime!(SLOTS) * comptime!(STAGE);
-    copy::<F, N>(&mut stages.x, slot, x, x_operand, k0, live, comptime!(deep.x));
-    copy::<F, N>(&mut stages.y, slot, y, y_operand, k0, live, comptime!(deep.y));
+    copy::<F, N>(
+        &mut stages.x,
+        slot,
+        x,
+        x_operand,
+        k0,
+        live,
+        comptime!(deep.x),
+    );
+    copy::<F, N>(
+        &mut stages.y,
+        slot,
+        y,
+        y_operand,
+        k0,
+        live,
+        comptime!(deep.y),
+    );
     gpu_asm!("cp.async.commit_group;");
 }
 
@@ -223,7 +227,11 @@ fn copy<F: Float, N: Size>(
         // Outside nothing is read, whatever the address, but it must be one of the buffer's.
         let at = select(inside, from / comptime!(LANES), 0usize);
         let count = select(inside, 1usize, 0usize);
-        copy_async_checked(&values[at..at + count], &mut slots[to..to + 1], LANES as u32);
+        copy_async_checked(
+            &values[at..at + count],
+            &mut slots[to..to + 1],
+            LANES as u32,
+        );
     }
 }
 
@@ -377,7 +385,9 @@ pub(crate) fn begin<F: Float, N: Size>(
     y_operand: &Operand,
     #[comptime] deep: Deep,
 ) {
-    load::<F, N>(stages, 0usize, x, y, x_operand, y_operand, 0usize, true, deep);
+    load::<F, N>(
+        stages, 0usize, x, y, x_operand, y_operand, 0usize, true, deep,
+    );
     load_next::<F, N>(stages, 1usize, x, y, x_operand, y_operand, deep);
 }
 

@@ -1,9 +1,8 @@
 //! The kernel of the private update: one unit makes the noise of a few blocks and moves the elements that get it.
 
-use crate::noise::{philox_normals, wide};
+use crate::noise::{KeyWords, Place, per_block, unit_normals, vector_of};
 use crate::reduce::row_of;
 use cubecl::prelude::*;
-use dp_core::noise::chacha20_normals;
 
 /// Which of the kernel's forms is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,31 +19,6 @@ pub(crate) struct Form {
     pub(crate) copy: bool,
     /// The sum becomes zeros.
     pub(crate) zero_sum: bool,
-}
-
-/// Which elements, and where their noise sits in the generator's counter.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-pub(crate) struct Place {
-    len: u32,
-    blocks: u32,
-    skip: u32,
-    first_block: u32,
-    tensor: u32,
-    step_low: u32,
-    step_high: u32,
-}
-
-/// The noise key.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-pub(crate) struct KeyWords {
-    k0: u32,
-    k1: u32,
-    k2: u32,
-    k3: u32,
-    k4: u32,
-    k5: u32,
-    k6: u32,
-    k7: u32,
 }
 
 /// The numbers of this step: `dp_core::update::Coefficients` and the noise's standard deviation.
@@ -82,24 +56,17 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
 ) {
     let lanes = N::value();
     let width = V::value();
-    let per_block = comptime!(if form.chacha { 8usize } else { 2usize });
+    let of_unit = comptime!(lanes * per_block(form.chacha));
     let block = row_of(1u32) as u32 * comptime!(lanes as u32);
     if block < place.blocks {
-        let normals = block_normals::<N>(&place, &key, block, form.chacha);
-        let first = block * comptime!(per_block as u32);
+        let normals = unit_normals::<N>(&place, &key, block, form.chacha);
+        let first = block * comptime!(per_block(form.chacha) as u32);
         #[unroll]
-        for i in 0..comptime!(lanes * per_block / width) {
+        for i in 0..comptime!(of_unit / width) {
             let element = first + comptime!((width * i) as u32);
             if element >= place.skip && element - place.skip < place.len {
                 let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-                let mut normal = Vector::<f32, V>::new(0.0f32);
-                #[unroll]
-                for lane in 0..width {
-                    // Element `offset` of the unit is element `offset % per_block` of the block in lane `offset / per_block`.
-                    let offset = comptime!(width * i + lane);
-                    let of_block = normals[comptime!(offset % per_block)];
-                    normal.insert(lane, of_block.extract(comptime!(offset / per_block)));
-                }
+                let normal = vector_of::<N, V>(&normals, i, form.chacha);
                 // The multiply-add of `add_gaussian_noise`, in f32 as there, and so its bits.
                 let exact = Vector::<f32, V>::cast_from(sum[at]);
                 let noised = fma(normal, Vector::<f32, V>::new(numbers.std), exact);
@@ -178,73 +145,4 @@ fn step<E: Float, N: Size>(
             (fma(g, back, p), m, v)
         }
     }
-}
-
-/// The standard normals of the blocks from `block` on, one in each lane: element `i` of all of them in the array's place `i`.
-#[cube]
-fn block_normals<N: Size>(
-    place: &Place,
-    key: &KeyWords,
-    block: u32,
-    #[comptime] chacha: bool,
-) -> Array<Vector<f32, N>> {
-    let lanes = N::value();
-    let counter = place.first_block + block;
-    let mut normals = Array::<Vector<f32, N>>::new(8usize);
-    if comptime!(chacha && lanes > 1) {
-        let mut words = Array::<u32>::new(8usize);
-        words[0] = key.k0;
-        words[1] = key.k1;
-        words[2] = key.k2;
-        words[3] = key.k3;
-        words[4] = key.k4;
-        words[5] = key.k5;
-        words[6] = key.k6;
-        words[7] = key.k7;
-        let mut counters = Vector::<u32, N>::new(counter);
-        #[unroll]
-        for lane in 0..lanes {
-            counters.insert(lane, counter + comptime!(lane as u32));
-        }
-        let blocks = wide::chacha20_blocks::<N>(
-            counters,
-            &words,
-            place.tensor,
-            place.step_low,
-            place.step_high,
-        );
-        #[unroll]
-        for pair in 0..4usize {
-            let (even, odd) = wide::normals::<N>(&blocks, pair);
-            normals[2 * pair] = even;
-            normals[2 * pair + 1] = odd;
-        }
-    } else if comptime!(chacha) {
-        let input = (counter, place.tensor, place.step_low, place.step_high);
-        let low_key = (key.k0, key.k1, key.k2, key.k3);
-        let high_key = (key.k4, key.k5, key.k6, key.k7);
-        let (low, high) = chacha20_normals(low_key, high_key, input);
-        let (n0, n1, n2, n3) = low;
-        let (n4, n5, n6, n7) = high;
-        normals[0] = Vector::<f32, N>::new(n0);
-        normals[1] = Vector::<f32, N>::new(n1);
-        normals[2] = Vector::<f32, N>::new(n2);
-        normals[3] = Vector::<f32, N>::new(n3);
-        normals[4] = Vector::<f32, N>::new(n4);
-        normals[5] = Vector::<f32, N>::new(n5);
-        normals[6] = Vector::<f32, N>::new(n6);
-        normals[7] = Vector::<f32, N>::new(n7);
-    } else {
-        let (even, odd) = philox_normals::<N>(
-            counter,
-            place.tensor,
-            place.step_low,
-            place.step_high,
-            key.k0,
-            key.k1,
-        );
-        normals[0] = even;
-        normals[1] = odd;
-    }
-    normals
 }

@@ -4,11 +4,12 @@ mod kernel;
 
 use crate::check::Arg;
 use crate::launch::Room;
+use crate::noise::{Cut, key_words};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{ir::ElemType, std::tensor::TensorHandle};
 use dp_core::noise::{GaussianDraw, Generator};
 use dp_core::update::{Coefficients, UpdateRule};
-use kernel::{Form, KeyWordsLaunch, NumbersLaunch, PlaceLaunch};
+use kernel::{Form, NumbersLaunch};
 
 /// What [`noised_update`] reads and writes, all of one shape.
 #[derive(Debug, Clone, Copy)]
@@ -167,14 +168,9 @@ impl<'a> Update<'a> {
         })
     }
 
-    /// Where in its block of noise the first element is.
-    fn skip(&self) -> u64 {
-        self.draw.first_element % self.draw.generator.elements_per_block()
-    }
-
-    /// Blocks of a unit.
-    fn lanes(tuning: &Tuning) -> usize {
-        if tuning.is_cpu { tuning.lanes() } else { 1 }
+    /// How the noise is cut.
+    fn cut(&self, tuning: &Tuning) -> Cut {
+        Cut::new(&self.draw, self.sum.len(), tuning)
     }
 
     fn vector(&self, tuning: &Tuning) -> usize {
@@ -186,10 +182,8 @@ impl<'a> Update<'a> {
             moment_2,
             self.copy,
         ];
-        let per_block = self.draw.generator.elements_per_block() as usize;
-        let of_unit = Self::lanes(tuning) * per_block;
         let most = tuning.lanes_of(self.sum.dtype());
-        vector(&args, self.sum.len(), self.skip() as usize, of_unit, most)
+        self.cut(tuning).vector(&args, self.sum.len(), most)
     }
 
     fn copy_type(&self) -> ElemType {
@@ -232,19 +226,7 @@ impl<'a> Update<'a> {
         let (moment_1, moment_2) = (or_absent(moment_1)?, or_absent(moment_2)?);
         let copy = or_absent(self.copy)?;
 
-        let per_block = draw.generator.elements_per_block();
-        let (skip, vector) = (self.skip(), self.vector(tuning));
-        let blocks = (skip as usize + len).div_ceil(per_block as usize);
-        let place = PlaceLaunch::new(
-            len as u32,
-            blocks as u32,
-            skip as u32,
-            (draw.first_element / per_block) as u32,
-            draw.tensor,
-            draw.step as u32,
-            (draw.step >> 32) as u32,
-        );
-        let [k0, k1, k2, k3, k4, k5, k6, k7] = *draw.key.words();
+        let (cut, vector) = (self.cut(tuning), self.vector(tuning));
         let numbers = NumbersLaunch::new(
             draw.std, c.scale, c.rate, c.decay, c.beta_1, c.beta_2, c.unbias_1, c.unbias_2,
             c.epsilon,
@@ -257,21 +239,20 @@ impl<'a> Update<'a> {
             copy: self.copy.is_some(),
             zero_sum: self.zero_sum,
         };
-        let lanes = Self::lanes(tuning);
-        let (count, dim) = tuning.grid(blocks.div_ceil(lanes), 1);
+        let (count, dim) = tuning.grid(cut.units(), 1);
         kernel::noised_update::launch(
             client,
             count,
             dim,
-            lanes,
+            cut.lanes,
             vector,
             sum.buffer(vector),
             self.parameter.buffer(vector),
             moment_1,
             moment_2,
             copy,
-            place,
-            KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7),
+            cut.place(draw, len),
+            key_words(draw),
             numbers,
             form,
             sum.dtype(),
@@ -279,24 +260,4 @@ impl<'a> Update<'a> {
         );
         Ok(())
     }
-}
-
-/// The widest vector that all of the tensors can be moved by: it divides their length, the place in the first block where they
-/// start, and the elements of a unit.
-fn vector(
-    args: &[Option<Arg<'_>>],
-    len: usize,
-    skip: usize,
-    of_unit: usize,
-    lanes: usize,
-) -> usize {
-    let most = lanes.min(of_unit);
-    let mut width = args
-        .iter()
-        .flatten()
-        .fold(most, |width, arg| arg.vector(len, width));
-    while !skip.is_multiple_of(width) {
-        width /= 2;
-    }
-    width
 }

@@ -148,7 +148,11 @@ fn cut_tiles(problem: &Problem<'_>, tuning: &Tuning) -> Option<CutTiles> {
     let (stretch, side, enough) = match Cut::of(problem, tuning) {
         Cut::Registers => return None,
         Cut::Shared => (tile::STRETCH, TILE, tuning.busy_cubes / 2),
-        Cut::Tensor => (tile::tensor::STRETCH, tile::tensor::SIDE, tuning.busy_cubes / 8),
+        Cut::Tensor => (
+            tile::tensor::STRETCH,
+            tile::tensor::SIDE,
+            tuning.busy_cubes / 8,
+        ),
     };
     let cut = CutTiles {
         rows: problem.b * tiles(problem, tuning),

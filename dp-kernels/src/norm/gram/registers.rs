@@ -252,4 +252,3 @@ fn dot_sums<F: Float, E: Float, N: Size>(
 pub(crate) fn min_index(a: usize, b: usize) -> usize {
     select(a < b, a, b)
 }
-

@@ -4,7 +4,7 @@ use super::{CutTiles, min_index, triangle};
 use crate::Launch;
 use crate::check::Arg;
 use crate::norm::linear::Problem;
-use crate::tile::{self, TILE, TILE_UNITS, offset};
+use crate::tile::{self, Deep, TILE, TILE_UNITS, offset};
 use cubecl::prelude::*;
 
 pub(super) fn launch(
@@ -74,7 +74,7 @@ pub(crate) fn gram_shared<F: Float, E: Float, N: Size>(
             a_columns as usize,
             1usize,
             1usize,
-            true,
+            Deep::BOTH,
         );
         let g_tile = tile::product::<F, E, N>(
             g,
@@ -90,7 +90,7 @@ pub(crate) fn gram_shared<F: Float, E: Float, N: Size>(
             g_columns as usize,
             1usize,
             1usize,
-            true,
+            Deep::BOTH,
         );
         write_products::<E>(&a_tile, &g_tile, products, bounds, row, i == j);
     }
@@ -203,7 +203,7 @@ fn stretch_of_dots<F: Float, E: Float, N: Size>(
         columns,
         1usize,
         1usize,
-        true,
+        Deep::BOTH,
     )
 }
 
@@ -296,4 +296,3 @@ pub(crate) fn write_products<E: Float>(
         bounds[row] = bound_total;
     }
 }
-

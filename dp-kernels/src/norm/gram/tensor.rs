@@ -5,7 +5,8 @@ use crate::Launch;
 use crate::check::Arg;
 use crate::norm::linear::Problem;
 use crate::reduce::sum_units;
-use crate::tile::tensor::{self, Deep, Operand, PAIRS, Pair, Stages};
+use crate::tile::Deep;
+use crate::tile::tensor::{self, Operand, PAIRS, Pair, Stages};
 use cubecl::prelude::*;
 
 pub(super) fn launch_parts(
@@ -356,4 +357,3 @@ fn diagonal_bound(dots: &Array<Pair>, own: &Shared<[f32]>) -> f32 {
     }
     bound
 }
-

@@ -6,6 +6,7 @@
 //!
 //! A transposed `b` is copied first: `k n` elements against `m k n` products.
 
+use super::Product;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::block;
@@ -13,24 +14,10 @@ use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::prelude::*;
 
-/// One product, its batch flattened: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
-pub(crate) struct Product<'a> {
-    pub op: &'static str,
-    pub a: Arg<'a>,
-    pub b: Arg<'a>,
-    pub out: Arg<'a>,
-    pub z: usize,
-    pub m: usize,
-    pub n: usize,
-    pub k: usize,
-    pub a_transposed: bool,
-    pub b_transposed: bool,
-}
-
 /// How much of `k` is taken at once: with two vectors of 64 bytes a row, 32 KiB.
 const DEPTH: usize = 256;
 
-pub(crate) fn launch(launch: &Launch<'_>, product: &Product<'_>) -> Result<(), KernelError> {
+pub(super) fn launch(launch: &Launch<'_>, product: &Product<'_>) -> Result<(), KernelError> {
     if !product.b_transposed {
         launch_plain(launch, product, &product.b);
         return Ok(());

@@ -1,7 +1,12 @@
-//! Matrix products, with the routine chosen on purpose: our own on a processor, cubek's on a GPU.
+//! Matrix products, with the routine chosen on purpose: our own on a processor and for f64, cubek's for the rest on a GPU.
+
+mod registers;
+mod tensor;
+mod tiles;
+
+pub(crate) use registers::launch_transpose;
 
 use crate::check::{Arg, check_elements};
-use crate::{gemm, gemm_tensor};
 use crate::{KernelError, Launch};
 use cubecl::{
     client::Client,
@@ -45,7 +50,7 @@ impl Transposes {
     };
 }
 
-/// Which of cubek's routines computes a product.
+/// Which routine computes a product.
 ///
 /// The library's own choice is a trap on the CPU runtime, where it takes 33 s for a 512^3 product
 /// that [`Routine::CpuGemm`] makes in 1.4 ms (cubek 0.3.1, 2 cores with AVX-512): it is not offered here.
@@ -60,8 +65,10 @@ pub enum Routine {
     /// cubek's register tiles: other types and strides too; slow where the last axis of `rhs` as read
     /// isn't contiguous. CPU only.
     CpuGemm,
-    /// Register tiles on a GPU's ordinary units, f32 products throughout.
+    /// cubek's register tiles on a GPU's ordinary units, f32 products throughout; f64 operands get [`Routine::Tiles`].
     Units,
+    /// This crate's tiles in shared memory on a GPU's ordinary units: f32 or f64, contiguous operands. GPU only; what f64 has there.
+    Tiles,
     /// This crate's tiles on a GPU's matrix units: f16 or bf16, contiguous operands whose rows are multiples of 8, results of the same
     /// type. GPUs whose [`Tuning::tensor_cores`](crate::Tuning::tensor_cores) says so.
     MatrixUnits,
@@ -78,6 +85,8 @@ impl Routine {
     pub fn for_client(client: &Client) -> Self {
         if client.properties().hardware.num_cpu_cores.is_some() {
             Self::Registers
+        } else if client.name().starts_with("cuda") {
+            Self::Tiles
         } else {
             Self::Units
         }
@@ -88,6 +97,7 @@ impl Routine {
             Self::Registers => "Registers",
             Self::CpuGemm => "CpuGemm",
             Self::Units => "Units",
+            Self::Tiles => "Tiles",
             Self::MatrixUnits => "MatrixUnits",
             Self::TensorCores => "TensorCores",
             Self::Naive => "Naive",
@@ -98,17 +108,19 @@ impl Routine {
         matches!(self, Self::Registers | Self::CpuGemm)
     }
 
-    fn strategy(self) -> Strategy {
+    /// cubek's strategy, of a routine that is cubek's.
+    fn strategy(self) -> Option<Strategy> {
         match self {
-            Self::Registers | Self::CpuGemm => {
-                tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into()
-            }
-            Self::Units => {
+            Self::Registers | Self::Tiles | Self::MatrixUnits => None,
+            Self::CpuGemm => Some(
+                tiled::Strategy::CpuGemm(BlueprintStrategy::Inferred(Default::default())).into(),
+            ),
+            Self::Units => Some(
                 multi_level::Strategy::SimpleUnit(BlueprintStrategy::Inferred(Default::default()))
-                    .into()
-            }
-            Self::MatrixUnits | Self::TensorCores => Strategy::Auto,
-            Self::Naive => multi_level::Strategy::Naive.into(),
+                    .into(),
+            ),
+            Self::TensorCores => Some(Strategy::Auto),
+            Self::Naive => Some(multi_level::Strategy::Naive.into()),
         }
     }
 }
@@ -116,13 +128,14 @@ impl Routine {
 /// `out = lhs rhs`, overwritten; all leading axes are a batch.
 ///
 /// `lhs [.., m, k]`, `rhs [.., k, n]` (as read, after `transposes`), `out [.., m, n]`. All three have the
-/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one. f64 is
-/// [`Routine::Registers`]' alone: nothing holds cubek's routines to f64's precision here.
+/// same leading axes. Types and strides as the routine takes them; contiguous f32 with every one. f64 is for this crate's own,
+/// [`Routine::Registers`] and [`Routine::Tiles`], where the device has it: nothing holds cubek's routines to f64's precision here. So
+/// f64 operands get the second where [`Routine::Units`] was asked for, and the device's [`Tuning::routine`](crate::Tuning::routine) takes either type.
 ///
 /// # Errors
 /// [`KernelError::Rank`] or [`KernelError::Shape`] when the shapes don't agree, [`KernelError::Matmul`],
 /// [`KernelError::ElementType`] or [`KernelError::NotContiguous`] when the routine refuses types,
-/// strides or device.
+/// strides or device, [`KernelError::MixedTypes`] or [`KernelError::UnsupportedType`] when one of this crate's own does.
 ///
 /// # Precision
 /// f32 sums over `k` (f64 for f64 operands), in an order that is the routine's.
@@ -174,27 +187,18 @@ pub fn matmul(
     if routine.is_for_cpu() != client.properties().hardware.num_cpu_cores.is_some() {
         return Err(refused("not a routine for this device".into()));
     }
-    if routine == Routine::Registers {
-        let a = Arg::new(op, "lhs", lhs)?.is_sum(client)?;
-        return gemm::launch(
-            launch,
-            &gemm::Product {
-                op,
-                a,
-                b: Arg::new(op, "rhs", rhs)?.same_type(&a)?,
-                out: Arg::new(op, "out", out)?.same_type(&a)?,
-                z: batch.iter().product(),
-                m,
-                n,
-                k,
-                a_transposed: transposes.lhs,
-                b_transposed: transposes.rhs,
-            },
-        );
-    }
-    if routine == Routine::MatrixUnits {
-        let a = Arg::new(op, "lhs", lhs)?.is_float(client)?;
-        let product = gemm::Product {
+    let wide = ElemType::Float(FloatKind::F64);
+    let routine = match routine {
+        Routine::Units if lhs.dtype == wide => Routine::Tiles,
+        routine => routine,
+    };
+    let Some(strategy) = routine.strategy() else {
+        let a = Arg::new(op, "lhs", lhs)?;
+        let a = match routine {
+            Routine::MatrixUnits => a.is_float(client)?,
+            _ => a.is_sum(client)?,
+        };
+        let product = Product {
             op,
             a,
             b: Arg::new(op, "rhs", rhs)?.same_type(&a)?,
@@ -206,14 +210,20 @@ pub fn matmul(
             a_transposed: transposes.lhs,
             b_transposed: transposes.rhs,
         };
-        if let Some(why) = gemm_tensor::refusal(launch, &product) {
-            return Err(refused(why.into()));
+        match routine {
+            Routine::Registers => registers::launch(launch, &product)?,
+            Routine::MatrixUnits => {
+                if let Some(why) = tensor::refusal(launch, &product) {
+                    return Err(refused(why.into()));
+                }
+                tensor::launch(launch, &product);
+            }
+            _ => tiles::launch(launch, &product),
         }
-        gemm_tensor::launch(launch, &product);
         return Ok(());
-    }
+    };
     for (argument, tensor) in [("lhs", lhs), ("rhs", rhs), ("out", out)] {
-        if tensor.dtype == ElemType::Float(FloatKind::F64) {
+        if tensor.dtype == wide {
             return Err(KernelError::ElementType {
                 op,
                 argument,
@@ -236,7 +246,7 @@ pub fn matmul(
         out: out.dtype,
     });
     launch_ref(
-        &routine.strategy(),
+        &strategy,
         client,
         left,
         right,
@@ -244,6 +254,20 @@ pub fn matmul(
         &mut types,
     )
     .map_err(|error| refused(error.to_string()))
+}
+
+/// One checked product, its batch flattened, all of one type: `a [z, m, k]` or `[z, k, m]`, `b [z, k, n]` or `[z, n, k]`.
+struct Product<'a> {
+    op: &'static str,
+    a: Arg<'a>,
+    b: Arg<'a>,
+    out: Arg<'a>,
+    z: usize,
+    m: usize,
+    n: usize,
+    k: usize,
+    a_transposed: bool,
+    b_transposed: bool,
 }
 
 fn has_shape(

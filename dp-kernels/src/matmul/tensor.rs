@@ -1,13 +1,14 @@
 //! Matrix products on a GPU's matrix units, 16-bit floats in and out: the tile of the norms and sums, so that a step without privacy
 //! can be as quick as a private one.
 
+use super::Product;
 use crate::Launch;
-use crate::gemm::Product;
-use crate::tile::tensor::{self, Deep, LANES, Operand, SIDE, Stages};
+use crate::tile::Deep;
+use crate::tile::tensor::{self, LANES, Operand, SIDE, Stages};
 use cubecl::prelude::*;
 
 /// Why a product can't be taken here, if it can't.
-pub(crate) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'static str> {
+pub(super) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'static str> {
     let Product {
         a,
         b,
@@ -26,7 +27,10 @@ pub(crate) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'st
         Some("the device has no matrix units for it")
     } else if a.dtype().size() != 2 {
         Some("it is for f16 and bf16")
-    } else if whole.iter().any(|(arg, row)| arg.vector(*row, LANES) < LANES) {
+    } else if whole
+        .iter()
+        .any(|(arg, row)| arg.vector(*row, LANES) < LANES)
+    {
         Some("rows must be multiples of 8 elements, and start where 16 bytes can be read")
     } else {
         None
@@ -34,7 +38,7 @@ pub(crate) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'st
 }
 
 /// Launches a product that [`refusal`] has nothing against.
-pub(crate) fn launch(launch: &Launch<'_>, product: &Product<'_>) {
+pub(super) fn launch(launch: &Launch<'_>, product: &Product<'_>) {
     let Launch { client, tuning, .. } = *launch;
     let Product {
         a,
