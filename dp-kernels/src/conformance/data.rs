@@ -47,7 +47,7 @@ pub(super) const CASES: [Case; 11] = [
 pub(super) const LONG: Case = Case::new(2, 3, 1, 6000, 1);
 
 /// Several tiles of a GPU's matrix units along every axis, the last of them ragged, and a depth of more than one stretch of theirs.
-pub(super) const TILES: Case = Case::new(3, 264, 136, 144, 24);
+pub(super) const TILES: Case = Case::new(2, 264, 136, 144, 24);
 
 /// The inputs of every op for one shape.
 #[derive(Debug, Clone)]
