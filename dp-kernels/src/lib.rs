@@ -18,11 +18,12 @@
 //! [`Planner`] chooses how a Linear's norm is taken, by ceilings measured on the device.
 
 // Kernels are read by CubeCL too: it expands casts that the host's types make idle, plain divisions and indexed
-// loops, and neither `div_ceil` nor iterators nor chained conditions.
+// loops, and neither `div_ceil` nor `is_multiple_of` nor iterators nor chained conditions.
 #![allow(
     clippy::unnecessary_cast,
     clippy::manual_div_ceil,
     clippy::needless_range_loop,
+    clippy::manual_is_multiple_of,
     clippy::collapsible_if
 )]
 

@@ -7,6 +7,7 @@ pub(crate) mod tensor;
 
 use crate::Tuning;
 use crate::check::Arg;
+use crate::live::is_live;
 use cubecl::prelude::*;
 
 /// Rows and columns of a cube's tile.
@@ -183,6 +184,106 @@ fn stage<F: Float, E: Float, N: Size>(
                 k * PITCH + i + lane
             };
             staged[at] = value.extract(lane);
+        }
+    }
+}
+
+/// This unit's part of `sum over rows r of factors[r / tokens] x[r] y[r]^T`, rows `first_row..` and `depth` of them, `x [.., x_rows]`,
+/// `y [.., y_rows]`, rows of the result from `x_first` on and columns from `y_first` on.
+///
+/// One product over the rows of several examples, where each has too few to fill a stage. The factor is applied as `y` is staged; a dead
+/// example's rows are not read.
+///
+/// Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn weighted_product<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    factors: &[E],
+    first_row: usize,
+    depth: usize,
+    tokens: usize,
+    x_first: usize,
+    y_first: usize,
+    x_rows: usize,
+    y_rows: usize,
+) -> Array<E> {
+    let mut x_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut y_stage = Shared::<[E]>::new_slice(comptime!(DEPTH * PITCH));
+    let mut sums = no_sums::<E>();
+    let mut part = no_sums::<E>();
+    let mut k0 = 0usize;
+    while k0 < depth {
+        sync_cube();
+        let left = depth - k0;
+        let row = first_row + k0;
+        stage_live::<F, E, N>(
+            &mut x_stage,
+            x,
+            factors,
+            row,
+            left,
+            tokens,
+            x_first,
+            x_rows,
+            false,
+        );
+        stage_live::<F, E, N>(
+            &mut y_stage,
+            y,
+            factors,
+            row,
+            left,
+            tokens,
+            y_first,
+            y_rows,
+            true,
+        );
+        sync_cube();
+        accumulate::<E>(&x_stage, &y_stage, &mut part);
+        k0 += comptime!(DEPTH);
+        take_stretch::<E>(k0, depth, &mut part, &mut sums);
+    }
+    sums
+}
+
+/// Stages rows `row..`, at most `left` of them, columns from `first` on; zeros past their ends and for dead examples. With `scaled` times the
+/// example's factor.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn stage_live<F: Float, E: Float, N: Size>(
+    staged: &mut Shared<[E]>,
+    values: &[Vector<F, N>],
+    factors: &[E],
+    row: usize,
+    left: usize,
+    tokens: usize,
+    first: usize,
+    columns: usize,
+    #[comptime] scaled: bool,
+) {
+    let lanes = N::value();
+    let loads = comptime!(DEPTH * TILE / (UNITS * UNITS * lanes));
+    #[unroll]
+    for load in 0..loads {
+        let place = load * comptime!(UNITS * UNITS) + UNIT_POS as usize;
+        let i = place % comptime!(TILE / lanes) * lanes;
+        let k = place / comptime!(TILE / lanes);
+        let mut value = Vector::<E, N>::new(E::new(0.0));
+        if k < left && first + i < columns {
+            let factor = factors[(row + k) / tokens];
+            if is_live::<E>(factor) {
+                value =
+                    Vector::<E, N>::cast_from(values[((row + k) * columns + first + i) / lanes]);
+                if comptime!(scaled) {
+                    value *= Vector::<E, N>::new(factor);
+                }
+            }
+        }
+        #[unroll]
+        for lane in 0..lanes {
+            staged[k * PITCH + i + lane] = value.extract(lane);
         }
     }
 }

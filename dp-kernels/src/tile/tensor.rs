@@ -59,9 +59,9 @@ pub(crate) fn has(client: &Client) -> bool {
         && halves.into_iter().all(|kind| {
             let half = ElemType::Float(kind);
             let config = MmaConfig {
-                a_type: half.into(),
-                b_type: half.into(),
-                cd_type: single.into(),
+                a_type: half,
+                b_type: half,
+                cd_type: single,
                 m: SHAPE[0] as u32,
                 n: SHAPE[1] as u32,
                 k: SHAPE[2] as u32,

@@ -176,7 +176,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
-        "dead-example-in-linear-sum", "dp-kernels/src/sum/linear.rs",
+        "dead-example-in-linear-sum", "dp-kernels/src/sum/linear/registers.rs",
         "if is_live::<E>(factor) {\n                            // One token",
         "if factor >= E::new(0.0) {\n                            // One token",
         Conformance("dead_examples_never_reach_a_sum"),
@@ -207,13 +207,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_sums"),
     ),
     mutant(
-        "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear.rs",
+        "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear/registers.rs",
         "scale = select(is_live::<E>(factors[first]), factors[first], E::new(0.0));",
         "scale = E::new(1.0);",
         Conformance("linear_sums"),
     ),
     mutant(
-        "linear-sum-group-cut-short", "dp-kernels/src/sum/linear.rs",
+        "linear-sum-group-cut-short", "dp-kernels/src/sum/linear/registers.rs",
         "for b in first..last {",
         "for b in first..last - select(last - first > 1, 1usize, 0usize) {",
         Conformance("linear_sums"),
@@ -226,7 +226,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_sums"),
     ),
     mutant(
-        "linear-sum-overwrites", "dp-kernels/src/sum/linear.rs",
+        "linear-sum-overwrites", "dp-kernels/src/sum/linear/registers.rs",
         "out[at] = fma(part, Vector::<E, N>::new(scale), out[at]);",
         "out[at] = part * Vector::<E, N>::new(scale);",
         Conformance("linear_sums"),
