@@ -9,7 +9,7 @@ use cubecl::{
 };
 use dp_core::sensitivity::ClippedSum;
 
-/// As how many roundings a stretch of [`STRETCH`](tensor::STRETCH) products counts that a matrix unit adds up: 16 instructions, each of which
+/// As how many roundings a stretch of 256 products counts that a matrix unit adds up: 16 instructions, each of which
 /// cuts 16 products, the sum so far and the result to 24 bits, twice a rounding's error each.
 pub const STRETCH_ROUNDINGS: u64 = (tensor::STRETCH as u64 / 16) * 18 * 2;
 
