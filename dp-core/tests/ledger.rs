@@ -120,7 +120,7 @@ fn many_records_read_back() {
 fn cut_at_every_byte() {
     let entries = many_records();
     let bytes = write(&entries);
-    for length in (0..bytes.len()).step_by(sized(1, 97)) {
+    for length in (0..bytes.len()).step_by(sized(1, 293)) {
         let result = read(&bytes[..length]);
         if length < HEADER_LEN {
             let length = length as u64;
@@ -169,7 +169,7 @@ fn every_flipped_bit(bytes: &[u8]) {
             let mut damaged = bytes.to_vec();
             scope.spawn(move || {
                 let bits = 0..damaged.len() * 8;
-                for bit in bits.skip(worker).step_by(workers * sized(1, 397)) {
+                for bit in bits.skip(worker).step_by(workers * sized(1, 2003)) {
                     damaged[bit / 8] ^= 1 << (bit % 8);
                     let error = read(&damaged).expect_err("a flipped bit was accepted");
                     // The error names the block that was damaged: its first byte or the field.
@@ -753,7 +753,7 @@ fn run() -> impl Strategy<Value = Vec<Entry>> {
         charge(),
         any::<bool>(),
     );
-    proptest::collection::vec(round, 0..sized(20, 5)).prop_map(|rounds| {
+    proptest::collection::vec(round, 0..sized(20, 3)).prop_map(|rounds| {
         let mut entries = vec![Entry::Start { process: [9; 16] }];
         let mut next = 0;
         for (process, restart, skip, charge, confirmed) in rounds {

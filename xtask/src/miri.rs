@@ -5,7 +5,8 @@ use std::process::Command;
 use crate::test::{SEED, seed};
 use crate::{Result, process, workspace};
 
-/// On x86-64 `libm` takes roots by inline assembly, which Miri can't run. This target has its bytes the other way round besides.
+/// Its bytes are the other way round, so that errors of byte order show too. On x86-64 `libm` takes roots by inline assembly, which Miri can't run,
+/// unless its feature `force-soft-floats` is on.
 const TARGET: &str = "s390x-unknown-linux-gnu";
 
 /// The fuzz targets' seeds are read from the disk. Miri errs at random by some ulps where the standard library promises no precision (`powi`,
