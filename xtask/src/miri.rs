@@ -19,18 +19,26 @@ pub(crate) fn run() -> Result<()> {
         let how = "rustup toolchain install nightly --component miri --component rust-src";
         return Err(format!("there is no nightly compiler with Miri here: {how}").into());
     }
+    let tests = process::run(&mut miri(&["--lib", "--tests", "--no-fail-fast"])?);
+    // The accountant's examples ask contours by the dozen, which take Miri many minutes each; its tests have them.
+    let examples = process::run(&mut miri(&["--doc", "--", "--skip", "accounting::"])?);
+    tests.and(examples)
+}
+
+/// `cargo miri test` of dp-core; `what` to run ends it.
+fn miri(what: &[&str]) -> Result<Command> {
     let mut miri = rustup();
     miri.args(["cargo", "miri", "test", "--locked", "--package", "dp-core"])
-        .args(["--target", TARGET, "--no-fail-fast"])
-        .arg("--target-dir")
+        .args(["--target", TARGET, "--target-dir"])
         .arg(workspace::scratch()?.join("miri"))
+        .args(what)
         .env("MIRIFLAGS", FLAGS)
         // The cases of the tests that name no number of their own; those that do name a second one for Miri.
         .env("PROPTEST_CASES", "4")
         .env(SEED, seed())
         // A case that fails is printed, and leaves no file in the tree.
         .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1");
-    process::run(&mut miri)
+    Ok(miri)
 }
 
 /// Another toolchain than the one that runs this.
