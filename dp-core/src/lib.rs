@@ -16,6 +16,9 @@
 
 pub mod accounting;
 pub mod clipping;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
 pub mod ledger;
 pub mod noise;
 mod real;

@@ -41,6 +41,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it asks every engine, which takes Miri many minutes")]
 fn no_other_engine_or_query_allocates() {
     let step = Event::PoissonGaussian {
         rate: 0.01,
@@ -83,6 +84,7 @@ fn no_other_engine_or_query_allocates() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it asks every engine, which takes Miri many minutes")]
 fn no_query_allocates() {
     let sampled = Event::PoissonGaussian {
         rate: 0.01,

@@ -1,5 +1,8 @@
 //! The engine by privacy loss distributions: against reference rows, against the exact engine, at its limits.
 
+mod common;
+
+use common::sized;
 use dp_core::accounting::{
     Accountant, AccountingError, Adjacency, Bounds, Event, Pld, Run, delta, epsilon,
     pld_workspace_len,
@@ -157,6 +160,11 @@ fn events(mechanism: &str, params: &Value) -> Option<(Adjacency, Vec<(Event, u64
     }
 }
 
+/// The rows that Miri gets: single steps, whose curve is a closed form.
+const QUICK: [&str; 8] = [
+    "r032", "r041", "r174", "r189", "r206", "r217", "r291", "r293",
+];
+
 /// Every row with events that the engine answers, with what the row's truth may itself be off by.
 fn check_rows(pld: &mut Pld<'_>, wrong_by: f64) -> (usize, usize, f64) {
     let file: Value =
@@ -164,6 +172,9 @@ fn check_rows(pld: &mut Pld<'_>, wrong_by: f64) -> (usize, usize, f64) {
     let (mut checked, mut outside, mut widest) = (0, 0, 0.0f64);
     for row in file["rows"].as_array().expect("rows") {
         let mechanism = row["mechanism"].as_str().expect("mechanism");
+        if cfg!(miri) && !QUICK.contains(&row["id"].as_str().expect("id")) {
+            continue;
+        }
         let Some((adjacency, events)) = events(mechanism, &row["params"]) else {
             continue;
         };
@@ -209,10 +220,10 @@ fn check_rows(pld: &mut Pld<'_>, wrong_by: f64) -> (usize, usize, f64) {
 
 #[test]
 fn every_row_is_within_bounds() {
-    let mut workspace = workspace(15);
+    let mut workspace = workspace(sized(15, 8));
     let mut pld = Pld::new(&mut workspace).expect("workspace");
     let (checked, outside, _) = check_rows(&mut pld, 0.0);
-    assert!(checked >= 71, "only {checked} rows");
+    assert!(checked >= sized(71, QUICK.len()), "only {checked} rows");
     assert_eq!(outside, 0);
     // The bounds are narrow enough to see a truth that is off by 5%.
     let (_, outside, _) = check_rows(&mut pld, 0.05);
@@ -225,6 +236,9 @@ fn agree(ours: Bounds, exact: Bounds) -> bool {
 
 /// Sampling rate, noise multiplier, count, delta.
 const GRID: [(f64, f64, u64, f64); 12] = [
+    (1.0, 1.0, 1, 1e-5),
+    (0.1, 1.0, 1, 1e-9),
+    (0.02, 3.0, 1, 0.003),
     (0.01, 1.0, 10_000, 1e-6),
     (0.01, 1.0, 1_000_000, 1e-6),
     (0.01, 1.0, 100, 1e-30),
@@ -232,19 +246,16 @@ const GRID: [(f64, f64, u64, f64); 12] = [
     (0.001, 0.6, 1000, 1e-8),
     (0.3, 5.0, 1000, 1e-100),
     (0.5, 50.0, 1_000_000, 1e-12),
-    (1.0, 1.0, 1, 1e-5),
     (1.0, 30.0, 100_000, 1e-30),
     (0.9, 0.7, 3, 1e-2),
-    (0.1, 1.0, 1, 1e-9),
-    (0.02, 3.0, 1, 0.003),
 ];
 
 #[test]
 fn agrees_with_the_exact_engine() {
-    for bits in [16] {
+    for bits in [sized(16, 8)] {
         let mut workspace = workspace(bits);
         let mut pld = Pld::new(&mut workspace).expect("workspace");
-        for (rate, sigma, steps, target) in GRID {
+        for (rate, sigma, steps, target) in GRID.into_iter().take(sized(12, 3)) {
             let events = [(Event::PoissonGaussian { rate, sigma }, steps)];
             let exact = epsilon(&events, target).expect("exact");
             let start = std::time::Instant::now();
@@ -271,6 +282,7 @@ fn agrees_with_the_exact_engine() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it measures width and time")]
 fn prints_width_and_time() {
     for bits in [14, 16, 18] {
         let mut workspace = workspace(bits);
@@ -300,6 +312,7 @@ proptest! {
 
     /// Whatever the run, the two engines' bounds overlap, for epsilon and for delta.
     #[test]
+    #[cfg_attr(miri, ignore = "a composition takes Miri many minutes")]
     fn overlaps_with_the_exact_engine(
         rate in 0.003f64..1.0, sigma in 0.5f64..30.0, ln_steps in 0.7f64..9.0, ln_target in -60.0f64..-1.0,
         other in 1.0f64..30.0, count in 0u64..50,
@@ -335,12 +348,22 @@ fn the_workspace_and_the_domain_are_checked() {
     assert_eq!(pld.buckets(), 1 << 10);
     let events = [(Event::Gaussian { sigma: 10.0 }, 100)];
     let run = Run::add_remove(&events);
-    let ours = pld.epsilon(run, 1e-6).expect("epsilon");
-    assert!(agree(ours, epsilon(&events, 1e-6).expect("exact")));
     assert!(pld.epsilon(run, 0.0).is_err() && pld.delta(run, f64::NAN).is_err());
     let events = [(Event::ZeroConcentratedDp { rho: 0.1 }, 1)];
     assert_eq!(
         pld.delta(Run::add_remove(&events), 1.0),
         Err(AccountingError::UndefinedEngine)
     );
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "a composition takes Miri many minutes")]
+fn an_interval_of_ones_own_is_taken() {
+    let mut workspace = workspace(10);
+    let mut pld = Pld::with_interval(&mut workspace, 0.01).expect("workspace");
+    let events = [(Event::Gaussian { sigma: 10.0 }, 100)];
+    let ours = pld
+        .epsilon(Run::add_remove(&events), 1e-6)
+        .expect("epsilon");
+    assert!(agree(ours, epsilon(&events, 1e-6).expect("exact")));
 }

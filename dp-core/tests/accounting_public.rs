@@ -1,6 +1,9 @@
 //! The exact accountant against reference values that others computed: closed forms at 50 digits
 //! and contour integrals with independent brackets (`data/accounting_public.json`).
 
+mod common;
+
+use common::sized;
 use dp_core::accounting::{
     Accountant, Adjacency, Bounds, Event, Exact, GaussianMixture, Run, Workspace, calibrate_sigma,
     epsilon,
@@ -212,12 +215,21 @@ fn events(mechanism: &str, params: &Value) -> Option<(Adjacency, Vec<(Event, u64
     Some((adjacency, events))
 }
 
+/// The rows that Miri gets: closed forms of every kind, two contours.
+const QUICK: [&str; 16] = [
+    "r024", "r028", "r032", "r041", "r110", "r149", "r174", "r189", "r206", "r217", "r244", "r252",
+    "r253", "r291", "r293", "r282",
+];
+
 fn rows() -> Vec<Row> {
     let text = include_str!("data/accounting_public.json");
     let file: Value = serde_json::from_str(text).expect("reference file");
     let rows = file["rows"].as_array().expect("rows");
     rows.iter()
         .filter_map(|row| {
+            if cfg!(miri) && !QUICK.contains(&row["id"].as_str().expect("id")) {
+                return None;
+            }
             let mechanism = row["mechanism"].as_str().expect("mechanism").to_owned();
             let (adjacency, events) = events(&mechanism, &row["params"])?;
             Some(Row {
@@ -288,7 +300,7 @@ fn every_row_is_within_bounds() {
         }
         checked += 1;
     }
-    assert!(checked >= 66, "only {checked} rows");
+    assert!(checked >= sized(66, QUICK.len() - 1), "only {checked} rows");
 }
 
 #[test]
@@ -324,5 +336,5 @@ fn every_calibrated_sigma_is_rounded_up() {
         assert!(spent.upper <= target, "{}: {spent:?}", row.id);
         checked += 1;
     }
-    assert!(checked >= 6, "only {checked} rows");
+    assert!(checked >= sized(6, 1), "only {checked} rows");
 }

@@ -1,5 +1,8 @@
 //! The Rényi engine: reference values at 50 digits, the closed Gaussian form, and never below the exact engine.
 
+mod common;
+
+use common::sized;
 use dp_core::accounting::{
     Accountant, AccountingError, Adjacency, Event, GaussianMixture, Rdp, Run, delta, epsilon, renyi,
 };
@@ -171,12 +174,14 @@ fn infinite_losses_come_off_delta() {
 
 #[test]
 fn extremes_are_errors_or_numbers() {
-    let mixed = [(poisson(1e-18, 0.05), 1 << 53), (poisson(0.5, 1e9), 3)];
-    for delta in [1e-300, 1e-9, 0.999_999] {
+    // The divergence of a step this rare takes Miri minutes an order.
+    let first = sized((poisson(1e-18, 0.05), 1 << 53), (poisson(0.1, 1.0), 100));
+    let mixed = [first, (poisson(0.5, 1e9), 3)];
+    for delta in [1e-300, 1e-9, 0.999_999].into_iter().take(sized(3, 1)) {
         let spent = Rdp.epsilon(Run::add_remove(&mixed), delta);
         assert!(spent.is_ok_and(|b| b.upper >= 0.0), "{spent:?}");
     }
-    for epsilon in [0.0, 1e-9, 1.0, 1e9] {
+    for epsilon in [0.0, 1e-9, 1.0, 1e9].into_iter().take(sized(4, 1)) {
         let spent = Rdp.delta(Run::add_remove(&mixed), epsilon);
         assert!(
             spent.is_ok_and(|b| b.upper > 0.0 && b.upper <= 1.0),
@@ -225,14 +230,14 @@ fn extremes_are_errors_or_numbers() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(sized(64, 1)))]
 
     /// The true delta and epsilon are never above the Rényi engine's, and not far below where they are small.
     #[test]
     fn never_below_the_exact_engine(
-        ln_rate in -9.0f64..-0.1,
+        ln_rate in sized(-9.0f64, -4.0)..-0.1,
         ln_sigma in -0.7f64..3.0,
-        ln_steps in 3.0f64..12.0,
+        ln_steps in sized(3.0f64, 8.0)..12.0,
         ln_delta in -40.0f64..-3.0,
     ) {
         let events = [(poisson(ln_rate.exp(), ln_sigma.exp()), ln_steps.exp() as u64)];

@@ -1,12 +1,15 @@
 //! Runs that can be integrated by hand: two steps on a grid, and a contour over Gaussian events.
 
+mod common;
+
+use common::sized;
 use dp_core::accounting::{
     Accountant, Adjacency, ContourMark, Event, Exact, LawNode, Rdp, Run, Workspace, delta, epsilon,
 };
 
 /// Delta of two sampled steps, the worse direction, by the midpoint rule over both outputs.
 fn two_steps(rate: f64, sigma: f64, epsilon: f64) -> f64 {
-    const NODES: usize = 3000;
+    const NODES: usize = sized(3000, 200);
     let (from, to) = (-9.0 * sigma, 9.0 * sigma + 1.0);
     let width = (to - from) / NODES as f64;
     let points: Vec<(f64, f64)> = (0..NODES)
@@ -33,24 +36,34 @@ fn two_steps(rate: f64, sigma: f64, epsilon: f64) -> f64 {
 #[test]
 fn two_steps_match_direct_integration() {
     for (rate, sigma, at) in [
+        (0.9, 1.5, 0.1),
         (0.1, 1.0, 0.3),
         (0.3, 0.8, 1.0),
         (0.5, 2.0, 0.2),
         (0.02, 1.0, 0.05),
-        (0.9, 1.5, 0.1),
         // The slow corner, where the answer is allowed to be wide but not wrong.
         (0.01, 3.0, 0.002),
         (0.005, 3.0, 0.005),
-    ] {
+    ]
+    .into_iter()
+    .take(sized(7, 1))
+    {
+        let precision = sized(1e-4, 1e-2);
         let event = Event::PoissonGaussian { rate, sigma };
         let bounds = delta(&[(event, 2)], at).expect("two steps");
         let truth = two_steps(rate, sigma, at);
         println!("q {rate} sigma {sigma} eps {at}: {bounds:?}, by hand {truth:e}");
-        assert!(bounds.lower <= truth * (1.0 + 1e-4), "{bounds:?} {truth}");
-        assert!(bounds.upper >= truth * (1.0 - 1e-4), "{bounds:?} {truth}");
+        assert!(
+            bounds.lower <= truth * (1.0 + precision),
+            "{bounds:?} {truth}"
+        );
+        assert!(
+            bounds.upper >= truth * (1.0 - precision),
+            "{bounds:?} {truth}"
+        );
         if bounds.relative_width() < 1e-6 {
             assert!(
-                (bounds.estimate / truth - 1.0).abs() < 1e-4,
+                (bounds.estimate / truth - 1.0).abs() < precision,
                 "{bounds:?} {truth}"
             );
         }
@@ -65,7 +78,7 @@ fn the_contour_adds_gaussian_events() {
         sigma: 4.0,
     };
     let gaussian = |sigma| Event::Gaussian { sigma };
-    for (n, m) in [(50, 30), (1, 200), (500, 1)] {
+    for (n, m) in [(50, 30), (1, 200), (500, 1)].into_iter().take(sized(3, 1)) {
         let contour = epsilon(&[(nearly_full, n), (gaussian(5.0), m)], 1e-6).expect("contour");
         let closed = epsilon(&[(gaussian(4.0), n), (gaussian(5.0), m)], 1e-6).expect("closed");
         let error = contour.estimate / closed.estimate - 1.0;
@@ -94,6 +107,7 @@ fn a_billion_steps_cost_no_digits() {
 /// Losses at atoms meet again on the contour after they have cancelled: a sum that ended where they cancel would
 /// miss what comes back. A Gaussian event far too weak to matter takes such runs off their closed forms.
 #[test]
+#[cfg_attr(miri, ignore = "its smallest case takes Miri many minutes")]
 fn atoms_that_cancel_come_back() {
     let nothing = (Event::Gaussian { sigma: 1e5 }, 1);
     let mut memory = Box::new(Workspace::<8192, 4096>::new());
@@ -168,6 +182,7 @@ fn atoms_that_cancel_come_back() {
 /// Delta far below what a small workspace resolves: where the curve is smoothed for it, what was split off and the aliases grow with
 /// the smoothing. Without that the bound came out as good as zero.
 #[test]
+#[cfg_attr(miri, ignore = "its smallest case takes Miri many minutes")]
 fn smoothing_does_not_hide_what_was_split_off() {
     let event = Event::PoissonGaussian {
         rate: 0.004_114_9,
@@ -197,6 +212,7 @@ fn smoothing_does_not_hide_what_was_split_off() {
 /// small against it. Truths: the first by integration at 40 digits, the second by convolving the law on grids of 4e-4 and 2e-4,
 /// extrapolated.
 #[test]
+#[cfg_attr(miri, ignore = "its smallest case takes Miri many minutes")]
 fn what_the_nodes_miss_is_small_against_what_a_split_leaves() {
     for (rate, sigma, steps, at, truth, precision) in [
         (
@@ -229,6 +245,7 @@ fn what_the_nodes_miss_is_small_against_what_a_split_leaves() {
 
 /// Balls in bins composed with others: what dominates them from above, what they leak alone from below.
 #[test]
+#[cfg_attr(miri, ignore = "its smallest case takes Miri many minutes")]
 fn balls_in_bins_compose_as_what_dominates_them() {
     let bins = Event::BallsInBinsGaussian {
         bins: 10,
@@ -260,6 +277,7 @@ fn balls_in_bins_compose_as_what_dominates_them() {
 
 /// Two steps whose losses hardly leave the largest one: the contour has no bound there, the moments have.
 #[test]
+#[cfg_attr(miri, ignore = "its smallest case takes Miri many minutes")]
 fn losses_that_end_are_answered_near_their_end() {
     for rate in [0.9052440144977026, 0.5] {
         let events = [(Event::PoissonLaplace { rate, scale: 1.0 }, 2)];

@@ -105,6 +105,7 @@ fn an_indicator_is_half_or_nothing() {
 
 /// Norms drawn from a law with a known median: the clipping norm finds it from far below and far above, and the 0.8 quantile.
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn the_clipping_norm_finds_the_quantile() {
     let key = Key::new([5; 8]);
     // |z| of a normal: quantiles 0.6745 and 1.2816.

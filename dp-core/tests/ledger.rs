@@ -1,7 +1,10 @@
 //! The ledger's format and machine: round trips, every truncation, every flipped bit, every broken rule.
 
+mod common;
+
 use core::num::NonZeroU32;
 
+use common::sized;
 use dp_core::accounting::Event;
 use dp_core::ledger::{
     Charge, Entry, Fault, Field, HEADER_LEN, Head, Header, LedgerError, RECORD_LEN, Reader, Record,
@@ -57,8 +60,11 @@ fn read(bytes: &[u8]) -> Result<(Vec<Record>, Summary), LedgerError> {
     Ok((records, reader.summary()?))
 }
 
-/// 200 records as a run with crashes leaves them: starts, confirmed and unconfirmed reservations, three events.
-fn two_hundred_records() -> Vec<Entry> {
+/// Records of the ledger that most tests read.
+const RECORDS: usize = sized(200, 11);
+
+/// Those records as a run with crashes leaves them: starts, confirmed and unconfirmed reservations, three events.
+fn many_records() -> Vec<Entry> {
     let events = [
         CHARGE.event,
         Event::Gaussian { sigma: 4.25 },
@@ -70,8 +76,8 @@ fn two_hundred_records() -> Vec<Entry> {
     ];
     let mut entries = Vec::new();
     let mut step = 0;
-    while entries.len() < 200 {
-        if step % 30 == 0 {
+    while entries.len() < RECORDS {
+        if step % sized(30, 2) == 0 {
             entries.push(Entry::Start {
                 process: [entries.len() as u8; 16],
             });
@@ -86,35 +92,35 @@ fn two_hundred_records() -> Vec<Entry> {
                 ..CHARGE
             },
         });
-        if step % 5 != 4 {
+        if step % sized(5, 2) != sized(4, 1) {
             entries.push(Entry::Commit { step, reservation });
         }
         step += 1;
     }
-    entries.truncate(200);
+    entries.truncate(RECORDS);
     entries
 }
 
 #[test]
-fn two_hundred_records_read_back() {
-    let entries = two_hundred_records();
+fn many_records_read_back() {
+    let entries = many_records();
     let bytes = write(&entries);
-    assert_eq!(bytes.len(), HEADER_LEN + 200 * RECORD_LEN);
+    assert_eq!(bytes.len(), HEADER_LEN + RECORDS * RECORD_LEN);
     let (records, summary) = read(&bytes).unwrap();
-    assert_eq!(records.len(), 200);
+    assert_eq!(records.len(), RECORDS);
     for (i, (record, entry)) in records.iter().zip(&entries).enumerate() {
         assert_eq!((record.sequence, record.entry), (i as u64, *entry));
     }
     assert_eq!(summary.header, HEADER);
     assert_eq!(summary.torn, None);
-    assert_eq!(summary.state.head().records, 200);
+    assert_eq!(summary.state.head().records, RECORDS as u64);
 }
 
 #[test]
 fn cut_at_every_byte() {
-    let entries = two_hundred_records();
+    let entries = many_records();
     let bytes = write(&entries);
-    for length in 0..bytes.len() {
+    for length in (0..bytes.len()).step_by(sized(1, 293)) {
         let result = read(&bytes[..length]);
         if length < HEADER_LEN {
             let length = length as u64;
@@ -150,9 +156,9 @@ fn cut_at_every_byte() {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let mut bytes = write_under(&OF_USERS, &two_hundred_records());
+    let mut bytes = write_under(&OF_USERS, &many_records());
     every_flipped_bit(&bytes[..4 * RECORD_LEN]);
-    bytes = write(&two_hundred_records());
+    bytes = write(&many_records());
     every_flipped_bit(&bytes);
 }
 
@@ -162,7 +168,8 @@ fn every_flipped_bit(bytes: &[u8]) {
         for worker in 0..workers {
             let mut damaged = bytes.to_vec();
             scope.spawn(move || {
-                for bit in (worker..damaged.len() * 8).step_by(workers) {
+                let bits = 0..damaged.len() * 8;
+                for bit in bits.skip(worker).step_by(workers * sized(1, 2003)) {
                     damaged[bit / 8] ^= 1 << (bit % 8);
                     let error = read(&damaged).expect_err("a flipped bit was accepted");
                     // The error names the block that was damaged: its first byte or the field.
@@ -182,7 +189,7 @@ fn every_flipped_bit(bytes: &[u8]) {
 /// A last record that fails its checksum may stand for a release: it must not pass for a torn tail.
 #[test]
 fn a_damaged_last_record_is_not_a_torn_tail() {
-    let mut bytes = write(&two_hundred_records());
+    let mut bytes = write(&many_records());
     let last = bytes.len() - RECORD_LEN;
     bytes[last..].fill(0);
     let error = read(&bytes).unwrap_err();
@@ -192,11 +199,11 @@ fn a_damaged_last_record_is_not_a_torn_tail() {
 
 #[test]
 fn bytes_that_begin_no_record_are_not_a_torn_tail() {
-    let bytes = write(&two_hundred_records());
+    let bytes = write(&many_records());
     let mut next = [0; RECORD_LEN];
     next[0] = 2;
     next[1] = 1;
-    next[8..16].copy_from_slice(&200u64.to_le_bytes());
+    next[8..16].copy_from_slice(&(RECORDS as u64).to_le_bytes());
     let tail_error = |at: usize, value: u8, length: usize| {
         let mut tail = next;
         tail[at] = value;
@@ -209,7 +216,7 @@ fn bytes_that_begin_no_record_are_not_a_torn_tail() {
     assert_eq!(tail_error(0, 4, 90), 0);
     assert_eq!(tail_error(1, 9, 90), 1);
     assert_eq!(tail_error(3, 1, 90), 3);
-    assert_eq!(tail_error(8, 201, 9), 8);
+    assert_eq!(tail_error(8, RECORDS as u8 + 1, 9), 8);
     // With all of its payload present, the payload must be one: here sigma is 0.
     assert_eq!(tail_error(1, 1, 100), 32);
 }
@@ -217,7 +224,7 @@ fn bytes_that_begin_no_record_are_not_a_torn_tail() {
 /// Whoever edits a record and mends its checksum is found out by the chain, there or at the next record.
 #[test]
 fn the_chain_finds_an_edit_with_a_mended_checksum() {
-    let bytes = write(&two_hundred_records());
+    let bytes = write(&many_records());
     let mend = |bytes: &mut [u8], block: usize| {
         let (from, to) = (block * RECORD_LEN, block * RECORD_LEN + RECORD_LEN - 4);
         let crc = crc32c(&bytes[from..to]);
@@ -664,7 +671,7 @@ fn the_machine_refuses_what_may_not_follow() {
 
 #[test]
 fn unconfirmed_reservations_are_spent() {
-    let entries = two_hundred_records();
+    let entries = many_records();
     let mut slots = [(Event::Gaussian { sigma: 1.0 }, 77); 3];
     let found = spent(&write(&entries), &mut slots).unwrap();
     let mut expected: Vec<(Event, u64)> = Vec::new();
@@ -681,7 +688,7 @@ fn unconfirmed_reservations_are_spent() {
     }
     assert_eq!(found.events, expected);
     let state = found.summary.state;
-    assert!(state.reservations() > state.commits() + 10);
+    assert!(state.reservations() > state.commits() + sized(10, 0));
     let starts = |entry: &&Entry| matches!(entry, Entry::Start { .. });
     assert_eq!(state.starts(), entries.iter().filter(starts).count() as u64);
     assert!(state.starts() > 2);
@@ -689,7 +696,7 @@ fn unconfirmed_reservations_are_spent() {
 
 #[test]
 fn spent_refuses_what_does_not_fit() {
-    let bytes = write(&two_hundred_records());
+    let bytes = write(&many_records());
     let mut slots = [(Event::Gaussian { sigma: 1.0 }, 0); 2];
     let error = spent(&bytes, &mut slots).unwrap_err();
     assert_eq!(error.fault, Fault::TooManyEvents { capacity: 2 });
@@ -713,7 +720,7 @@ fn spent_refuses_what_does_not_fit() {
 
 #[test]
 fn the_reader_stops_at_the_first_fault() {
-    let mut bytes = write(&two_hundred_records());
+    let mut bytes = write(&many_records());
     bytes[5 * RECORD_LEN + 7] ^= 0x40;
     let mut reader = Reader::new(&bytes).unwrap();
     assert_eq!(reader.by_ref().filter(Result::is_ok).count(), 4);
@@ -746,7 +753,7 @@ fn run() -> impl Strategy<Value = Vec<Entry>> {
         charge(),
         any::<bool>(),
     );
-    proptest::collection::vec(round, 0..20).prop_map(|rounds| {
+    proptest::collection::vec(round, 0..sized(20, 3)).prop_map(|rounds| {
         let mut entries = vec![Entry::Start { process: [9; 16] }];
         let mut next = 0;
         for (process, restart, skip, charge, confirmed) in rounds {

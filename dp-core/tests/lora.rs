@@ -141,11 +141,13 @@ fn buffers_of_two_layers_are_refused_and_nothing_is_added() {
     let traced = Layer::new().traced(true);
     let [x, h, g, g_h] = tensors(&traced);
     let other = Tensor3::new(&traced[1], [B, R, T]).unwrap();
+    let turned = Tensor3::new(&traced[2], [B, P, T]).unwrap();
     let mut norms_sq = [1.0; B];
     for answer in [
         lora_norm_sq(x, other, g, g_h, &mut norms_sq),
         lora_norm_sq(x, h, g, g, &mut norms_sq),
         lora_norm_sq(other, h, g, g_h, &mut norms_sq),
+        lora_norm_sq(x, h, turned, g_h, &mut norms_sq),
     ] {
         let refused = matches!(answer, Err(ReferenceError::Axis { .. }));
         assert!(refused, "{answer:?}");

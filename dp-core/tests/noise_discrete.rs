@@ -1,5 +1,8 @@
 //! Discrete Gaussian noise: its frozen stream, its law, cuts that don't matter, refusals.
 
+mod common;
+
+use common::sized;
 use dp_core::noise::discrete::{
     MAX_DISCRETE_ELEMENTS, MAX_DISCRETE_SIGMA, fill_discrete_gaussian, ratio_digit,
 };
@@ -89,6 +92,7 @@ fn chi_square(values: &[i32], sigma: f64) -> f64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn the_law_is_the_discrete_gaussian() {
     for sigma in [1, 2, 5] {
         let values = draw(400_000, 0, sigma, 1, 0);
@@ -130,6 +134,7 @@ fn has_moments(values: &[i32], sigma: f64) -> bool {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn mean_and_variance_of_a_wide_law() {
     const SIGMA: u32 = 1_000_003;
     let values = draw(1 << 19, 77, SIGMA, 7, 3);
@@ -149,7 +154,7 @@ proptest! {
     #[test]
     fn shards_draw_what_one_device_draws(
         first in 0u64..1000,
-        len in 1usize..60,
+        len in 1usize..sized(60, 10),
         cuts in prop::collection::vec(0usize..60, 0..6),
         sigma in 1u32..1 << 20,
     ) {
@@ -172,12 +177,13 @@ proptest! {
 
 #[test]
 fn every_coordinate_matters() {
-    let base = draw(100, 0, 1 << 20, 1, 2);
+    const LEN: usize = sized(100, 12);
+    let base = draw(LEN, 0, 1 << 20, 1, 2);
     for other in [
-        draw(100, 100, 1 << 20, 1, 2),
-        draw(100, 0, 1 << 20, 2, 2),
-        draw(100, 0, 1 << 20, 1 | 1 << 32, 2),
-        draw(100, 0, 1 << 20, 1, 3),
+        draw(LEN, LEN as u64, 1 << 20, 1, 2),
+        draw(LEN, 0, 1 << 20, 2, 2),
+        draw(LEN, 0, 1 << 20, 1 | 1 << 32, 2),
+        draw(LEN, 0, 1 << 20, 1, 3),
     ] {
         let same = base.iter().zip(&other).filter(|(a, b)| a == b).count();
         assert!(same < 2, "{same}");
@@ -185,7 +191,7 @@ fn every_coordinate_matters() {
     for word in 0..8 {
         let mut words = WORDS;
         words[word] ^= 0x8000_0000;
-        let mut out = vec![0; 100];
+        let mut out = vec![0; LEN];
         fill_discrete_gaussian(&mut out, 0, 1 << 20, &Key::new(words), 1, 2).unwrap();
         assert_ne!(out, base, "key word {word}");
     }

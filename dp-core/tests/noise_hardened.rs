@@ -1,5 +1,8 @@
 //! The hardened mode: what rounding to the grid moves, what the plan leaves, what is released.
 
+mod common;
+
+use common::sized;
 use dp_core::clipping::MIN_CLIP;
 use dp_core::noise::discrete::fill_discrete_gaussian;
 use dp_core::noise::hardened::{MAX_GRID_STEPS, to_grid};
@@ -20,7 +23,7 @@ fn value() -> impl Strategy<Value = f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(sized(20_000, 50)))]
 
     #[test]
     fn a_step_is_the_nearest(x in value(), exponent in -20i32..20) {
@@ -61,6 +64,7 @@ fn the_rounding_of_two_sums_is_charged_whole() {
         f64::from(ends[1] - ends[0]) * grid * root
     };
     let worst = (0..2000)
+        .step_by(sized(1, 499))
         .map(|offset| moved(f64::from(offset) * grid / 1000.0))
         .fold(0.0, f64::max);
     let whole = norm + root * grid;
@@ -122,9 +126,10 @@ fn plans_that_cannot_be_are_refused() {
 
 #[test]
 fn what_is_released_is_the_noised_step() {
+    const LEN: usize = sized(300, 20);
     let plan = Hardened::plan(1.0, 1.0, 0.0, 300, -10).unwrap();
     let key = Key::new([9; 8]);
-    let sum: Vec<f32> = (0..300).map(|i| (i as f32 - 150.0) * 0.013).collect();
+    let sum: Vec<f32> = (0..LEN).map(|i| (i as f32 - 150.0) * 0.013).collect();
     let mut released = sum.clone();
     let draw = HardenedDraw {
         first_element: 40,
@@ -134,9 +139,9 @@ fn what_is_released_is_the_noised_step() {
         tensor: 4,
     };
     release_hardened(&mut released, &draw).unwrap();
-    let mut noise = [0; 300];
+    let mut noise = [0; LEN];
     fill_discrete_gaussian(&mut noise, 40, plan.sigma(), &key, 3, 4).unwrap();
-    for i in 0..300 {
+    for i in 0..LEN {
         let step = f64::from(released[i]) * 1024.0;
         assert_eq!(step.fract(), 0.0, "on the grid");
         let exact = (f64::from(sum[i]) * 1024.0).round();

@@ -35,6 +35,7 @@ fn has_moments(values: &[f32], sigma: f32, shift: f64) -> bool {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn mean_and_variance_are_those_asked_for() {
     const SIGMA: f32 = 0.8;
     for generator in GENERATORS {
@@ -69,6 +70,7 @@ fn distance_to_normal(mut values: Vec<f32>) -> f64 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn the_distribution_is_normal() {
     /// Exceeded with probability 1e-6 at n = 1e5.
     const LIMIT: f64 = 0.00852;
@@ -89,6 +91,7 @@ fn the_distribution_is_normal() {
 
 /// The tails, which a distance over the middle does not see: counts beyond 4 and 5 sigma.
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn the_tails_are_there() {
     const N: usize = 1 << 24;
     for generator in GENERATORS {
@@ -135,6 +138,7 @@ fn is_uncorrelated(x: &[f32], y: &[f32]) -> bool {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn tensors_steps_and_shards_are_uncorrelated() {
     const N: usize = 1 << 20;
     for generator in GENERATORS {

@@ -1,6 +1,9 @@
 //! The reference twins against per-example gradients formed one by one, and what must not leak
 //! from one example into another.
 
+mod common;
+
+use common::sized;
 use dp_core::clipping::{CLIP_SLACK, Clipping};
 use dp_core::noise::philox::Philox4x32x10NotSecureRng;
 use dp_core::noise::{Generator, Key, NoiseError, fill_gaussian};
@@ -198,7 +201,12 @@ fn norm_sq(x: &[f64]) -> f64 {
     x.iter().map(|x| x * x).sum()
 }
 
-const SHAPES: [[usize; 4]; 4] = [[3, 1, 6, 5], [3, 7, 6, 5], [2, 64, 8, 3], [2, 7, 1, 1]];
+const SHAPES: [[usize; 4]; 4] = [
+    [3, 1, 6, 5],
+    [3, 7, 6, 5],
+    [2, sized(64, 9), 8, 3],
+    [2, 7, 1, 1],
+];
 
 #[test]
 fn norms_are_those_of_the_gradients() {
@@ -267,7 +275,8 @@ fn weighted_sums_are_those_of_the_gradients() {
 /// One example more or less moves the whole clipped sum, over all layers, by at most C.
 #[test]
 fn neighbouring_batches_differ_by_the_clipping_norm() {
-    for (clip, seed) in [(0.1f32, 1), (1.0, 2), (3.0, 3), (1e3, 4)] {
+    let cases = [(0.1f32, 1), (1.0, 2), (3.0, 3), (1e3, 4)];
+    for (clip, seed) in cases.into_iter().take(sized(4, 1)) {
         for clipping in [
             Clipping::Flat { clip },
             Clipping::Automatic { clip, gamma: 0.01 },

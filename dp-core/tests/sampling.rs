@@ -1,5 +1,8 @@
 //! Poisson sampling: exact thresholds, the frozen stream, and statistics with negative controls.
 
+mod common;
+
+use common::sized;
 use dp_core::noise::Key;
 use dp_core::noise::philox::philox4x32x10;
 use dp_core::sampling::{PoissonSampler, SamplingError};
@@ -56,9 +59,10 @@ fn many_records_at_once_are_the_same_records() {
     let (key, sampler) = (Key::new(WORDS), PoissonSampler::new(0.3).unwrap());
     let mut inclusions = sampler.inclusions(&key, 11);
     // Forwards, backwards, and jumping between groups of eight.
-    let order = (0..500)
-        .chain((0..500).rev())
-        .chain((0..500).map(|i| i * 7919 % 500));
+    let records = sized(500, 50);
+    let order = (0..records)
+        .chain((0..records).rev())
+        .chain((0..records).map(|i| i * 7919 % records));
     for record in order {
         assert_eq!(
             inclusions.includes(record),
@@ -71,14 +75,15 @@ fn many_records_at_once_are_the_same_records() {
 fn the_ends_of_the_range() {
     let key = Key::new(WORDS);
     let everyone = PoissonSampler::new(1.0).unwrap();
-    assert!((0..10_000).all(|record| everyone.includes(&key, 3, record)));
+    let records = sized(10_000, 50);
+    assert!((0..records).all(|record| everyone.includes(&key, 3, record)));
     assert!(everyone.includes(&key, u64::MAX, u64::MAX));
     assert_eq!(everyone.rate(), 1.0);
 
     let tiny = PoissonSampler::new(2f64.powi(-64)).unwrap();
-    assert!((0..10_000).all(|record| !tiny.includes(&key, 3, record)));
+    assert!((0..records).all(|record| !tiny.includes(&key, 3, record)));
     let almost = PoissonSampler::new(1.0 - f64::EPSILON / 2.0).unwrap();
-    assert!((0..10_000).all(|record| almost.includes(&key, 3, record)));
+    assert!((0..records).all(|record| almost.includes(&key, 3, record)));
 
     for rate in [
         0.0,
@@ -171,6 +176,7 @@ fn poisson_draws(
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn draws_are_poisson() {
     let none: [&str; 0] = [];
     assert_eq!(
@@ -190,6 +196,7 @@ fn permutation(seed: u32) -> Vec<usize> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn a_shuffler_is_caught() {
     let batch = (RECORDS as f64 * RATE) as usize;
     let per_epoch = RECORDS / batch;
@@ -213,6 +220,7 @@ fn a_shuffler_is_caught() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn a_fixed_size_sampler_is_caught() {
     let batch = (RECORDS as f64 * RATE) as usize;
     let mut draws = vec![vec![false; RECORDS]; STEPS];
@@ -225,6 +233,7 @@ fn a_fixed_size_sampler_is_caught() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "statistics: its many draws are the test")]
 fn a_wrong_rate_and_dependent_draws_are_caught() {
     let wrong = poisson_draws(RATE * 1.03, |s| s as u64, |r| r as u64);
     assert!(complaints(&wrong).contains(&"rate"));

@@ -6,13 +6,17 @@ use crate::report::Reports;
 use crate::{Result, layering, process, setup, workspace};
 
 /// What property tests draw their cases from, unless the caller names another.
-const SEED: &str = "PROPTEST_RNG_SEED";
+pub(crate) const SEED: &str = "PROPTEST_RNG_SEED";
+
+/// The same cases in every run: a change is judged by what it changed, and a failure repeats. Whoever looks for more takes other seeds.
+pub(crate) fn seed() -> String {
+    std::env::var(SEED).unwrap_or_else(|_| "1".to_owned())
+}
 
 /// Runs the tests; `arguments` go to `cargo test` as they are.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let environment = setup::everything()?;
-    // The same cases in every run: a change is judged by what it changed, and a failure repeats. Whoever looks for more takes other seeds.
-    let seed = std::env::var(SEED).unwrap_or_else(|_| "1".to_owned());
+    let seed = seed();
     println!("property tests: seed {seed} ({SEED}=N takes other cases)");
     layering::check()?;
     bare_metal::build()?;

@@ -9,6 +9,7 @@ use crate::accounting::exact::nodes::{Part, Scope};
 use crate::accounting::law::{Direction, Law};
 use crate::accounting::mixture::Mixture;
 use crate::accounting::{Adjacency, Event};
+use crate::common::sized;
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
@@ -25,7 +26,7 @@ fn size(nodes: &[Node], a: f64, level: f64, tau: f64, share: impl Fn(&Node) -> f
 }
 
 fn table(law: &Law, a: f64, frequency: f64, part: Part) -> Option<(Vec<Node>, f64)> {
-    let mut nodes = vec![Node::EMPTY; 1 << 17];
+    let mut nodes = vec![Node::EMPTY; sized(1 << 17, 1 << 12)];
     let scope = Scope {
         low: a,
         high: a,
@@ -93,8 +94,11 @@ fn events() -> impl Strategy<Value = (Event, Adjacency)> {
     })
 }
 
+/// Where the sums are asked, in units of where the bound begins.
+const TIMES: &[f64] = sized(&[1.0, 1.03, 1.3, 2.1, 4.7, 8.0], &[1.0]);
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(sized(300, 1)))]
 
     #[test]
     fn no_moment_above_is_larger_than_on_a_turned_path(
@@ -118,7 +122,7 @@ proptest! {
         };
         let bound = turned(&law, &aim);
         let Some((nodes, level)) = table(&law, a, 8.0 * tau, Part::Whole) else { return Ok(()); };
-        for times in [1.0, 1.03, 1.3, 2.1, 4.7, 8.0] {
+        for &times in TIMES {
             let here = size(&nodes, a, level, times * tau, |_| 1.0);
             prop_assert!(
                 here <= bound + 1e-12,
@@ -132,7 +136,7 @@ proptest! {
         law in laws(),
         t in between(-2.0, 2.0),
         at in between(-3.0, 1.0),
-        turns in between(-2.0, 4.0),
+        turns in between(-2.0, sized(4.0, -1.0)),
         remove: bool,
     ) {
         prop_assume!(!matches!(law, Law::Laplace { .. }));
@@ -177,14 +181,14 @@ proptest! {
     fn no_moment_above_is_larger(
         (event, adjacency) in events(),
         t in between(-2.0, 3.0),
-        turns in between(-1.0, 4.0),
+        turns in between(-1.0, sized(4.0, 1.0)),
         count in between(0.0, 14.0),
         remove: bool,
     ) {
         let count = count.floor();
         let Some(found) = ceiling(event, adjacency, count, t, turns, remove) else { return Ok(()); };
         prop_assert!(found.bound <= found.rounding);
-        for times in [1.0, 1.03, 1.3, 2.1, 4.7, 8.0] {
+        for &times in TIMES {
             let Some(here) = found.at(times) else { return Ok(()); };
             prop_assert!(
                 here <= found.bound + found.rounding,
@@ -226,7 +230,7 @@ fn ceiling(
     let law = event.law(adjacency).ok()?;
     let (plain, level) = table(&law, a, 0.0, Part::Whole)?;
     let tau = turns / (moment(&plain, a).k2 * count).sqrt();
-    let mut nodes = vec![Node::EMPTY; 1 << 16];
+    let mut nodes = vec![Node::EMPTY; sized(1 << 16, 1 << 12)];
     let events = [(event, count as u64)];
     let mut run = Run {
         parts: Parts {
@@ -264,7 +268,10 @@ fn the_bound_dies_down_nearly_as_the_moments_do() {
         (0.001, 0.6, 6.0),
         (0.2, 4.0, 20.0),
         (0.004, 0.4, 3.0),
-    ] {
+    ]
+    .into_iter()
+    .take(sized(5, 1))
+    {
         // Few steps need some more of the line.
         for (count, turns) in [
             (10.0, 38.0),
@@ -272,7 +279,10 @@ fn the_bound_dies_down_nearly_as_the_moments_do() {
             (1e4, 9.5),
             (1e6, 9.5),
             (1e9, 9.5),
-        ] {
+        ]
+        .into_iter()
+        .skip(sized(0, 4))
+        {
             for remove in [true, false] {
                 let event = Event::PoissonGaussian { rate, sigma };
                 let found =
