@@ -85,7 +85,10 @@ fn a_small_run_from_end_to_end() {
             "linear_norm_sq gram",
             "linear_norm_sq materialised",
             "weighted_sum_linear",
+            "keep_linear_gradients",
+            "weighted_sum_gradient kept",
             "linear_layer",
+            "linear_layer kept",
         ]
     );
     for row in &rows {
@@ -107,8 +110,8 @@ fn a_small_run_from_end_to_end() {
         for told in ["backend", "device", "driver", "dtype", "shape", "repeat"] {
             assert!(!row[told].as_str().unwrap().is_empty(), "{told} of {row}");
         }
-        let has_ratio =
-            ["weighted_sum_linear", "linear_layer"].contains(&row["op"].as_str().unwrap());
+        let has_ratio = ["weighted_sum_linear", "linear_layer", "linear_layer kept"]
+            .contains(&row["op"].as_str().unwrap());
         assert_eq!(time["ratio"].is_f64(), has_ratio, "{row}");
     }
     // B 2 T 64 [768, 3072]: 2 B T d p, and A, G and a weight that is read and written.

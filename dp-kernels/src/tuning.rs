@@ -68,6 +68,15 @@ impl Tuning {
         }
     }
 
+    /// The same for inputs that no matrix unit takes, f32 and f64: their sums owe nothing to how matrix units round.
+    #[must_use]
+    pub fn without_matrix_units(&self) -> Self {
+        Self {
+            tensor_cores: false,
+            ..self.clone()
+        }
+    }
+
     /// The most roundings between an element of a clipped gradient and the finished sum over a logical batch of
     /// `microbatches` microbatches of `examples` by `tokens`: what
     /// [`ClippedSum::sum_depth`](dp_core::sensitivity::ClippedSum) wants.
@@ -166,5 +175,29 @@ impl Tuning {
             CubeCount::Static(x as u32, y as u32, 1),
             CubeDim::new_1d(width * rows_per_cube as u32),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What matrix units round is charged where they may be used, and to nobody who says that they are not.
+    #[test]
+    fn matrix_units_are_charged_to_who_uses_them() {
+        let with = Tuning {
+            is_cpu: false,
+            units: 256,
+            vector_bytes: 16,
+            max_cubes: 1 << 16,
+            busy_cubes: 528,
+            tensor_cores: true,
+            routine: Routine::Units,
+        };
+        let without = with.without_matrix_units();
+        let sums = [&with, &without].map(|tuning| tuning.weighted_sum_depth(8, 1024, 3));
+        assert_eq!(sums, [sums[1] + STRETCH_ROUNDINGS, 8 * 1024 + 8 + 3 + 1]);
+        let norms = [&with, &without].map(|tuning| tuning.linear_norm_depth(1024, 768, 3072));
+        assert_eq!(norms[0], norms[1] + 2 * STRETCH_ROUNDINGS);
     }
 }

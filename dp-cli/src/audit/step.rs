@@ -104,12 +104,11 @@ impl<'a> Step<'a> {
         let with = launch.upload(&[ROWS], &mask)?;
         mask[ROWS - 1] = 0.0;
         let without = launch.upload(&[ROWS], &mask)?;
-        let depth = backend
-            .tuning
-            .linear_norm_depth(tokens as u64, d as u64, p as u64)
-            + 16;
+        // The inputs are f32.
+        let tuning = backend.tuning.without_matrix_units();
+        let depth = tuning.linear_norm_depth(tokens as u64, d as u64, p as u64) + 16;
         let cancellation = (tokens as f64).sqrt();
-        let sum = backend.tuning.clipped_sum(
+        let sum = tuning.clipped_sum(
             ROWS as u64,
             [ROWS as u64, tokens as u64],
             depth,

@@ -90,6 +90,8 @@ fn rounding_allowance(
     tuning: &Tuning,
 ) -> Result<f64, Failure> {
     let settings = &args.settings;
+    // The model is f32.
+    let tuning = &tuning.without_matrix_units();
     let rows_of_unit = unit.most_records().get() as usize;
     let examples = units_at_once(settings.microbatch, rows_of_unit) as u64;
     let tokens = (rows_of_unit * sizes.context) as u64;

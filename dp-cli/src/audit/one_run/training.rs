@@ -92,11 +92,11 @@ pub fn train(setting: &Setting, included: &[bool]) -> Result<Seen, Failure> {
     let graph = device.autodiff();
     let places = (RECORDS + included.len()) as u64;
     let batch = BATCH.min(places / 2);
-    let depth = backend.tuning.linear_norm_depth(1, FEATURES as u64, 1) + 64;
+    // The model is f32.
+    let tuning = backend.tuning.without_matrix_units();
+    let depth = tuning.linear_norm_depth(1, FEATURES as u64, 1) + 64;
     let terms = most_drawn(batch, places, setting);
-    let sum = backend
-        .tuning
-        .clipped_sum(terms, [ROWS as u64, 1], depth, 1.0);
+    let sum = tuning.clipped_sum(terms, [ROWS as u64, 1], depth, 1.0);
     let plan = Plan::new(&PlanRequest {
         target: PrivacyTarget {
             epsilon: setting.epsilon,
