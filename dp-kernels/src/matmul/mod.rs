@@ -1,4 +1,4 @@
-//! Matrix products, with the routine chosen on purpose: our own on a processor and for f64, cubek's for the rest on a GPU.
+//! Matrix products, with the routine chosen on purpose: our own on a processor, on CUDA and for f64, cubek's f32 on other GPUs.
 
 mod registers;
 mod tensor;
