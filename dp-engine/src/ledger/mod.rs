@@ -15,6 +15,7 @@ mod dataset;
 mod error;
 mod file;
 mod inspect;
+mod lock;
 mod prior;
 mod reservation;
 mod storage;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::dataset::{add, spent_by_dataset};
 use super::error::LedgerFileError;
 use super::inspect::{LedgerContents, parse};
+use super::lock::Locked;
 use crate::checkpoint::LedgerHead;
 
 /// A ledger of an earlier run, and how far it went.
@@ -41,7 +42,7 @@ pub struct PriorSpend {
     each: Vec<Vec<(Event, u64)>>,
     events: Vec<(Event, u64)>,
     /// Held, not read.
-    _locks: Arc<Vec<File>>,
+    _locks: Arc<Vec<Locked>>,
 }
 
 impl PriorSpend {
@@ -185,7 +186,7 @@ impl PartialEq for PriorSpend {
 }
 
 /// The ledgers that count, under their locks.
-type Counted = (Vec<(PathBuf, LedgerContents)>, Vec<File>);
+type Counted = (Vec<(PathBuf, LedgerContents)>, Vec<Locked>);
 
 fn read_all(
     paths: &[PathBuf],
@@ -227,7 +228,7 @@ fn read_all(
     Ok((counted, locks))
 }
 
-fn read(path: &Path) -> Result<(LedgerContents, File), LedgerFileError> {
+fn read(path: &Path) -> Result<(LedgerContents, Locked), LedgerFileError> {
     let io = |action| {
         move |source| LedgerFileError::Io {
             action,
@@ -235,8 +236,8 @@ fn read(path: &Path) -> Result<(LedgerContents, File), LedgerFileError> {
             source,
         }
     };
-    let mut file = File::open(path).map_err(io("open the ledger"))?;
-    file.try_lock_shared().map_err(|error| match error {
+    let file = File::open(path).map_err(io("open the ledger"))?;
+    let mut file = Locked::shared(file).map_err(|error| match error {
         TryLockError::WouldBlock => LedgerFileError::PriorBusy {
             path: path.to_path_buf(),
         },

@@ -3,6 +3,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::LedgerFileError;
+use super::lock::Locked;
 use crate::fs::{parent, sync_directory};
 
 /// Whether an append waits until its bytes are on the disk.
@@ -15,7 +16,7 @@ pub(super) enum Durability {
 /// A locked file that only ever grows by whole blocks, or is cut back to one.
 #[derive(Debug)]
 pub(super) struct Storage {
-    file: File,
+    file: Locked,
     path: PathBuf,
     /// Bytes that the file has when nobody else touched it.
     length: u64,
@@ -118,7 +119,7 @@ impl Storage {
     }
 
     fn locked(file: File, path: &Path) -> Result<Self, LedgerFileError> {
-        file.try_lock().map_err(|error| match error {
+        let file = Locked::exclusive(file).map_err(|error| match error {
             TryLockError::WouldBlock => LedgerFileError::Locked {
                 path: path.to_path_buf(),
             },
