@@ -193,16 +193,14 @@ impl Traced {
         let g = &handle(self.g());
         match self {
             Self::Linear { a, .. } => {
-                kernels::linear_norm_sq(launch, &handle(a), g, norms_sq, how)?;
-                kernels::bias_norm_sq(launch, g, norms_sq)
+                kernels::linear_and_bias_norm_sq(launch, &handle(a), g, norms_sq, how)
             }
             Self::Embedding { ids, .. } => {
                 kernels::embedding_norm_sq(launch, &handle(ids), g, norms_sq)
             }
             Self::Position { .. } => kernels::position_norm_sq(launch, g, norms_sq),
             Self::LayerNorm { xhat, .. } => {
-                kernels::scale_norm_sq(launch, &handle(xhat), g, norms_sq)?;
-                kernels::bias_norm_sq(launch, g, norms_sq)
+                kernels::scale_and_bias_norm_sq(launch, &handle(xhat), g, norms_sq)
             }
         }
     }

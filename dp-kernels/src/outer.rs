@@ -68,7 +68,7 @@ pub(crate) fn zeros<E: Float, N: Size>(#[comptime] count: usize) -> Array<Vector
     sums
 }
 
-/// `sums[u, v] += sum over `tokens` rows of factor * a[t, row + u] * g[t, column + v]`.
+/// `sums[u, v] += sum over `tokens` rows of a[t, row + u] * g[t, column + v]`.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn outer_tile<F: Float, E: Float, N: Size>(
@@ -81,56 +81,24 @@ pub(crate) fn outer_tile<F: Float, E: Float, N: Size>(
     g_columns: usize,
     row: usize,
     column: usize,
-    factor: E,
-    #[comptime] scaled: bool,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
 ) {
     for t in 0..tokens {
         let a_at = (first_token + t) * a_columns + row;
         let g_at = (first_token + t) * g_columns + column;
-        outer_token::<F, E, N>(
-            a,
-            g,
-            sums,
-            a_at,
-            g_at,
-            factor,
-            scaled,
-            tile_rows,
-            tile_columns,
-        );
-    }
-}
-
-/// `sums[u, v] += factor * a[a_at + u] * g[g_at + v]`.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn outer_token<F: Float, E: Float, N: Size>(
-    a: &[F],
-    g: &[Vector<F, N>],
-    sums: &mut Array<Vector<E, N>>,
-    a_at: usize,
-    g_at: usize,
-    factor: E,
-    #[comptime] scaled: bool,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
-) {
-    let mut right = Array::<Vector<E, N>>::new(tile_columns);
-    #[unroll]
-    for v in 0..tile_columns {
-        right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
-        if comptime!(scaled) {
-            right[v] *= Vector::<E, N>::new(factor);
-        }
-    }
-    #[unroll]
-    for u in 0..tile_rows {
-        let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));
+        let mut right = Array::<Vector<E, N>>::new(tile_columns);
         #[unroll]
         for v in 0..tile_columns {
-            sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
+            right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
+        }
+        #[unroll]
+        for u in 0..tile_rows {
+            let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));
+            #[unroll]
+            for v in 0..tile_columns {
+                sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
+            }
         }
     }
 }

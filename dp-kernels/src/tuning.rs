@@ -104,8 +104,9 @@ impl Tuning {
     /// whichever way it is taken: what [`ClippedSum::norm_depth`](dp_core::sensitivity::ClippedSum) wants of one layer. What
     /// is added into the norm after it, a rounding for each further launch, comes on top.
     ///
-    /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor 16 pairs of a tile or a
-    /// row of `T / 4` tiles, and the `T / 4` rows, on a GPU 64 pairs, a tree of 64 units and `T^2 / 2048` tiles.
+    /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor no more than `T` products of
+    /// a row of tiles in each of four sums, one addition more for 64 tiles and 64 vectors of a row, and the `T / 4` rows, on a GPU 64 pairs, a
+    /// tree of 64 units and `T^2 / 2048` tiles.
     /// Materialised: `T` for an element, then the squares: on a processor `2 d` of a lane and `p` partial sums, on a GPU 64
     /// of a unit, a tree and `d p / 1024` tiles with the ragged ones, `(d + p) / 32`. By matrix units: a stretch of either dot
     /// product, what is left of them in stretches, 32 pairs a stretch of a unit and a tree of 256.

@@ -2,8 +2,7 @@
 
 use crate::kernels::{empty, settle_of};
 use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
-use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
+use burn_cubecl::{kernel::into_contiguous, tensor::CubeTensor};
 use dp_kernels::{Launch, Transposes, Tuning, matmul};
 
 /// `A B`, both contiguous: `A [m, k]`, `B [k, n]`; a profile knows it by `name`.
@@ -11,16 +10,33 @@ use dp_kernels::{Launch, Transposes, Tuning, matmul};
 /// # Panics
 /// Panics when their shapes don't fit, which the layers rule out, or the device can't run its routine.
 pub(crate) fn product(name: &'static str, a: &CubeTensor, b: &CubeTensor) -> CubeTensor {
-    let ([m, k], [_, n]) = (a.shape().dims(), b.shape().dims());
+    launched(name, a, b, Transposes::NONE)
+}
+
+/// `G W^T`, `G [m, p]`, `W [d, p]`: the gradient with respect to a layer's input.
+///
+/// # Panics
+/// As [`product`].
+pub(crate) fn times_transposed(g: &CubeTensor, w: CubeTensor) -> CubeTensor {
+    launched("linear backward", g, &into_contiguous(w), Transposes::RHS)
+}
+
+fn launched(
+    name: &'static str,
+    a: &CubeTensor,
+    b: &CubeTensor,
+    transposes: Transposes,
+) -> CubeTensor {
+    let ([m, k], [rows, columns]) = (a.shape().dims(), b.shape().dims());
+    let n = if transposes.rhs { rows } else { columns };
     let out = empty(a, [m, n]);
     let tuning = Tuning::for_client(&a.client);
-    let (lhs, rhs) = (a.clone().into(), b.clone().into());
     let done = matmul(
         &Launch::new(&a.client, &tuning),
-        &lhs,
-        &rhs,
+        &a.clone().into(),
+        &b.clone().into(),
         &out.clone().into(),
-        Transposes::NONE,
+        transposes,
         tuning.routine,
     );
     if let Err(error) = done {
@@ -32,16 +48,4 @@ pub(crate) fn product(name: &'static str, a: &CubeTensor, b: &CubeTensor) -> Cub
     }
     settle_of(name, &out, &[m, k, n]);
     out
-}
-
-/// `G W^T`, `G [m, p]`, `W [d, p]`: the gradient with respect to a layer's input.
-///
-/// W is transposed by a copy. It is small beside G, and the CPU's routine takes twenty times as long
-/// for a factor that it reads by columns.
-pub(crate) fn times_transposed(g: &CubeTensor, w: CubeTensor) -> CubeTensor {
-    product(
-        "linear backward",
-        g,
-        &into_contiguous(CubeBackend::float_transpose(w)),
-    )
 }

@@ -15,27 +15,32 @@ const CASES: [Case; 3] = [
 /// Tokens in pairs of one input and opposite gradients, the second a hair off: the true norm is that
 /// of the hairs, the double sum subtracts numbers up to 2^40 times as large.
 pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    compare(bench, Gradient::Linear, "pairs", pairs)
+    compare(
+        bench,
+        &[Gradient::Linear, Gradient::LinearAndBias],
+        "pairs",
+        pairs,
+    )
 }
 
 /// A head that takes back what the embedding gives, token by token, but for a hair.
 pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    compare(bench, Gradient::Tied, "embedding and head", take_back)
+    compare(bench, &[Gradient::Tied], "embedding and head", take_back)
 }
 
 fn compare(
     bench: &Bench,
-    gradient: Gradient,
+    gradients: &[Gradient],
     what: &str,
     inputs: fn(&Bench, Case, f64) -> Host,
 ) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
-    for op in NORMS.iter().filter(|op| op.gradient == gradient) {
+    for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
         for case in CASES {
             for &exponent in exponents(bench) {
                 let host = inputs(bench, case, f64::powi(2.0, -exponent));
                 let mut want = vec![0.0; case.b];
-                gradient.norms_sq(&host, &mut want)?;
+                op.gradient.norms_sq(&host, &mut want)?;
                 let got = op.run(bench, &host, &vec![0.0; case.b])?;
                 // How far the reported norm lies below the true one.
                 let short = got

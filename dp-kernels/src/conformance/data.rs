@@ -49,6 +49,9 @@ pub(super) const LONG: Case = Case::new(2, 3, 1, 6000, 1);
 /// Several tiles of a GPU's matrix units along every axis, the last of them ragged, and a depth of more than one stretch of theirs.
 pub(super) const TILES: Case = Case::new(2, 264, 136, 144, 24);
 
+/// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
+pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
+
 /// The inputs of every op for one shape.
 #[derive(Debug, Clone)]
 pub struct Host {

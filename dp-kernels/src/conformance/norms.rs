@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case, LONG, TILES};
+use super::data::{CASES, Case, LONG, TILES, WIDE};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -10,13 +10,23 @@ use super::{CheckError, Row};
 pub(super) const NORM_BUDGET: f64 = 1e-5;
 
 pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    with(bench, &[Gradient::Linear], TILES)
+    let gradients = [Gradient::Linear, Gradient::LinearAndBias];
+    let mut rows = with(bench, &gradients, TILES)?;
+    for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
+        rows.push(row(bench, op, WIDE, 8)?);
+    }
+    Ok(rows)
 }
 
 pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     compare(
         bench,
-        &[Gradient::Bias, Gradient::Scale, Gradient::Position],
+        &[
+            Gradient::Bias,
+            Gradient::Scale,
+            Gradient::ScaleAndBias,
+            Gradient::Position,
+        ],
     )
 }
 

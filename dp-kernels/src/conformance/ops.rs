@@ -6,10 +6,11 @@ use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
     KernelError, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
-    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, lora_norm_sq, position_norm_sq,
-    scale_norm_sq, tied_norm_sq, weighted_sum_bias, weighted_sum_channel_bias,
-    weighted_sum_channel_scale, weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear,
-    weighted_sum_lora, weighted_sum_position, weighted_sum_scale, weighted_sum_tied,
+    embedding_norm_sq, gradient_norm_sq, linear_and_bias_norm_sq, linear_norm_sq, lora_norm_sq,
+    position_norm_sq, scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq, weighted_sum_bias,
+    weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_embedding,
+    weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora, weighted_sum_position,
+    weighted_sum_scale, weighted_sum_tied,
 };
 use cubecl::std::tensor::TensorHandle;
 
@@ -22,7 +23,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 29] = [
+pub(super) const NORMS: [NormOp; 33] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -37,6 +38,29 @@ pub(super) const NORMS: [NormOp; 29] = [
         name: "linear_norm_sq auto",
         gradient: Gradient::Linear,
         launch: |bench, host, out| linear(bench, host, out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "linear_and_bias_norm_sq gram",
+        gradient: Gradient::LinearAndBias,
+        launch: |bench, host, out| linear_and_bias(bench, host, out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "linear_and_bias_norm_sq materialised",
+        gradient: Gradient::LinearAndBias,
+        launch: |bench, host, out| linear_and_bias(bench, host, out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "linear_and_bias_norm_sq auto",
+        gradient: Gradient::LinearAndBias,
+        launch: |bench, host, out| linear_and_bias(bench, host, out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "scale_and_bias_norm_sq",
+        gradient: Gradient::ScaleAndBias,
+        launch: |bench, host, out| {
+            let (xhat, g) = (xhat(bench, host), g(bench, host));
+            scale_and_bias_norm_sq(&bench.launch(), &xhat, &g, out)
+        },
     },
     NormOp {
         name: "bias_norm_sq",
@@ -342,6 +366,16 @@ fn linear(
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
     linear_norm_sq(&bench.launch(), &a, &g, out, how)
+}
+
+fn linear_and_bias(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    how: LinearNorm,
+) -> Result<(), KernelError> {
+    let (a, g) = (a(bench, host), g(bench, host));
+    linear_and_bias_norm_sq(&bench.launch(), &a, &g, out, how)
 }
 
 /// Geometry `I` on the device.

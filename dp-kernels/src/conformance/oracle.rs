@@ -10,7 +10,11 @@ use dp_core::reference::{self, LinearNorm, ReferenceError, Tensor3};
 pub(super) enum Gradient {
     Linear,
     Bias,
+    /// Norms only, of the two together.
+    LinearAndBias,
     Scale,
+    /// Norms only, of gain and bias together.
+    ScaleAndBias,
     Embedding,
     Position,
     /// Of a tied table: `h` is xhat.
@@ -35,6 +39,8 @@ impl Gradient {
         let Case { t, d, p, v, .. } = case;
         match self {
             Self::Linear | Self::LoraA => vec![d, p],
+            Self::LinearAndBias => vec![d + 1, p],
+            Self::ScaleAndBias => vec![2, p],
             Self::LoraB => vec![p, v],
             Self::Bias | Self::Scale => vec![p],
             Self::Embedding | Self::Tied => vec![v, p],
@@ -64,6 +70,15 @@ impl Gradient {
                 reference::linear_norm_sq(tensor(a, [b, t, d])?, g, out, LinearNorm::Materialised)
             }
             Self::Bias => reference::bias_norm_sq(g, out),
+            Self::LinearAndBias | Self::ScaleAndBias => {
+                let other = if self == Self::LinearAndBias {
+                    Self::Linear
+                } else {
+                    Self::Scale
+                };
+                other.norms_sq(host, out)?;
+                reference::bias_norm_sq(g, out)
+            }
             Self::Scale => reference::scale_norm_sq(tensor(xhat, [b, t, p])?, g, out),
             Self::Embedding => reference::embedding_norm_sq(ids, g, out),
             Self::Position => reference::position_norm_sq(g, out),
@@ -106,6 +121,10 @@ impl Gradient {
         match self {
             Self::Linear => reference::weighted_sum_linear(tensor(a, [b, t, d])?, g, factors, out),
             Self::Bias => reference::weighted_sum_bias(g, factors, out),
+            Self::LinearAndBias | Self::ScaleAndBias => {
+                let why = "the sums of two parameters are taken one by one";
+                return Err(CheckError::Reference(why.to_owned()));
+            }
             Self::Scale => reference::weighted_sum_scale(tensor(xhat, [b, t, p])?, g, factors, out),
             Self::Embedding => reference::weighted_sum_embedding(ids, g, factors, out),
             Self::Position => reference::weighted_sum_position(g, factors, out),

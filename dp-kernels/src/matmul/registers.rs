@@ -8,6 +8,7 @@
 
 use super::Product;
 use crate::check::Arg;
+use crate::lanes::transpose_lanes;
 use crate::launch::Room;
 use crate::outer::block;
 use crate::reduce::row_of;
@@ -182,6 +183,24 @@ pub(crate) fn launch_transpose(
     columns: usize,
 ) {
     let Launch { client, tuning, .. } = *launch;
+    let most = to.vector(rows, from.vector(columns, tuning.lanes_of(from.dtype())));
+    if tuning.is_cpu && most > 1 {
+        let squares = z * (rows / most) * (columns / most);
+        let (count, dim) = tuning.grid(squares, 1);
+        transpose_squares::launch(
+            client,
+            count,
+            dim,
+            most,
+            from.buffer(most),
+            to.buffer(most),
+            z as u32,
+            rows as u32,
+            columns as u32,
+            from.dtype(),
+        );
+        return;
+    }
     // A unit of a processor takes a square, one of a GPU an element beside its neighbour's.
     let side = if tuning.is_cpu { 16 } else { 1 };
     let tiles = z * rows.div_ceil(side) * columns.div_ceil(side);
@@ -198,6 +217,36 @@ pub(crate) fn launch_transpose(
         side,
         from.dtype(),
     );
+}
+
+/// `to[z, j, i] = from[z, i, j]`; one unit takes a square of as many vectors as they have lanes, and `N` divides rows and columns.
+#[cube(launch)]
+pub(crate) fn transpose_squares<F: Float, N: Size>(
+    from: &[Vector<F, N>],
+    to: &mut [Vector<F, N>],
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let lanes = N::value();
+    let (down, across) = (rows as usize / lanes, columns as usize / lanes);
+    let square = row_of(1u32);
+    let z = square / (across * down);
+    if z < batch as usize {
+        let place = square % (across * down);
+        let (i, j) = (place / across, place % across);
+        let mut square = Array::<Vector<F, N>>::new(lanes);
+        #[unroll]
+        for u in 0..lanes {
+            square[u] = from[(z * rows as usize + i * lanes + u) * across + j];
+        }
+        let square = transpose_lanes::<F, N>(&square);
+        #[unroll]
+        for v in 0..lanes {
+            to[(z * columns as usize + j * lanes + v) * down + i] = square[v];
+        }
+    }
 }
 
 /// `to[z, j, i] = from[z, i, j]`; one unit takes a square.

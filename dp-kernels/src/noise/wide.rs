@@ -8,6 +8,7 @@
 //! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 8 normals: a vector's lanes of them take as many vector
 //! operations, more than the normals do.
 
+use crate::lanes::riffle;
 use cubecl::prelude::*;
 
 /// The sixteen words of the ChaCha20 blocks of the given counters.
@@ -129,8 +130,8 @@ fn side_by_side<N: Size>(
     cosine: Vector<f32, N>,
     sine: Vector<f32, N>,
 ) -> (Vector<f32, N>, Vector<f32, N>) {
-    let (r_low, r_high) = riffle::<N>(r, r);
-    let (low, high) = riffle::<N>(cosine, sine);
+    let (r_low, r_high) = riffle::<f32, N>(r, r);
+    let (low, high) = riffle::<f32, N>(cosine, sine);
     (r_low * low, r_high * high)
 }
 
@@ -171,23 +172,6 @@ pub(crate) fn philox_normals<N: Size>(
     );
     let (cosine, sine) = cos_sin_turn::<N>(Vector::<u32, N>::cast_from(x2));
     side_by_side::<N>(square_root_of_twice::<N>(exponential), cosine, sine)
-}
-
-/// The lanes of `x` and `y` in turn: `x[0] y[0] x[1] y[1] ..`. A shuffle of two vectors for each half.
-#[cube]
-fn riffle<N: Size>(x: Vector<f32, N>, y: Vector<f32, N>) -> (Vector<f32, N>, Vector<f32, N>) {
-    let lanes = N::value();
-    let mut low = x;
-    let mut high = x;
-    #[unroll]
-    for lane in 0..comptime!(lanes / 2) {
-        let upper = comptime!(lanes / 2 + lane);
-        low.insert(comptime!(2 * lane), x.extract(lane));
-        low.insert(comptime!(2 * lane + 1), y.extract(lane));
-        high.insert(comptime!(2 * lane), x.extract(upper));
-        high.insert(comptime!(2 * lane + 1), y.extract(upper));
-    }
-    (low, high)
 }
 
 #[cube]

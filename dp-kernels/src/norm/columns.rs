@@ -60,6 +60,46 @@ pub fn scale_norm_sq(
     launch_norms(launch, op, Some(xhat), g, norms_sq)
 }
 
+/// Adds the squared norm of each example's gradients of gain and bias, `|sum_t g_t * xhat_t|^2 + |sum_t g_t|^2`, into `norms_sq`:
+/// [`scale_norm_sq`] and [`bias_norm_sq`] in one, of a LayerNorm, and on a processor in one launch that reads G once.
+///
+/// Shapes and types as [`scale_norm_sq`].
+///
+/// # Errors
+/// As [`scale_norm_sq`].
+///
+/// # Privacy
+/// As [`bias_norm_sq`].
+///
+/// # Precision
+/// As [`bias_norm_sq`]; the bits of the two, one after the other.
+pub fn scale_and_bias_norm_sq(
+    launch: &Launch<'_>,
+    xhat: &TensorHandle,
+    g: &TensorHandle,
+    norms_sq: &TensorHandle,
+) -> Result<(), KernelError> {
+    let Launch { client, tuning, .. } = *launch;
+    let op = "scale_and_bias_norm_sq";
+    let g = Arg::new(op, "g", g)?.is_float(client)?;
+    let [b, t, p] = g.dims()?;
+    let xhat = Arg::new(op, "xhat", xhat)?
+        .has_shape(&[b, t, p])?
+        .same_type(&g)?;
+    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
+        .has_shape(&[b])?
+        .sums_of(&g)?;
+    let scratch = launch.scratches(op, rooms(&g, [b, t, p], tuning))?;
+    // By vectors of another width the bias's sums would be other ones than those of `bias_norm_sq`.
+    let most = tuning.lanes_of(g.accumulator());
+    if scratch.is_empty() && b * t * p > 0 && g.vector(p, most) == xhat.vector(p, most) {
+        launch_column_norms(launch, Some(xhat), g, &norms_sq, [b, t, p], true);
+        return Ok(());
+    }
+    add_norms(launch, op, Some(xhat), g, &norms_sq, [b, t, p], &scratch)?;
+    add_norms(launch, op, None, g, &norms_sq, [b, t, p], &scratch)
+}
+
 fn launch_norms(
     launch: &Launch<'_>,
     op: &'static str,
@@ -67,32 +107,53 @@ fn launch_norms(
     g: Arg<'_>,
     norms_sq: &TensorHandle,
 ) -> Result<(), KernelError> {
-    let tuning = launch.tuning;
     let [b, t, p] = g.dims()?;
     let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
         .has_shape(&[b])?
         .sums_of(&g)?;
+    let scratch = launch.scratches(op, rooms(&g, [b, t, p], launch.tuning))?;
+    add_norms(launch, op, xhat, g, &norms_sq, [b, t, p], &scratch)
+}
+
+/// What [`add_norms`] takes.
+pub(super) fn rooms(g: &Arg<'_>, [b, t, p]: [usize; 3], tuning: &Tuning) -> Vec<Room> {
+    match slices(t, tuning) {
+        Some(slices) if b * p > 0 => vec![Room::of(&[b, slices, p], g.accumulator())],
+        _ => Vec::new(),
+    }
+}
+
+/// Adds the norms of the sums of `g [b, t, p]` over the tokens, scaled where there is `xhat`, by way of the buffers of [`rooms`].
+pub(super) fn add_norms(
+    launch: &Launch<'_>,
+    op: &'static str,
+    xhat: Option<Arg<'_>>,
+    g: Arg<'_>,
+    norms_sq: &Arg<'_>,
+    [b, t, p]: [usize; 3],
+    scratch: &[TensorHandle],
+) -> Result<(), KernelError> {
     if b * t * p == 0 {
         return Ok(());
     }
-    let Some(slices) = slices(t, tuning) else {
-        launch_column_norms(launch, xhat, g, &norms_sq, [b, t, p]);
+    let Some(slices) = slices(t, launch.tuning) else {
+        launch_column_norms(launch, xhat, g, norms_sq, [b, t, p], false);
         return Ok(());
     };
-    let [parts] = launch.scratch(op, [Room::of(&[b, slices, p], norms_sq.dtype())])?;
-    let parts = Arg::new(op, "workspace", &parts)?;
-    launch_token_parts(launch, xhat, g, (&norms_sq, false), &parts, [b, t, p]);
-    launch_column_norms(launch, None, parts, &norms_sq, [b, slices, p]);
+    let parts = Arg::new(op, "workspace", &scratch[0])?;
+    launch_token_parts(launch, xhat, g, (norms_sq, false), &parts, [b, t, p]);
+    launch_column_norms(launch, None, parts, norms_sq, [b, slices, p], false);
     Ok(())
 }
 
-/// Launches [`column_norms`] of `g [b, t, p]`, scaled where there is `xhat`.
+/// Launches [`column_norms`] of `g [b, t, p]`, scaled where there is `xhat`, and with `both` not scaled too.
 fn launch_column_norms(
     launch: &Launch<'_>,
     xhat: Option<Arg<'_>>,
     g: Arg<'_>,
     norms_sq: &Arg<'_>,
     [b, t, p]: [usize; 3],
+    both: bool,
 ) {
     let Launch { client, tuning, .. } = *launch;
     let scaled = xhat.is_some();
@@ -115,6 +176,7 @@ fn launch_column_norms(
         t as u32,
         columns as u32,
         scaled,
+        both,
         chunk,
         width,
         dim.num_elems(),
@@ -232,7 +294,7 @@ pub(crate) fn chunk(columns: usize, tuning: &Tuning) -> usize {
         .unwrap_or(1)
 }
 
-/// `norms_sq[b] += |sum_t g[b, t] (* x[b, t])|^2`; a unit takes every `width`-th chunk of columns.
+/// `norms_sq[b] += |sum_t g[b, t] (* x[b, t])|^2`, and with `both` `|sum_t g[b, t]|^2` more; a unit takes every `width`-th chunk of columns.
 #[cube(launch)]
 pub(crate) fn column_norms<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
@@ -242,6 +304,7 @@ pub(crate) fn column_norms<F: Float, E: Float, N: Size>(
     tokens: u32,
     columns: u32,
     #[comptime] scaled: bool,
+    #[comptime] both: bool,
     #[comptime] chunk: usize,
     #[comptime] width: u32,
     #[comptime] units: u32,
@@ -250,22 +313,53 @@ pub(crate) fn column_norms<F: Float, E: Float, N: Size>(
 ) {
     let b = row_of(width);
     let lane = lane_of(width);
-    let mut squares = Vector::<E, N>::new(E::new(0.0));
+    let mut sum = E::new(0.0);
+    let mut plain = E::new(0.0);
     if b < examples as usize {
-        let mut column = lane * chunk;
-        while column < columns as usize {
-            let sums = sum_tokens::<F, E, N>(x, g, b, tokens, columns, column, scaled, chunk);
-            #[unroll]
-            for i in 0..chunk {
-                squares += sums[i] * sums[i];
-            }
-            column += comptime!(width as usize * chunk);
+        let step = comptime!(width as usize * chunk);
+        sum = column_norm::<F, E, N>(x, g, b, tokens, columns, lane * chunk, scaled, chunk, step);
+        if comptime!(both) {
+            plain =
+                column_norm::<F, E, N>(x, g, b, tokens, columns, lane * chunk, false, chunk, step);
         }
     }
-    let total = sum_units::<E>(sum_lanes::<E, N>(squares), width, units);
+    let total = sum_units::<E>(sum, width, units);
     if b < examples as usize && lane == 0 {
         norms_sq[b] += total;
     }
+    if comptime!(both) {
+        let total = sum_units::<E>(plain, width, units);
+        if b < examples as usize && lane == 0 {
+            norms_sq[b] += total;
+        }
+    }
+}
+
+/// `|sum_t g[b, t] (* x[b, t])|^2` over every `step`-th chunk of columns from `first` on.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn column_norm<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    b: usize,
+    tokens: u32,
+    columns: u32,
+    first: usize,
+    #[comptime] scaled: bool,
+    #[comptime] chunk: usize,
+    #[comptime] step: usize,
+) -> E {
+    let mut squares = Vector::<E, N>::new(E::new(0.0));
+    let mut column = first;
+    while column < columns as usize {
+        let sums = sum_tokens::<F, E, N>(x, g, b, tokens, columns, column, scaled, chunk);
+        #[unroll]
+        for i in 0..chunk {
+            squares += sums[i] * sums[i];
+        }
+        column += step;
+    }
+    sum_lanes::<E, N>(squares)
 }
 
 /// `sum_t g[b, t] (* x[b, t])` of `chunk` vectors from `column` on.

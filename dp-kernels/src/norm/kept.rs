@@ -176,8 +176,6 @@ pub(crate) fn kept_registers<F: Float, E: Float, N: Size>(
                 g_columns,
                 i,
                 column,
-                E::new(1.0),
-                false,
                 tile_rows,
                 tile_columns,
             );

@@ -1,6 +1,6 @@
 //! Linear: which of the two ways takes the norm of `A_b^T G_b`.
 
-use super::{gram, materialised};
+use super::{columns, gram, materialised};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
@@ -73,14 +73,46 @@ pub fn linear_norm_sq(
     norms_sq: &TensorHandle,
     how: LinearNorm,
 ) -> Result<(), KernelError> {
-    let client = launch.client;
     let op = "linear_norm_sq";
-    let problem = Problem::named(client, op, ("a", a), ("g", g))?;
-    let norms_sq = Arg::new(op, "norms_sq", norms_sq)?
-        .has_shape(&[problem.b])?
-        .sums_of(&problem.a)?;
+    let problem = Problem::named(launch.client, op, ("a", a), ("g", g))?;
+    let norms_sq = problem.norms(norms_sq)?;
     let scratch = launch.scratches(op, problem.rooms(how, launch.tuning))?;
     problem.add_norm_sq(launch, how, &scratch, &norms_sq)
+}
+
+/// Adds the squared norm of each example's gradients of the weight and of the bias, `|A_b^T G_b|_F^2 + |sum_t g_t|^2`, into
+/// `norms_sq`: [`linear_norm_sq`] and [`bias_norm_sq`](crate::bias_norm_sq) in one, and on a processor mostly in one launch that reads G once.
+///
+/// Shapes and types as [`linear_norm_sq`].
+///
+/// # Errors
+/// As [`linear_norm_sq`].
+///
+/// # Privacy
+/// As the two. A weight with a bias is two parameters: leaving one out of the norm breaks the bound on their gradient together.
+///
+/// # Precision
+/// As the two; whether one launch or two, an example's norm has the same bits in every microbatch.
+pub fn linear_and_bias_norm_sq(
+    launch: &Launch<'_>,
+    a: &TensorHandle,
+    g: &TensorHandle,
+    norms_sq: &TensorHandle,
+    how: LinearNorm,
+) -> Result<(), KernelError> {
+    let op = "linear_and_bias_norm_sq";
+    let problem = Problem::named(launch.client, op, ("a", a), ("g", g))?;
+    let norms_sq = problem.norms(norms_sq)?;
+    let Problem { g, b, t, p, .. } = problem;
+    let mut rooms = problem.rooms(how, launch.tuning);
+    let of_weight = rooms.len();
+    rooms.extend(columns::rooms(&g, [b, t, p], launch.tuning));
+    let scratch = launch.scratches(op, rooms)?;
+    let (of_weight, of_bias) = scratch.split_at(of_weight);
+    if problem.add_norms_sq(launch, how, of_weight, &norms_sq, true)? {
+        return Ok(());
+    }
+    columns::add_norms(launch, op, None, g, &norms_sq, [b, t, p], of_bias)
 }
 
 /// The checked input of both ways.
@@ -118,11 +150,18 @@ impl<'a> Problem<'a> {
         })
     }
 
+    /// The norms that are added into.
+    fn norms<'n>(&self, norms_sq: &'n TensorHandle) -> Result<Arg<'n>, KernelError> {
+        Arg::new(self.op, "norms_sq", norms_sq)?
+            .has_shape(&[self.b])?
+            .sums_of(&self.a)
+    }
+
     /// What the norm is taken in.
     pub(super) fn rooms(&self, how: LinearNorm, tuning: &Tuning) -> Vec<Room> {
         match self.way(how) {
             Way::Nothing | Way::OneToken => Vec::new(),
-            Way::Gram => gram::workspace(self, tuning).into(),
+            Way::Gram => gram::rooms(self, tuning),
             Way::Materialised => vec![materialised::workspace(self, tuning)],
         }
     }
@@ -135,11 +174,30 @@ impl<'a> Problem<'a> {
         scratch: &[TensorHandle],
         norms_sq: &Arg<'_>,
     ) -> Result<(), KernelError> {
+        self.add_norms_sq(launch, how, scratch, norms_sq, false)?;
+        Ok(())
+    }
+
+    /// Likewise, and says whether with `bias` the norms of the bias's gradient were added too: where it costs no launch of its own.
+    fn add_norms_sq(
+        &self,
+        launch: &Launch<'_>,
+        how: LinearNorm,
+        scratch: &[TensorHandle],
+        norms_sq: &Arg<'_>,
+        bias: bool,
+    ) -> Result<bool, KernelError> {
         match self.way(how) {
-            Way::Nothing => Ok(()),
-            Way::OneToken => launch_one_token(launch, self, norms_sq),
-            Way::Gram => gram::launch(launch, self, scratch, norms_sq),
-            Way::Materialised => materialised::launch(launch, self, &scratch[0], norms_sq),
+            Way::Nothing => Ok(false),
+            Way::OneToken => {
+                launch_one_token(launch, self, norms_sq, bias);
+                Ok(bias)
+            }
+            Way::Gram => gram::launch(launch, self, scratch, norms_sq, bias),
+            Way::Materialised => {
+                materialised::launch(launch, self, &scratch[0], norms_sq)?;
+                Ok(false)
+            }
         }
     }
 
@@ -189,11 +247,7 @@ enum Way {
     Materialised,
 }
 
-fn launch_one_token(
-    launch: &Launch<'_>,
-    problem: &Problem<'_>,
-    norms_sq: &Arg<'_>,
-) -> Result<(), KernelError> {
+fn launch_one_token(launch: &Launch<'_>, problem: &Problem<'_>, norms_sq: &Arg<'_>, bias: bool) {
     let Launch { client, tuning, .. } = *launch;
     let Problem { a, g, b, d, p, .. } = problem;
     let most = tuning.lanes_of(a.accumulator());
@@ -212,15 +266,15 @@ fn launch_one_token(
         *b as u32,
         (d / a_vector) as u32,
         (p / g_vector) as u32,
+        bias,
         width,
         dim.num_elems(),
         a.dtype(),
         norms_sq.dtype(),
     );
-    Ok(())
 }
 
-/// `norms_sq[b] += |a_b|^2 |g_b|^2`.
+/// `norms_sq[b] += |a_b|^2 |g_b|^2`, and with `bias` `|g_b|^2` more.
 #[cube(launch)]
 pub(crate) fn one_token_norms<F: Float, E: Float, NA: Size, NG: Size>(
     a: &[Vector<F, NA>],
@@ -229,6 +283,7 @@ pub(crate) fn one_token_norms<F: Float, E: Float, NA: Size, NG: Size>(
     examples: u32,
     a_columns: u32,
     g_columns: u32,
+    #[comptime] bias: bool,
     #[comptime] width: u32,
     #[comptime] units: u32,
     #[define(F)] _dtype: ElemType,
@@ -250,5 +305,8 @@ pub(crate) fn one_token_norms<F: Float, E: Float, NA: Size, NG: Size>(
     let g_total = sum_units::<E>(g_sum, width, units);
     if b < examples as usize && lane == 0 {
         norms_sq[b] += a_total * g_total;
+        if comptime!(bias) {
+            norms_sq[b] += g_total;
+        }
     }
 }

@@ -141,8 +141,6 @@ pub(crate) fn materialised_registers<F: Float, E: Float, N: Size>(
                 g_columns as usize,
                 i,
                 column,
-                E::new(1.0),
-                false,
                 tile_rows,
                 tile_columns,
             );

@@ -20,13 +20,13 @@ mod position;
 mod tied;
 
 pub use channels::{channel_bias_norm_sq, channel_scale_norm_sq};
-pub use columns::{bias_norm_sq, scale_norm_sq};
+pub use columns::{bias_norm_sq, scale_and_bias_norm_sq, scale_norm_sq};
 pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;
 pub use gradient::gradient_norm_sq;
 pub use gram::{GRAM_FLOOR, GRAM_FLOOR_F64};
 pub use kept::keep_linear_gradients;
-pub use linear::{LinearNorm, linear_norm_sq};
+pub use linear::{LinearNorm, linear_and_bias_norm_sq, linear_norm_sq};
 pub use lora::{Lora, lora_norm_sq};
 pub use position::position_norm_sq;
 pub use tied::tied_norm_sq;

@@ -26,15 +26,57 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
         "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/registers.rs",
-        "products[row] = sum + E::new(2.0) * sum_lanes::<E, N>(all);",
-        "products[row] = sum + sum_lanes::<E, N>(all);",
+        "weights[k] = dots[k] + dots[k];",
+        "weights[k] = dots[k];",
         Conformance("linear_norms"),
     ),
     mutant(
         "gram-padding-counted", "dp-kernels/src/norm/gram/registers.rs",
-        "sum += select(inside, product, E::new(0.0));",
-        "sum += product;",
+        "let twice = select(inside, dot + dot, E::new(0.0));",
+        "let twice = dot + dot;",
         Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/registers.rs",
+        "let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));",
+        "let own = select(comptime!(u == v).runtime() && inside, dot + dot, E::new(0.0));",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-earlier-stretches-dropped", "dp-kernels/src/norm/gram/registers.rs",
+        "sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);",
+        "sums[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]);",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-rows-of-an-example-in-another-order", "dp-kernels/src/norm/gram/registers.rs",
+        "first_token, i, tokens, x_columns, y_columns);\n            sum += of_row;",
+        "first_token, tiles - 1 - i, tokens, x_columns, y_columns);\n            sum += of_row;",
+        Conformance("microbatches_do_not_matter"),
+    ),
+    mutant(
+        "bias-dropped-from-the-norm-of-an-example", "dp-kernels/src/norm/gram/registers.rs",
+        "if comptime!(bias) {",
+        "if comptime!(bias && chunk == 0) {",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "bias-dropped-from-the-norm-of-one-token", "dp-kernels/src/norm/linear.rs",
+        "norms_sq[b] += g_total;",
+        "norms_sq[b] += E::new(0.0);",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "bias-dropped-where-it-has-a-launch-of-its-own", "dp-kernels/src/norm/linear.rs",
+        "columns::add_norms(launch, op, None, g, &norms_sq, [b, t, p], of_bias)",
+        "columns::add_norms(launch, op, None, g, &norms_sq, [0, t, p], of_bias)",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "bias-of-a-layer-norm-dropped", "dp-kernels/src/norm/columns.rs",
+        "if comptime!(both) {\n        let total",
+        "if comptime!(both && chunk == 0) {\n        let total",
+        Conformance("column_and_position_norms"),
     ),
     mutant(
         "gram-last-token-dropped", "dp-kernels/src/norm/gram/registers.rs",
@@ -56,8 +98,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "gram-floor-missing", "dp-kernels/src/norm/gram/mod.rs",
-        "all += select(sum < floor, floor, sum);",
-        "all += sum;",
+        "select(sum < floor, floor, sum)",
+        "sum",
         Conformance("norms_under_cancellation"),
     ),
     mutant(
@@ -79,6 +121,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_norms"),
     ),
     mutant(
+        "transposed-half-way", "dp-kernels/src/lanes.rs",
+        "let rounds = comptime!(lanes.ilog2() as usize);",
+        "let rounds = comptime!(lanes.ilog2() as usize - 1);",
+        Conformance("matrix_products"),
+    ),
+    mutant(
         "outer-tile-last-token-dropped", "dp-kernels/src/outer.rs",
         "for t in 0..tokens {",
         "for t in 0..tokens - 1 {",
@@ -98,8 +146,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "column-norms-overwrite", "dp-kernels/src/norm/columns.rs",
-        "norms_sq[b] += total;",
-        "norms_sq[b] = total;",
+        "let total = sum_units::<E>(sum, width, units);\n    if b < examples as usize && lane == 0 {\n        norms_sq[b] += total;",
+        "let total = sum_units::<E>(sum, width, units);\n    if b < examples as usize && lane == 0 {\n        norms_sq[b] = total;",
         Conformance("column_and_position_norms"),
     ),
     mutant(
@@ -177,8 +225,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear/registers.rs",
-        "if is_live::<E>(factor) {\n                            // One token",
-        "if factor >= E::new(0.0) {\n                            // One token",
+        "if is_live::<E>(factor) {\n            let mut column",
+        "if factor >= E::new(0.0) {\n            let mut column",
+        Conformance("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "dead-example-in-linear-sum-of-a-group", "dp-kernels/src/sum/linear/registers.rs",
+        "if is_live::<E>(factor) {\n                    for token",
+        "if factor >= E::new(0.0) {\n                    for token",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -201,15 +255,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     // Weighted sums.
     mutant(
-        "linear-sum-unweighted", "dp-kernels/src/outer.rs",
-        "right[v] *= Vector::<E, N>::new(factor);",
-        "right[v] *= Vector::<E, N>::new(E::new(1.0));",
+        "linear-sum-unweighted", "dp-kernels/src/sum/linear/registers.rs",
+        "panel[live * tile_columns + v] = term * Vector::<E, N>::new(factor);",
+        "panel[live * tile_columns + v] = term;",
         Conformance("linear_sums"),
     ),
     mutant(
         "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear/registers.rs",
-        "scale = select(is_live::<E>(factors[first]), factors[first], E::new(0.0));",
-        "scale = E::new(1.0);",
+        "&sums,\n                        factor,",
+        "&sums,\n                        E::new(1.0),",
         Conformance("linear_sums"),
     ),
     mutant(
@@ -227,8 +281,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "linear-sum-overwrites", "dp-kernels/src/sum/linear/registers.rs",
-        "out[at] = fma(part, Vector::<E, N>::new(scale), out[at]);",
-        "out[at] = part * Vector::<E, N>::new(scale);",
+        "Vector::<E, N>::new(scale),\n                out[at],",
+        "Vector::<E, N>::new(scale),\n                Vector::<E, N>::new(E::new(0.0)),",
         Conformance("linear_sums"),
     ),
     mutant(

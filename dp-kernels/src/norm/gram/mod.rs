@@ -1,10 +1,11 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
+mod dots;
 mod registers;
 mod shared;
 mod tensor;
 
-pub(crate) use registers::{SIDE, dot_tile, min_index, tile_bound, tile_sum};
+pub(crate) use dots::{SIDE, dot_tile, min_index, tile_bound, tile_sum};
 pub(crate) use shared::write_products;
 
 use super::linear::{Cut, Problem};
@@ -50,20 +51,37 @@ const fn floor_of(bytes: usize) -> f32 {
     }
 }
 
-/// Adds the norms, by way of the buffers of [`workspace`].
+/// What [`launch`] takes: [`workspace`], or nothing where a unit has a whole example's norm in its registers.
+pub(super) fn rooms(problem: &Problem<'_>, tuning: &Tuning) -> Vec<Room> {
+    if takes_examples(problem, tuning) {
+        return Vec::new();
+    }
+    workspace(problem, tuning).into()
+}
+
+/// Adds the norms, by way of the buffers of [`rooms`], and says whether with `bias` those of the bias are among them.
 pub(super) fn launch(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     scratch: &[TensorHandle],
     norms_sq: &Arg<'_>,
-) -> Result<(), KernelError> {
+    bias: bool,
+) -> Result<bool, KernelError> {
+    if takes_examples(problem, launch.tuning) {
+        return Ok(registers::launch_examples(launch, problem, norms_sq, bias));
+    }
     let tiles = tiles(problem, launch.tuning);
     let products = Arg::new(problem.op, "workspace", &scratch[0])?;
     let bounds = Arg::new(problem.op, "workspace", &scratch[1])?;
     let parts = Arg::new(problem.op, "workspace", &scratch[2])?;
     launch_products(launch, problem, &products, &bounds, &parts);
     launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
-    Ok(())
+    Ok(false)
+}
+
+/// Whether a processor's units take whole examples.
+fn takes_examples(problem: &Problem<'_>, tuning: &Tuning) -> bool {
+    Cut::of(problem, tuning) == Cut::Registers && registers::takes_examples(problem, tuning)
 }
 
 /// Launches [`finish_gram`] of `products` and `bounds`, both `[B, groups, tiles]`.
@@ -179,7 +197,7 @@ pub(super) fn launch_products(
     let tiles = tiles(problem, launch.tuning);
     let cut = cut_tiles(problem, launch.tuning);
     match (Cut::of(problem, launch.tuning), cut) {
-        (Cut::Registers, _) => registers::launch(launch, problem, products, bounds, tiles),
+        (Cut::Registers, _) => registers::launch_rows(launch, problem, products, bounds, tiles),
         (Cut::Shared, None) => shared::launch(launch, problem, products, bounds, tiles),
         (Cut::Shared, Some(cut)) => {
             shared::launch_parts(launch, problem, [products, bounds, parts], tiles, &cut);
@@ -226,10 +244,16 @@ pub(crate) fn finish_gram<E: Float>(
                 sum += products[first + tile];
                 bound += bounds[first + tile];
             }
-            let floor = bound * bound * gram_floor::<E>();
-            // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
-            all += select(sum < floor, floor, sum);
+            all += no_less::<E>(sum, bound);
         }
         norms_sq[b] += all;
     }
+}
+
+/// `sum`, or the floor under it where that is larger: [`GRAM_FLOOR`] times `bound^2`.
+#[cube]
+fn no_less<E: Float>(sum: E, bound: E) -> E {
+    let floor = bound * bound * gram_floor::<E>();
+    // A NaN sum compares false and stays; a NaN floor comes with a NaN sum.
+    select(sum < floor, floor, sum)
 }

@@ -1,16 +1,47 @@
-//! On a processor: register tiles of four by four tokens.
+//! On a processor: register tiles of four by four tokens, a row of tiles or a whole example for each unit.
+//!
+//! `sum_{t,t'} <x_t, x_t'> <y_t, y_t'>`, where x is the narrower of A and G and y the wider: linear in `<y_t, y_t'>`, so that only x's dot
+//! products are summed over the lanes of their vectors, and y's are multiplied lane by lane, stretch after stretch of the columns.
 
+use super::dots::{SIDE, dot_sums, lane_sums, min_index};
+use super::no_less;
 use crate::Launch;
+use crate::Tuning;
 use crate::check::Arg;
+use crate::norm::columns::{chunk, column_norm};
 use crate::norm::linear::Problem;
 use crate::outer::zeros;
-use crate::reduce::{row_of, sum_lanes};
+use crate::reduce::row_of;
 use cubecl::prelude::*;
 
-/// Tokens of a register tile's side.
-pub(crate) const SIDE: usize = 4;
+/// Tiles whose dot products of x are kept while y's are formed: 4 KiB of f32.
+const SPAN: usize = 64;
+/// Vectors of a row that are taken at once: of four tokens 16 KiB, half of the nearest cache.
+const STRETCH: usize = 64;
 
-pub(super) fn launch(
+/// Whether every unit takes whole examples: where none is idle for long meanwhile.
+pub(super) fn takes_examples(problem: &Problem<'_>, tuning: &Tuning) -> bool {
+    let units = tuning.units as usize;
+    10 * problem.b.div_ceil(units) * units <= 11 * problem.b
+}
+
+/// One width for A and G: the lanes of their dot products are multiplied with each other.
+fn vector(problem: &Problem<'_>, tuning: &Tuning) -> usize {
+    let Problem { a, g, d, p, .. } = problem;
+    g.vector(*p, a.vector(*d, tuning.lanes_of(a.accumulator())))
+}
+
+/// The narrower and the wider, each with its columns.
+fn sorted<'a>(problem: &Problem<'a>) -> [(Arg<'a>, usize); 2] {
+    let Problem { a, g, d, p, .. } = problem;
+    if d <= p {
+        [(*a, *d), (*g, *p)]
+    } else {
+        [(*g, *p), (*a, *d)]
+    }
+}
+
+pub(super) fn launch_rows(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
@@ -18,237 +49,312 @@ pub(super) fn launch(
     tiles: usize,
 ) {
     let Launch { client, tuning, .. } = *launch;
-    let Problem {
-        a, g, b, t, d, p, ..
-    } = problem;
-    // One width for both: the lanes of their dot products are multiplied with each other.
-    let vector = g.vector(*p, a.vector(*d, tuning.lanes_of(a.accumulator())));
+    let Problem { b, t, .. } = problem;
+    let vector = vector(problem, tuning);
+    let [(x, x_columns), (y, y_columns)] = sorted(problem);
     let (count, dim) = tuning.grid(b * tiles, 1);
-    gram_registers::launch(
+    gram_rows::launch(
         client,
         count,
         dim,
         vector,
-        a.buffer(vector),
-        g.buffer(vector),
+        x.buffer(vector),
+        y.buffer(vector),
         products.buffer(1),
         bounds.buffer(1),
         (b * tiles) as u32,
         *t as u32,
-        (d / vector) as u32,
-        (p / vector) as u32,
-        a.dtype(),
+        (x_columns / vector) as u32,
+        (y_columns / vector) as u32,
+        x.dtype(),
         products.dtype(),
     );
 }
 
+/// Adds the norms of whole examples, and with `bias` those of G's sums over the tokens; says whether these are among them.
+pub(super) fn launch_examples(
+    launch: &Launch<'_>,
+    problem: &Problem<'_>,
+    norms_sq: &Arg<'_>,
+    bias: bool,
+) -> bool {
+    let Launch { client, tuning, .. } = *launch;
+    let Problem { g, b, t, p, .. } = problem;
+    let vector = vector(problem, tuning);
+    // By vectors of another width the bias's sums would be other ones than those of `bias_norm_sq`.
+    let bias = bias && vector == g.vector(*p, tuning.lanes_of(g.accumulator()));
+    let [(x, x_columns), (y, y_columns)] = sorted(problem);
+    let (count, dim) = tuning.grid(*b, 1);
+    gram_examples::launch(
+        client,
+        count,
+        dim,
+        vector,
+        x.buffer(vector),
+        y.buffer(vector),
+        g.buffer(vector),
+        norms_sq.buffer(1),
+        *b as u32,
+        *t as u32,
+        (x_columns / vector) as u32,
+        (y_columns / vector) as u32,
+        (p / vector) as u32,
+        bias,
+        chunk(p / vector, tuning),
+        x.dtype(),
+        norms_sq.dtype(),
+    );
+    bias
+}
+
 /// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
-pub(crate) fn gram_registers<F: Float, E: Float, N: Size>(
-    a: &[Vector<F, N>],
-    g: &[Vector<F, N>],
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_rows<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
     products: &mut [E],
     bounds: &mut [E],
     rows: u32,
     tokens: u32,
-    a_columns: u32,
-    g_columns: u32,
+    x_columns: u32,
+    y_columns: u32,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
-    let lanes = N::value();
     let row = row_of(1u32);
     if row < rows as usize {
         let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
         let first_token = row / tiles * tokens as usize;
         let i = row % tiles;
-        let whole = tokens as usize / SIDE;
-        // The diagonal counts once, a tile beside it twice; a ragged last one is cut to size.
-        let a_sums = dot_sums::<F, E, N>(a, a, first_token, i, i, tokens, a_columns);
-        let g_sums = dot_sums::<F, E, N>(g, g, first_token, i, i, tokens, g_columns);
-        let a_tile = spread::<E, N>(&lane_sums::<E, N>(&a_sums));
-        let g_tile = spread::<E, N>(&lane_sums::<E, N>(&g_sums));
-        bounds[row] = tile_bound::<E>(&a_tile, &g_tile, i, tokens);
-        let mut sum = tile_sum::<E>(&a_tile, &g_tile, i, i, tokens);
-        let mut doubled = zeros::<E, N>(SIDE);
-        for j in i + 1..tiles {
-            let a_sums = dot_sums::<F, E, N>(a, a, first_token, i, j, tokens, a_columns);
-            let g_sums = dot_sums::<F, E, N>(g, g, first_token, i, j, tokens, g_columns);
-            let a_dots = lane_sums::<E, N>(&a_sums);
-            let g_dots = lane_sums::<E, N>(&g_sums);
-            if j < whole {
-                let vectors = comptime!(SIDE * SIDE / lanes);
-                #[unroll]
-                for k in 0..vectors {
-                    let way = comptime!(k % SIDE);
-                    doubled[way] = fma(a_dots[k], g_dots[k], doubled[way]);
-                }
-            } else {
-                let a_tile = spread::<E, N>(&a_dots);
-                let g_tile = spread::<E, N>(&g_dots);
-                sum += E::new(2.0) * tile_sum::<E>(&a_tile, &g_tile, i, j, tokens);
+        let (product, bound) =
+            row_of_tiles::<F, E, N>(x, y, first_token, i, tokens, x_columns, y_columns);
+        products[row] = product;
+        bounds[row] = bound;
+    }
+}
+
+/// One unit takes an example: what [`gram_rows`] and [`finish_gram`](super::finish_gram) do, to the bit, and with `bias` the norm of the sum of
+/// G's tokens as [`column_norms`](crate::norm::columns::column_norms) takes it.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn gram_examples<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    norms_sq: &mut [E],
+    examples: u32,
+    tokens: u32,
+    x_columns: u32,
+    y_columns: u32,
+    g_columns: u32,
+    #[comptime] bias: bool,
+    #[comptime] chunk: usize,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let b = row_of(1u32);
+    if b < examples as usize {
+        let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+        let first_token = b * tokens as usize;
+        let mut sum = E::new(0.0);
+        let mut bound = E::new(0.0);
+        for i in 0..tiles {
+            let (of_row, bound_of_row) =
+                row_of_tiles::<F, E, N>(x, y, first_token, i, tokens, x_columns, y_columns);
+            sum += of_row;
+            bound += bound_of_row;
+        }
+        norms_sq[b] += no_less::<E>(sum, bound);
+        if comptime!(bias) {
+            norms_sq[b] +=
+                column_norm::<F, E, N>(g, g, b, tokens, g_columns, 0usize, false, chunk, chunk);
+        }
+    }
+}
+
+/// The products of tiles `(i, i..)` of one example, summed, those beside the diagonal twice; and `sum |x_t| |y_t|` over the tokens of tile
+/// `(i, i)`.
+#[cube]
+fn row_of_tiles<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    tokens: u32,
+    x_columns: u32,
+    y_columns: u32,
+) -> (E, E) {
+    let lanes = N::value();
+    let vectors = comptime!(SIDE * SIDE / lanes);
+    let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+    // In front the products, then a square of y for each token of the tile.
+    let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
+    let mut weights = Array::<Vector<E, N>>::new(comptime!(SPAN * vectors));
+    let mut squares = zeros::<E, N>(vectors);
+    let mut first = i;
+    while first < tiles {
+        let last = min_index(first + comptime!(SPAN), tiles);
+        let mut next = first;
+        if first == i {
+            let dots = x_dots::<F, E, N>(x, first_token, i, i, tokens, x_columns, true);
+            let of_tile = weighted::<E, N>(&dots, i, i, tokens);
+            #[unroll]
+            for k in 0..vectors {
+                squares[k] = dots[k];
+                weights[k] = of_tile[k];
+            }
+            next += 1;
+        }
+        for j in next..last {
+            let dots = x_dots::<F, E, N>(x, first_token, i, j, tokens, x_columns, false);
+            let of_tile = weighted::<E, N>(&dots, i, j, tokens);
+            #[unroll]
+            for k in 0..vectors {
+                weights[(j - first) * vectors + k] = of_tile[k];
             }
         }
-        let all = (doubled[0] + doubled[1]) + (doubled[2] + doubled[3]);
-        products[row] = sum + E::new(2.0) * sum_lanes::<E, N>(all);
-    }
-}
-
-/// The lanes of each of `vectors` summed: the sums one after the other, as many as fit a vector in each.
-///
-/// By halves, two vectors at a time: after `log2 N` additions of vectors every lane holds a whole sum. Summing the lanes of
-/// one vector by itself takes as long for a single sum.
-#[cube]
-fn lane_sums<E: Float, N: Size>(vectors: &Array<Vector<E, N>>) -> Array<Vector<E, N>> {
-    let lanes = N::value();
-    let mut folded = zeros::<E, N>(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        folded[s] = vectors[s];
-    }
-    let steps = comptime!(lanes.ilog2() as usize);
-    #[unroll]
-    for step in 0..steps {
-        let pairs = comptime!((SIDE * SIDE) >> (step + 1));
-        #[unroll]
-        for pair in 0..pairs {
-            folded[pair] = fold::<E, N>(folded[2 * pair], folded[2 * pair + 1], step);
+        let mut begin = 0usize;
+        while begin < y_columns as usize {
+            let end = min_index(begin + comptime!(STRETCH), y_columns as usize);
+            let mut parts = zeros::<E, N>(SIDE);
+            let mut next = first;
+            if first == i {
+                let own = dot_sums::<F, E, N>(
+                    y,
+                    y,
+                    first_token,
+                    i,
+                    i,
+                    tokens,
+                    y_columns,
+                    begin,
+                    end,
+                    true,
+                );
+                add_products::<E, N>(&own, &weights, 0usize, &mut parts);
+                #[unroll]
+                for u in 0..SIDE {
+                    sums[1 + u] += own[u * SIDE + u];
+                }
+                next += 1;
+            }
+            for j in next..last {
+                let dots = dot_sums::<F, E, N>(
+                    y,
+                    y,
+                    first_token,
+                    i,
+                    j,
+                    tokens,
+                    y_columns,
+                    begin,
+                    end,
+                    false,
+                );
+                add_products::<E, N>(&dots, &weights, j - first, &mut parts);
+            }
+            sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);
+            begin = end;
         }
+        first = last;
     }
-    folded
+    let sums = lane_sums::<E, N>(&sums);
+    let mut bound = E::new(0.0);
+    #[unroll]
+    for u in 0..SIDE {
+        let own = comptime!(u * SIDE + u);
+        let x_square = squares[comptime!(own / lanes)].extract(comptime!(own % lanes));
+        let y_square = sums[comptime!((1 + u) / lanes)].extract(comptime!((1 + u) % lanes));
+        let inside = i * SIDE + u < tokens as usize;
+        bound += select(inside, (x_square * y_square).sqrt(), E::new(0.0));
+    }
+    (sums[0].extract(0usize), bound)
 }
 
-/// The parts of a sum lie in runs of `N / 2^step` lanes, those of `x` and those of `y`; each run is halved, and `x`'s come first.
+/// The dot products of x's tokens `i*SIDE..` with its tokens `j*SIDE..`; with `upper` those of `u <= v` only.
 #[cube]
-fn fold<E: Float, N: Size>(
-    x: Vector<E, N>,
-    y: Vector<E, N>,
-    #[comptime] step: usize,
-) -> Vector<E, N> {
+fn x_dots<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    first_token: usize,
+    i: usize,
+    j: usize,
+    tokens: u32,
+    columns: u32,
+    #[comptime] upper: bool,
+) -> Array<Vector<E, N>> {
     let lanes = N::value();
-    let half = comptime!(lanes >> (step + 1));
-    let mut low = Vector::<E, N>::new(E::new(0.0));
-    let mut high = Vector::<E, N>::new(E::new(0.0));
-    #[unroll]
-    for lane in 0..comptime!(lanes / 2) {
-        let from = comptime!(lane / half * 2 * half + lane % half);
-        low.insert(lane, x.extract(from));
-        high.insert(lane, x.extract(comptime!(from + half)));
-        low.insert(comptime!(lanes / 2 + lane), y.extract(from));
-        high.insert(
-            comptime!(lanes / 2 + lane),
-            y.extract(comptime!(from + half)),
-        );
-    }
-    low + high
-}
-
-/// The lanes of what [`lane_sums`] gives, one by one.
-#[cube]
-fn spread<E: Float, N: Size>(folded: &Array<Vector<E, N>>) -> Array<E> {
-    let lanes = N::value();
-    let mut dots = Array::<E>::new(comptime!(SIDE * SIDE));
-    #[unroll]
-    for s in 0..SIDE * SIDE {
-        dots[s] = folded[comptime!(s / lanes)].extract(comptime!(s % lanes));
+    let vectors = comptime!(SIDE * SIDE / lanes);
+    let mut dots = zeros::<E, N>(vectors);
+    let mut begin = 0usize;
+    while begin < columns as usize {
+        let end = min_index(begin + comptime!(STRETCH), columns as usize);
+        let sums = dot_sums::<F, E, N>(x, x, first_token, i, j, tokens, columns, begin, end, upper);
+        let sums = lane_sums::<E, N>(&sums);
+        #[unroll]
+        for k in 0..vectors {
+            dots[k] += sums[k];
+        }
+        begin = end;
     }
     dots
 }
 
-/// The products of two tiles of dot products, summed; places past the last token left out.
+/// How often each dot product of tile `(i, j)` counts, times it: twice beside the diagonal, once on it, below it and past the last token not
+/// at all.
 #[cube]
-pub(crate) fn tile_sum<E: Float>(
-    a_tile: &Array<E>,
-    g_tile: &Array<E>,
+fn weighted<E: Float, N: Size>(
+    dots: &Array<Vector<E, N>>,
     i: usize,
     j: usize,
     tokens: u32,
-) -> E {
-    let mut sum = E::new(0.0);
-    #[unroll]
-    for u in 0..SIDE {
-        #[unroll]
-        for v in 0..SIDE {
-            let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
-            let product = a_tile[u * SIDE + v] * g_tile[u * SIDE + v];
-            sum += select(inside, product, E::new(0.0));
-        }
-    }
-    sum
-}
-
-/// `sum |a_t| |g_t|` over the diagonal of tile `(i, i)`.
-#[cube]
-pub(crate) fn tile_bound<E: Float>(
-    a_tile: &Array<E>,
-    g_tile: &Array<E>,
-    i: usize,
-    tokens: u32,
-) -> E {
-    let mut bound = E::new(0.0);
-    #[unroll]
-    for u in 0..SIDE {
-        let inside = i * SIDE + u < tokens as usize;
-        let square = a_tile[u * SIDE + u] * g_tile[u * SIDE + u];
-        bound += select(inside, square.sqrt(), E::new(0.0));
-    }
-    bound
-}
-
-/// The dot products of `x`'s tokens `i*SIDE..` with `y`'s tokens `j*SIDE..`; places past the last token repeat it.
-#[cube]
-pub(crate) fn dot_tile<F: Float, E: Float, N: Size>(
-    x: &[Vector<F, N>],
-    y: &[Vector<F, N>],
-    first_token: usize,
-    i: usize,
-    j: usize,
-    tokens: u32,
-    columns: u32,
-) -> Array<E> {
-    let sums = dot_sums::<F, E, N>(x, y, first_token, i, j, tokens, columns);
-    spread::<E, N>(&lane_sums::<E, N>(&sums))
-}
-
-/// Likewise, each dot product still in the lanes of a vector.
-#[cube]
-fn dot_sums<F: Float, E: Float, N: Size>(
-    x: &[Vector<F, N>],
-    y: &[Vector<F, N>],
-    first_token: usize,
-    i: usize,
-    j: usize,
-    tokens: u32,
-    columns: u32,
 ) -> Array<Vector<E, N>> {
-    let last = tokens as usize - 1;
-    let columns = columns as usize;
-    let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
-    #[unroll]
-    for u in 0..SIDE {
-        rows[u] = (first_token + min_index(i * SIDE + u, last)) * columns;
-        rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last)) * columns;
-    }
-    let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
-    for k in 0..columns {
-        let mut left = Array::<Vector<E, N>>::new(SIDE);
+    let lanes = N::value();
+    let vectors = comptime!(SIDE * SIDE / lanes);
+    let whole = tokens as usize / SIDE;
+    let mut weights = zeros::<E, N>(vectors);
+    if i < j && j < whole {
         #[unroll]
-        for u in 0..SIDE {
-            left[u] = Vector::<E, N>::cast_from(x[rows[u] + k]);
+        for k in 0..vectors {
+            weights[k] = dots[k] + dots[k];
         }
+    } else {
         #[unroll]
-        for v in 0..SIDE {
-            let right = Vector::<E, N>::cast_from(y[rows[v + SIDE] + k]);
+        for k in 0..vectors {
+            let mut counted = Vector::<E, N>::new(E::new(0.0));
             #[unroll]
-            for u in 0..SIDE {
-                sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
+            for lane in 0..lanes {
+                let (u, v) = comptime!(((k * lanes + lane) / SIDE, (k * lanes + lane) % SIDE));
+                let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
+                let dot = dots[k].extract(lane);
+                let twice = select(inside, dot + dot, E::new(0.0));
+                if comptime!(u < v) {
+                    counted.insert(lane, twice);
+                } else {
+                    let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));
+                    counted.insert(lane, select(i < j, twice, own));
+                }
             }
+            weights[k] = counted;
         }
     }
-    sums
+    weights
 }
 
+/// Adds the products of y's dot products, still in the lanes of their vectors, with the weights of one tile.
 #[cube]
-pub(crate) fn min_index(a: usize, b: usize) -> usize {
-    select(a < b, a, b)
+fn add_products<E: Float, N: Size>(
+    dots: &Array<Vector<E, N>>,
+    weights: &Array<Vector<E, N>>,
+    tile: usize,
+    parts: &mut Array<Vector<E, N>>,
+) {
+    let lanes = N::value();
+    let vectors = comptime!(SIDE * SIDE / lanes);
+    #[unroll]
+    for s in 0..SIDE * SIDE {
+        let weight = weights[tile * vectors + comptime!(s / lanes)].extract(comptime!(s % lanes));
+        let part = comptime!(s % SIDE);
+        parts[part] = fma(Vector::<E, N>::new(weight), dots[s], parts[part]);
+    }
 }

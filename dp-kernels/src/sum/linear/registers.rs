@@ -3,7 +3,7 @@
 use super::LinearSum;
 use crate::Launch;
 use crate::live::is_live;
-use crate::outer::{Outer, block, outer_tile, outer_token, zeros};
+use crate::outer::{Outer, block, outer_tile, zeros};
 use crate::reduce::row_of;
 use cubecl::prelude::*;
 
@@ -26,29 +26,50 @@ pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>) {
     let [block_rows, block_columns] = block([*d, *p], [shape.rows, panel], 1, tuning);
     let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns);
     let (count, dim) = tuning.grid(tasks, 1);
-    weighted_outer_registers::launch(
-        client,
-        count,
-        dim,
-        vector,
-        a.buffer(1),
-        g.buffer(vector),
-        factors.buffer(1),
-        out.buffer(vector),
+    let sizes = SizesLaunch::new(
         *b as u32,
         *t as u32,
         *d as u32,
         (p / vector) as u32,
-        group(*b, *t) as u32,
         block_rows as u32,
         (block_columns / vector) as u32,
-        group(*b, *t) > 1,
-        *t == 1,
-        shape.rows,
-        shape.columns,
-        a.dtype(),
-        out.dtype(),
     );
+    let (a, g, factors) = (a.buffer(1), g.buffer(vector), factors.buffer(1));
+    let (dtype, accumulator) = (sum.a.dtype(), out.dtype());
+    let out = out.buffer(vector);
+    match group(*b, *t) {
+        1 => weighted_outer_registers::launch(
+            client,
+            count,
+            dim,
+            vector,
+            a,
+            g,
+            factors,
+            out,
+            sizes,
+            shape.rows,
+            shape.columns,
+            dtype,
+            accumulator,
+        ),
+        group => grouped_outer_registers::launch(
+            client,
+            count,
+            dim,
+            vector,
+            a,
+            g,
+            factors,
+            out,
+            sizes,
+            group as u32,
+            shape.rows,
+            shape.columns,
+            dtype,
+            accumulator,
+        ),
+    }
 }
 
 /// Tokens of a group's examples, at most: with two vectors of 64 bytes a token, 32 KiB of `G`.
@@ -68,7 +89,32 @@ fn group(examples: usize, tokens: usize) -> usize {
     group
 }
 
-/// One unit owns a block of the weight, and walks the microbatch group by group of examples.
+/// What is summed, and the block of the weight that is a unit's; columns of G and of a block are vectors.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Sizes {
+    examples: u32,
+    tokens: u32,
+    a_columns: u32,
+    g_columns: u32,
+    block_rows: u32,
+    block_columns: u32,
+}
+
+/// The rows and columns of a unit's block, `(first row, last row, first column, last column)`; none where it has no block.
+#[cube]
+fn block_of(sizes: &Sizes) -> (usize, usize, usize, usize) {
+    let (block_rows, block_columns) = (sizes.block_rows as usize, sizes.block_columns as usize);
+    let across = (sizes.g_columns as usize + block_columns - 1) / block_columns;
+    let task = row_of(1u32);
+    let first_row = task / across * block_rows;
+    let first_column = task % across * block_columns;
+    let last_row = min(first_row + block_rows, sizes.a_columns as usize);
+    let last_column = min(first_column + block_columns, sizes.g_columns as usize);
+    let last_column = select(first_row < last_row, last_column, 0usize);
+    (first_row, last_row, first_column, last_column)
+}
+
+/// One unit owns a block of the weight, and walks the microbatch example by example.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
@@ -76,93 +122,158 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     g: &[Vector<F, N>],
     factors: &[E],
     out: &mut [Vector<E, N>],
-    examples: u32,
-    tokens: u32,
-    a_columns: u32,
-    g_columns: u32,
-    group: u32,
-    block_rows: u32,
-    block_columns: u32,
-    #[comptime] grouped: bool,
-    #[comptime] one_token: bool,
+    sizes: Sizes,
     #[comptime] tile_rows: usize,
     #[comptime] tile_columns: usize,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
-    let task = row_of(1u32);
-    let across = (g_columns as usize + block_columns as usize - 1) / block_columns as usize;
-    let first_row = task / across * block_rows as usize;
-    let first_column = task % across * block_columns as usize;
-    if first_row < a_columns as usize {
-        let last_row = min(first_row + block_rows as usize, a_columns as usize);
-        let last_column = min(first_column + block_columns as usize, g_columns as usize);
-        let mut first = 0usize;
-        while first < examples as usize {
-            let last = min(first + group as usize, examples as usize);
+    let (first_row, last_row, first_column, last_column) = block_of(&sizes);
+    let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
+    let tokens = sizes.tokens as usize;
+    for b in 0..sizes.examples as usize {
+        // Scaled once, not at every token.
+        let factor = factors[b];
+        if is_live::<E>(factor) {
             let mut column = first_column;
             while column < last_column {
                 let mut i = first_row;
                 while i < last_row {
-                    // From zero, not from `out`: a number then goes through one addition a token of its own group and
-                    // one a group, not through one for every token of the batch.
+                    // From zero, not from `out`: a number then goes through one addition a token of its own example and
+                    // one an example, not through one for every token of the batch.
                     let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                    for b in first..last {
-                        let factor = factors[b];
-                        if is_live::<E>(factor) {
-                            // One token has no loop of its own, which would cost as much as the token.
-                            if comptime!(one_token) {
-                                let a_at = b * a_columns as usize + i;
-                                let g_at = b * g_columns as usize + column;
-                                outer_token::<F, E, N>(
-                                    a,
-                                    g,
-                                    &mut sums,
-                                    a_at,
-                                    g_at,
-                                    factor,
-                                    grouped,
-                                    tile_rows,
-                                    tile_columns,
-                                );
-                            } else {
-                                outer_tile::<F, E, N>(
-                                    a,
-                                    g,
-                                    &mut sums,
-                                    b * tokens as usize,
-                                    tokens as usize,
-                                    a_columns as usize,
-                                    g_columns as usize,
-                                    i,
-                                    column,
-                                    factor,
-                                    grouped,
-                                    tile_rows,
-                                    tile_columns,
-                                );
-                            }
-                        }
-                    }
-                    // An example by itself is scaled once, not at every token; a dead one's sums are zeros.
-                    let mut scale = E::new(1.0);
-                    if comptime!(!grouped) {
-                        scale = select(is_live::<E>(factors[first]), factors[first], E::new(0.0));
-                    }
-                    #[unroll]
-                    for u in 0..tile_rows {
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            let at = (i + u) * g_columns as usize + column + v;
-                            let part = sums[u * tile_columns + v];
-                            out[at] = fma(part, Vector::<E, N>::new(scale), out[at]);
-                        }
-                    }
+                    outer_tile::<F, E, N>(
+                        a,
+                        g,
+                        &mut sums,
+                        b * tokens,
+                        tokens,
+                        a_columns,
+                        g_columns,
+                        i,
+                        column,
+                        tile_rows,
+                        tile_columns,
+                    );
+                    add_tile::<E, N>(
+                        &sums,
+                        factor,
+                        out,
+                        i,
+                        column,
+                        g_columns,
+                        tile_rows,
+                        tile_columns,
+                    );
                     i += tile_rows;
                 }
                 column += tile_columns;
             }
-            first = last;
+        }
+    }
+}
+
+/// Likewise group by group of short examples, whose tokens a tile adds up together.
+///
+/// The group's columns of G are scaled and laid side by side once for all tiles of the block. Of a dead example neither G
+/// nor A is read.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn grouped_outer_registers<F: Float, E: Float, N: Size>(
+    a: &[F],
+    g: &[Vector<F, N>],
+    factors: &[E],
+    out: &mut [Vector<E, N>],
+    sizes: Sizes,
+    group: u32,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let (first_row, last_row, first_column, last_column) = block_of(&sizes);
+    let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
+    let (examples, tokens) = (sizes.examples as usize, sizes.tokens as usize);
+    let mut panel = Array::<Vector<E, N>>::new(comptime!(GROUP_TOKENS * tile_columns));
+    let mut a_starts = Array::<usize>::new(GROUP_TOKENS);
+    let mut first = 0usize;
+    while first < examples {
+        let last = min(first + group as usize, examples);
+        let mut column = first_column;
+        while column < last_column {
+            let mut live = 0usize;
+            for b in first..last {
+                let factor = factors[b];
+                if is_live::<E>(factor) {
+                    for token in b * tokens..(b + 1) * tokens {
+                        a_starts[live] = token * a_columns;
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            let term = Vector::<E, N>::cast_from(g[token * g_columns + column + v]);
+                            panel[live * tile_columns + v] = term * Vector::<E, N>::new(factor);
+                        }
+                        live += 1;
+                    }
+                }
+            }
+            let mut i = first_row;
+            while i < last_row {
+                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+                for token in 0..live {
+                    let a_at = a_starts[token] + i;
+                    #[unroll]
+                    for u in 0..tile_rows {
+                        let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));
+                        #[unroll]
+                        for v in 0..tile_columns {
+                            let right = panel[token * tile_columns + v];
+                            sums[u * tile_columns + v] =
+                                fma(left, right, sums[u * tile_columns + v]);
+                        }
+                    }
+                }
+                let scaled = E::new(1.0);
+                add_tile::<E, N>(
+                    &sums,
+                    scaled,
+                    out,
+                    i,
+                    column,
+                    g_columns,
+                    tile_rows,
+                    tile_columns,
+                );
+                i += tile_rows;
+            }
+            column += tile_columns;
+        }
+        first = last;
+    }
+}
+
+/// `out += scale sums`, at the tile's place.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn add_tile<E: Float, N: Size>(
+    sums: &Array<Vector<E, N>>,
+    scale: E,
+    out: &mut [Vector<E, N>],
+    row: usize,
+    column: usize,
+    g_columns: usize,
+    #[comptime] tile_rows: usize,
+    #[comptime] tile_columns: usize,
+) {
+    #[unroll]
+    for u in 0..tile_rows {
+        #[unroll]
+        for v in 0..tile_columns {
+            let at = (row + u) * g_columns + column + v;
+            out[at] = fma(
+                sums[u * tile_columns + v],
+                Vector::<E, N>::new(scale),
+                out[at],
+            );
         }
     }
 }
