@@ -20,6 +20,10 @@ const NAMED: &[(&str, &str)] = &[
         "backend-cuda/tests/offline/recorder.rs",
         "a runtime's trait",
     ),
+    (
+        "benches/step/src/products.rs",
+        "the gemm crate's entry is unsafe",
+    ),
     ("dp-bench/src/ceilings.rs", "buffers as launch arguments"),
     ("dp-burn/src/kernels/mod.rs", "buffers as launch arguments"),
     ("dp-core/freestanding/src/lib.rs", "an exported symbol"),

@@ -16,12 +16,14 @@
 
 mod check;
 mod mlp;
+mod products;
 mod steps;
 mod time;
 mod workload;
 
 pub use check::StepCheck;
 pub use dp_burn::profile::{Span, Timing};
+pub use products::{ProductError, ProductRow, against_gemm};
 pub use steps::{StepError, Steps};
 pub use time::{Pair, median, median_ratio};
 pub use workload::Workload;

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use burn::tensor::Device;
 use clap::{Parser, ValueEnum};
+#[cfg(feature = "cpu")]
+use dp_bench_step::against_gemm;
 use dp_bench_step::{Pair, Span, StepError, Steps, Workload, median, median_ratio};
 use dp_burn::{DeviceError, DeviceName};
 
@@ -22,6 +24,9 @@ struct Args {
     /// Runs steps of one kind only and prints the most memory that the process took.
     #[arg(long)]
     memory_of: Option<Kind>,
+    /// Times the Linears' products beside those of the `gemm` crate instead, as many rounds. On the processor only.
+    #[arg(long, conflicts_with_all = ["profile", "memory_of"])]
+    products: bool,
     /// cpu, wgpu or cuda.
     #[arg(long, default_value = "cpu")]
     device: Name,
@@ -56,6 +61,9 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         Name::Wgpu => DeviceName::Wgpu,
         Name::Cuda => DeviceName::Cuda,
     };
+    if args.products {
+        return products(name, &workloads(&args.workloads)?, args.pairs);
+    }
     let device = open(name)?;
     for workload in workloads(&args.workloads)? {
         let mut steps = Steps::new(workload, &device)?;
@@ -84,6 +92,42 @@ fn open(name: DeviceName) -> Result<Device, Box<dyn std::error::Error>> {
         name => return Err(DeviceError::NotBuilt(name).into()),
     };
     Ok(device)
+}
+
+#[cfg(feature = "cpu")]
+fn products(
+    name: DeviceName,
+    workloads: &[Workload],
+    rounds: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if name != DeviceName::Cpu {
+        return Err(
+            "--products is for the processor, where the gemm crate runs: leave --device out".into(),
+        );
+    }
+    let backend = dp_backend_cpu::open()?;
+    for workload in workloads {
+        println!("{workload}, {rounds} rounds: us by dp-kernels, by gemm, ratio, GFLOP/s of both");
+        for row in against_gemm(&backend, *workload, rounds)? {
+            let flop = 2.0 * row.shape.iter().product::<usize>() as f64;
+            println!(
+                "  {:<16} {:<20} {:9.1} {:9.1} {:6.2} {:6.0} {:6.0}",
+                row.name,
+                format!("{:?}", row.shape),
+                1e6 * row.ours,
+                1e6 * row.gemm,
+                row.ratio,
+                1e-9 * flop / row.ours,
+                1e-9 * flop / row.gemm,
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "cpu"))]
+fn products(_: DeviceName, _: &[Workload], _: usize) -> Result<(), Box<dyn std::error::Error>> {
+    Err("--products needs the processor's backend, which this build is without: build it with the feature cpu".into())
 }
 
 fn workloads(names: &[String]) -> Result<Vec<Workload>, String> {
