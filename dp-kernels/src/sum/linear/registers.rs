@@ -132,7 +132,7 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
     let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
     let tokens = sizes.tokens as usize;
     for b in 0..sizes.examples as usize {
-        // Scaled once, not at every token.
+        // The example's sum is scaled by it, not every token.
         let factor = factors[b];
         if is_live::<E>(factor) {
             let mut column = first_column;
@@ -298,6 +298,10 @@ mod tests {
         for examples in 1..200usize {
             for tokens in 1..80 {
                 let group = group(examples, tokens);
+                assert!(
+                    group == 1 || group * tokens <= GROUP_TOKENS,
+                    "B {examples} T {tokens}: room for a group's tokens"
+                );
                 for microbatches in [1, 2, 9] {
                     let depth = group * tokens + examples.div_ceil(group) * microbatches + 1;
                     let allowed = tuning.weighted_sum_depth(
