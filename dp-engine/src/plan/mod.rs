@@ -226,6 +226,7 @@ impl Plan {
             clip: self.request.clip,
             eta: self.request.eta,
             count: 1,
+            counts: None,
         }
     }
 
