@@ -99,6 +99,7 @@ fn privacy() -> PrivacySummary {
     PrivacySummary {
         statement,
         epsilon_curve: (1..=20).map(point).collect(),
+        clip_curve: vec![],
     }
 }
 
