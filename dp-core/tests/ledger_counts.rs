@@ -75,6 +75,42 @@ fn of_what_is_released(sum_std: f64, sensitivity: f64, counts: NoisedCounts) -> 
     1.0 / moved_sum.hypot(moved_counts)
 }
 
+/// A number as the sum of two f64, for about 104 bits.
+#[derive(Clone, Copy)]
+struct Double(f64, f64);
+
+impl Double {
+    fn of_product(a: f64, b: f64) -> Self {
+        let product = a * b;
+        Self(product, a.mul_add(b, -product))
+    }
+
+    fn times(self, other: Self) -> Self {
+        let Self(product, rest) = Self::of_product(self.0, other.0);
+        let rest = rest + self.0 * other.1 + self.1 * other.0;
+        Self(product + rest, rest - ((product + rest) - product))
+    }
+
+    fn plus(self, other: Self) -> Self {
+        let sum = self.0 + other.0;
+        let part = sum - self.0;
+        let rest = (self.0 - (sum - part)) + (other.0 - part) + self.1 + other.1;
+        Self(sum + rest, rest - ((sum + rest) - sum))
+    }
+}
+
+/// Whether a sum of noise multiplier `gradient` and the counts have at least `z` together: `z^2 (4 std^2 + groups gradient^2)` is not above
+/// `4 std^2 gradient^2`.
+fn costs_at_most(z: f64, gradient: f64, counts: NoisedCounts) -> bool {
+    let square = |x| Double::of_product(x, x);
+    let (counted, gradient) = (square(2.0 * f64::from(counts.std())), square(gradient));
+    let groups = Double(f64::from(counts.groups()), 0.0);
+    let left = square(z).times(counted.plus(groups.times(gradient)));
+    let right = counted.times(gradient);
+    let difference = left.plus(Double(-right.0, -right.1));
+    difference.0 <= 0.0
+}
+
 proptest! {
     /// Sum and counts together have the noise that the event says: never less, and no more than rounding.
     #[test]
@@ -99,6 +135,26 @@ proptest! {
         // Without counts the sum has sigma itself.
         let alone = Charge { counts: None, ..charge };
         prop_assert_eq!((alone.noise_multiplier(), alone.noise_std()), (sigma, sigma * clip * (1.0 + eta)));
+    }
+
+    /// Rounded outward, to the last bit: in twice the precision the sum and the counts never have less noise together than the event says.
+    #[test]
+    fn the_multipliers_are_rounded_outward(
+        z in 0.3f64..30.0,
+        slack in prop_oneof![1.0001f64..1.01, 1.0f64..50.0],
+        groups in 1usize..=MAX_GROUPS,
+    ) {
+        let std = (z * slack * (groups as f64).sqrt() / 2.0) as f32;
+        prop_assume!(std >= 0.05);
+        let counts = counts(groups, std);
+        let Ok(gradient) = counts.gradient_multiplier(z) else {
+            return Err(TestCaseError::reject("no room for the sum"));
+        };
+        prop_assert!(costs_at_most(z, gradient, counts), "{gradient} is too small");
+        let back = counts.combined_multiplier(gradient).unwrap();
+        prop_assert!(costs_at_most(back, gradient, counts), "{back} is too large");
+        // The control: what is a little more is told from it.
+        prop_assert!(!costs_at_most(z * (1.0 + 1e-12 + 1e-14 / (slack - 1.0)), gradient, counts));
     }
 
     #[test]
