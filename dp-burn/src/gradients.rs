@@ -319,7 +319,7 @@ impl PrivateGradients {
             };
         };
         let charged = noise.clip();
-        if !(charged >= f64::from(clip)) {
+        if charged < f64::from(clip) || charged.is_nan() {
             return Err(PrivacyError::ChargedClip { clip, charged });
         }
         adaptive.release(&Launch::new(&client, &tuning), noise, generator)
