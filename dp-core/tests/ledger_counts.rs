@@ -260,7 +260,7 @@ fn small() -> Vec<u8> {
 fn cut_at_every_byte_and_with_every_bit_flipped() {
     let bytes = small();
     let whole = read(&bytes).unwrap();
-    for length in HEADER_LEN..bytes.len() {
+    for length in (HEADER_LEN..bytes.len()).step_by(sized(1, 29)) {
         let records = read(&bytes[..length]).unwrap();
         assert_eq!(records, whole[..(length - HEADER_LEN) / RECORD_LEN]);
     }
