@@ -1,7 +1,8 @@
 //! Why private gradients can't be made.
 
 use burn::module::ParamId;
-use dp_kernels::KernelError;
+use dp_core::clipping::NoisedCounts;
+use dp_kernels::{KernelError, ReadError};
 use thiserror::Error;
 
 /// Why private gradients can't be made. Nothing is released when one is returned.
@@ -56,10 +57,67 @@ pub enum PrivacyError {
         "the divisor of the noised sum is {0}: it is the expected batch size q * N, a positive number"
     )]
     Divisor(f64),
+    /// A clipping norm that follows a quantile was asked for of sums that are not clipped to a norm.
+    #[error(
+        "a clipping norm that follows a quantile is for flat clipping: automatic clipping scales every gradient, whatever its norm"
+    )]
+    NotFlat,
+    /// Norms of several groups were asked for, where one of the whole gradient is taken.
+    #[error("the counts are of {0} groups, and the norm here is of the whole gradient: choose 1")]
+    Groups(usize),
+    /// The step was not charged with the counts that its sums have, or was charged with counts that they don't have.
+    #[error(
+        "the step was charged for {}, and the sums have {}: charge them as they are (Plan::with_adaptive_clip and Plan::charge_at)",
+        counts(*charged),
+        counts(*counted)
+    )]
+    Counts {
+        /// What the reservation says.
+        charged: Option<NoisedCounts>,
+        /// What the sums have.
+        counted: Option<NoisedCounts>,
+    },
+    /// The step was charged for a smaller clipping norm than its gradients have.
+    #[error(
+        "the step was charged for clipping norm {charged} and its gradients are clipped to {clip}: charge the norm that they have \
+         (PrivateGradients::clip)"
+    )]
+    ChargedClip {
+        /// The gradients'.
+        clip: f32,
+        /// The reservation's.
+        charged: f64,
+    },
+    /// Counts were released and made no clipping norm yet, or none were released.
+    #[error(
+        "the next clipping norm comes from the counts of a step, after its release and before the next batch: call next_clip once between them"
+    )]
+    NextClip,
+    /// Sums with an adaptive clipping norm were released without taking the next one.
+    #[error(
+        "these sums count for the next clipping norm: release them by release_with_clip, which gives it"
+    )]
+    WithClip,
+    /// The device could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The module has no parameters.
     #[error("the module has no float parameters, so there is nothing to train")]
     EmptyModule,
     /// A kernel refused its arguments.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+}
+
+fn counts(counts: Option<NoisedCounts>) -> String {
+    counts.map_or_else(
+        || "a sum alone".to_owned(),
+        |counts| {
+            format!(
+                "counts of {} group(s) with noise of standard deviation {}",
+                counts.groups(),
+                counts.std()
+            )
+        },
+    )
 }

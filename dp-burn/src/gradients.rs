@@ -1,5 +1,6 @@
 //! Clipped, summed and noised gradients of a logical batch.
 
+use crate::adaptive::AdaptiveClip;
 use crate::error::PrivacyError;
 use crate::kernels::{filled, settle, settle_of};
 use crate::ops::{plain, wrap};
@@ -10,8 +11,8 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::std::tensor::TensorHandle;
-use dp_core::clipping::Clipping;
+use cubecl::{client::Client, std::tensor::TensorHandle};
+use dp_core::clipping::{AdaptiveQuantile, Clipping};
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
 use dp_kernels::{self as kernels, Launch, LayerPlan, LinearNorm, Planner, Tuning, Workspace};
@@ -34,6 +35,7 @@ pub struct PrivateGradients {
     asked: LinearNorm,
     plans: Vec<LayerPlan>,
     rows_of_example: usize,
+    adaptive: Option<AdaptiveClip>,
     /// What the launchers write and read back themselves; it grows in the first microbatch.
     workspace: Workspace,
 }
@@ -60,6 +62,7 @@ impl PrivateGradients {
             asked: LinearNorm::Auto,
             plans: Vec::new(),
             rows_of_example: 1,
+            adaptive: None,
             workspace: Workspace::growing(),
         };
         module.visit(&mut gradients);
@@ -101,6 +104,51 @@ impl PrivateGradients {
             rows_of_example: rows,
             ..self
         }
+    }
+
+    /// The same, with a clipping norm that follows a quantile of the norms, from that of the flat clipping on: how many examples of a logical
+    /// batch are within it is counted on the device and released with the sum. [`next_clip`](Self::next_clip) then moves it.
+    ///
+    /// # Privacy
+    /// The counts can't be read: they leave with the noise that the step was charged for ([`StepNoise::draw_counts`]). A step must be charged
+    /// with these counts and for the norm of [`clip`](Self::clip), or its release is refused.
+    ///
+    /// # Errors
+    /// [`PrivacyError::NotFlat`] unless the clipping is flat, [`PrivacyError::Groups`] unless the policy has one group,
+    /// [`PrivacyError::EmptyModule`].
+    pub fn with_adaptive_clip(mut self, policy: AdaptiveQuantile) -> Result<Self, PrivacyError> {
+        if !matches!(self.clipping, Clipping::Flat { .. }) {
+            return Err(PrivacyError::NotFlat);
+        }
+        let tuning = self.tuning()?;
+        let adaptive = AdaptiveClip::new(&Launch::new(self.client()?, &tuning), policy)?;
+        self.adaptive = Some(adaptive);
+        Ok(self)
+    }
+
+    /// The clipping norm of the logical batch that is being added up: what its step is to be charged for.
+    #[must_use]
+    pub fn clip(&self) -> f32 {
+        match self.clipping {
+            Clipping::Flat { clip } | Clipping::Automatic { clip, .. } => clip,
+        }
+    }
+
+    /// Moves an adaptive clipping norm by the noised counts of the step that was released last, and gives it; a run that is resumed goes on with it.
+    /// Between a release and the next batch, once. Waits for the device.
+    ///
+    /// # Privacy
+    /// It follows from noised counts, which the ledger has charged: it may be stored, shown and used.
+    ///
+    /// # Errors
+    /// [`PrivacyError::NextClip`] where no counts were released since the last call, [`PrivacyError::Read`] where the device fails.
+    pub fn next_clip(&mut self) -> Result<f32, PrivacyError> {
+        let (tuning, clip) = (self.tuning()?, self.clip());
+        let client = self.client()?.clone();
+        let adaptive = self.adaptive.as_mut().ok_or(PrivacyError::NextClip)?;
+        let clip = adaptive.next_clip(&Launch::new(&client, &tuning), clip)?;
+        self.clipping = Clipping::Flat { clip };
+        Ok(clip)
     }
 
     /// What was chosen so far, once for each shape, in the order in which they were met.
@@ -170,6 +218,10 @@ impl PrivateGradients {
             self.clipping,
         )?;
         settle("clip factors", &factors);
+        let clip = self.clip();
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.add(launch, &norms_sq, &handle(&mask), &factors, clip)?;
+        }
         for site in &sites {
             site.add_weighted_sum(launch, &handle(&factors), |id| {
                 handle(&self.sums[self.index[&id]].value)
@@ -186,21 +238,54 @@ impl PrivateGradients {
     /// step: it can be had from a reservation only, and is used up.
     ///
     /// # Errors
-    /// [`PrivacyError`] when a number is out of range or a kernel refuses; nothing is released then.
+    /// [`PrivacyError`] when a number is out of range or a kernel refuses, and for sums with an adaptive clipping norm; nothing is released then.
     ///
     /// # Privacy
     /// One Gaussian mechanism on the sum of clipped gradients. The noise of element i of parameter k is
     /// a pure function of (key, step, k, i), with the reservation's step: no two releases of a process
     /// share it.
     pub fn release(
-        self,
+        mut self,
+        divisor: f64,
+        noise: StepNoise<'_>,
+        generator: Generator,
+    ) -> Result<GradientsParams, PrivacyError> {
+        if self.adaptive.is_some() {
+            return Err(PrivacyError::WithClip);
+        }
+        self.add_noise(divisor, noise, generator)?;
+        Ok(self.divided(divisor))
+    }
+
+    /// As [`release`](Self::release), for sums with an adaptive clipping norm: their counts are released too, and the next clipping norm is
+    /// given with the gradients. Waits for the device.
+    ///
+    /// # Errors
+    /// As there; [`PrivacyError::Counts`] and [`PrivacyError::ChargedClip`] where the step was charged for something else.
+    ///
+    /// # Privacy
+    /// One Gaussian mechanism on the sum and the counts together, of the charge's event (docs/proofs/clipping-quantile.md).
+    pub fn release_with_clip(
+        mut self,
+        divisor: f64,
+        noise: StepNoise<'_>,
+        generator: Generator,
+    ) -> Result<(GradientsParams, f32), PrivacyError> {
+        self.add_noise(divisor, noise, generator)?;
+        let clip = self.next_clip()?;
+        Ok((self.divided(divisor), clip))
+    }
+
+    fn add_noise(
+        &mut self,
         divisor: f64,
         mut noise: StepNoise<'_>,
         generator: Generator,
-    ) -> Result<GradientsParams, PrivacyError> {
+    ) -> Result<(), PrivacyError> {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
+        self.release_counts(&mut noise, generator)?;
         let tuning = self.tuning()?;
         for sum in &self.sums {
             kernels::add_gaussian_noise(
@@ -210,7 +295,34 @@ impl PrivateGradients {
             )?;
             settle("noise", &sum.value);
         }
-        Ok(self.divided(divisor))
+        Ok(())
+    }
+
+    /// Noise into the counts of an adaptive clipping norm, before any into the sums; nothing where there are none.
+    ///
+    /// # Errors
+    /// [`PrivacyError`] where the step was not charged for what these sums are, before anything is released.
+    pub(crate) fn release_counts(
+        &mut self,
+        noise: &mut StepNoise<'_>,
+        generator: Generator,
+    ) -> Result<(), PrivacyError> {
+        let (tuning, clip) = (self.tuning()?, self.clip());
+        let client = self.client()?.clone();
+        let Some(adaptive) = &mut self.adaptive else {
+            return match noise.counts() {
+                None => Ok(()),
+                charged => Err(PrivacyError::Counts {
+                    charged,
+                    counted: None,
+                }),
+            };
+        };
+        let charged = noise.clip();
+        if charged < f64::from(clip) || charged.is_nan() {
+            return Err(PrivacyError::ChargedClip { clip, charged });
+        }
+        adaptive.release(&Launch::new(&client, &tuning), noise, generator)
     }
 
     /// The clipped sums divided by `divisor`, WITHOUT NOISE: not private. For tests and for
@@ -238,6 +350,11 @@ impl PrivateGradients {
     pub(crate) fn sum(&self, id: ParamId) -> Result<&CubeTensor, PrivacyError> {
         let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
         Ok(&self.sums[at].value)
+    }
+
+    fn client(&self) -> Result<&Client, PrivacyError> {
+        let first = self.sums.first().ok_or(PrivacyError::EmptyModule)?;
+        Ok(&first.value.client)
     }
 
     /// How launches are cut on the module's device.

@@ -14,6 +14,7 @@
 //!
 //! With an ordinary tape the same layers form ordinary gradients: what the non-private run measures.
 
+mod adaptive;
 mod device;
 mod error;
 mod gradients;

@@ -60,24 +60,26 @@ impl PrivateAdamW {
     /// released all the same, as pure noise. `noise` proves that the ledger has charged this step, and is used up.
     ///
     /// # Errors
-    /// [`PrivacyError`] when the sums belong to another module, a number is out of range or a kernel refuses. Part of the
+    /// [`PrivacyError`] when the sums belong to another module, a number is out of range, the step was charged for something else or a kernel refuses. Part of the
     /// parameters may have moved then, by what the ledger has paid for: go back to the last checkpoint.
     ///
     /// # Privacy
     /// As [`PrivateGradients::release`], with the same noise for the same key, step and parameter, to the bit. The un-noised
-    /// sum leaves no trace: it is zeroed in the pass that reads it.
+    /// sum leaves no trace: it is zeroed in the pass that reads it. With an adaptive clipping norm the counts get their noise first, and
+    /// [`PrivateGradients::next_clip`] is to be called before the next batch.
     pub fn step<M: Module>(
         &mut self,
         rate: f64,
         model: M,
         sums: &mut PrivateGradients,
         divisor: f64,
-        noise: StepNoise<'_>,
+        mut noise: StepNoise<'_>,
         generator: Generator,
     ) -> Result<M, PrivacyError> {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
+        sums.release_counts(&mut noise, generator)?;
         let tuning = sums.tuning()?;
         self.time += 1;
         let rule = UpdateRule::AdamW {

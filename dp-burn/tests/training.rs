@@ -47,6 +47,7 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
             clip: 0.5,
             eta: 0.25,
             count: 1,
+            counts: None,
         };
         let paid = ledger.reserve(7, charge).expect("within the budget");
         let (mut noise, receipt) = key.for_step(paid).expect("this start's");
@@ -94,6 +95,7 @@ fn divisors_out_of_range_are_refused() {
         clip: 1.0,
         eta: 0.0,
         count: 1,
+        counts: None,
     };
     for (step, divisor) in (0..).zip([0.0, -1.0, f64::NAN, f64::INFINITY]) {
         let sums = PrivateGradients::new(&model, Clipping::Flat { clip: 1.0 });
@@ -224,6 +226,7 @@ fn reserve(ledger: &mut LedgerFile, step: u64, clip: f64) -> dp_engine::ledger::
         clip,
         eta: 0.0,
         count: 1,
+        counts: None,
     };
     ledger.reserve(step, charge).expect("within the budget")
 }

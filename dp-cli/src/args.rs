@@ -172,8 +172,32 @@ pub struct TrainArgs {
     pub target: Target,
 
     /// Train without clipping and noise. Nothing is promised about any record.
-    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip", "after"])]
+    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip", "clip_quantile", "after"])]
     pub non_private: bool,
+
+    /// Let the clipping norm follow this quantile of the gradients' norms, from --clip on; 0.5 is the median. How many are within it is counted
+    /// in each step and released with noise, which --epsilon covers: the gradients get a little more noise for it.
+    #[arg(long, value_name = "Q", allow_negative_numbers = true)]
+    pub clip_quantile: Option<f64>,
+
+    /// How fast it follows: the learning rate of the clipping norm's logarithm.
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value_t = 0.2,
+        requires = "clip_quantile",
+        allow_negative_numbers = true
+    )]
+    pub clip_rate: f64,
+
+    /// Standard deviation of the noise on the count, in records, or users with --user-field. Default: a twentieth of --batch.
+    #[arg(
+        long,
+        value_name = "RECORDS",
+        requires = "clip_quantile",
+        allow_negative_numbers = true
+    )]
+    pub clip_count_std: Option<f32>,
 
     /// Ledgers of earlier runs on the same records, or their folders: all of them, since each holds its own run only. What they spent
     /// counts: --epsilon is then for them and this run together.

@@ -38,10 +38,10 @@ impl Progress {
     }
 
     /// `step` steps are done; the last one trained on `tokens` tokens. `epsilon` is what is spent
-    /// so far, `None` without privacy.
-    pub fn step(&mut self, step: u64, tokens: u64, epsilon: Option<f64>) {
+    /// so far, `None` without privacy; `clip` the clipping norm, where it moves.
+    pub fn step(&mut self, step: u64, tokens: u64, epsilon: Option<f64>, clip: Option<f64>) {
         self.tokens += tokens;
-        let text = self.text(step, self.started.elapsed(), epsilon);
+        let text = self.text(step, self.started.elapsed(), epsilon, clip);
         if let Some(bar) = &self.bar {
             bar.set_position(step);
             bar.set_message(text);
@@ -66,7 +66,13 @@ impl Progress {
         }
     }
 
-    fn text(&self, step: u64, elapsed: Duration, epsilon: Option<f64>) -> String {
+    fn text(
+        &self,
+        step: u64,
+        elapsed: Duration,
+        epsilon: Option<f64>,
+        clip: Option<f64>,
+    ) -> String {
         let seconds = elapsed.as_secs_f64().max(1e-9);
         let rate = self.tokens as f64 / seconds;
         let here = step.saturating_sub(self.before).max(1);
@@ -76,7 +82,8 @@ impl Progress {
             Some(epsilon) => format!("epsilon {:.2}, ", (epsilon * 100.0).ceil() / 100.0),
             None => String::new(),
         };
-        format!("{rate:.0} tokens/s, {epsilon}{} left", clock(left))
+        let clip = clip.map_or(String::new(), |clip| format!("clip {clip:.3e}, "));
+        format!("{rate:.0} tokens/s, {epsilon}{clip}{} left", clock(left))
     }
 }
 
@@ -121,15 +128,22 @@ mod tests {
     fn the_rate_and_time_left_are_of_this_process() {
         let mut progress = Progress::new("private", 100, 40);
         progress.bar = None;
-        progress.step(41, 600, Some(1.0));
-        progress.step(50, 5400, Some(1.0));
-        let text = progress.text(50, Duration::from_secs(20), Some(3.211));
-        assert_eq!(text, "300 tokens/s, epsilon 3.22, 1:40 left");
-        let text = progress.text(50, Duration::from_secs(20), None);
-        assert_eq!(text, "300 tokens/s, 1:40 left");
+        progress.step(41, 600, Some(1.0), None);
+        progress.step(50, 5400, Some(1.0), None);
+        let text = |epsilon, clip| progress.text(50, Duration::from_secs(20), epsilon, clip);
+        assert_eq!(
+            text(Some(3.211), None),
+            "300 tokens/s, epsilon 3.22, 1:40 left"
+        );
+        assert_eq!(text(None, None), "300 tokens/s, 1:40 left");
+        let moving = text(Some(3.211), Some(0.083_251));
+        assert_eq!(
+            moving,
+            "300 tokens/s, epsilon 3.22, clip 8.325e-2, 1:40 left"
+        );
         assert!(
             progress
-                .text(40, Duration::ZERO, None)
+                .text(40, Duration::ZERO, None, None)
                 .ends_with("0:01 left")
         );
     }

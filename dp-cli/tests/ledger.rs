@@ -19,6 +19,7 @@ const CHARGE: Charge = Charge {
     clip: 0.5,
     eta: 1e-3,
     count: 1,
+    counts: None,
 };
 
 fn dpcube(args: &[&str]) -> Output {

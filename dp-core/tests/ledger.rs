@@ -6,6 +6,7 @@ use core::num::NonZeroU32;
 
 use common::sized;
 use dp_core::accounting::Event;
+use dp_core::clipping::NoisedCounts;
 use dp_core::ledger::{
     Charge, Entry, Fault, Field, HEADER_LEN, Head, Header, LedgerError, RECORD_LEN, Reader, Record,
     State, Summary, Torn, Unit, crc32c, spent,
@@ -36,6 +37,7 @@ const CHARGE: Charge = Charge {
     clip: 1.5,
     eta: 1e-3,
     count: 1,
+    counts: None,
 };
 
 /// The bytes that a sequence of entries makes.
@@ -396,7 +398,8 @@ fn forged_payloads_are_refused_with_the_byte() {
             "start, byte {at}"
         );
     }
-    for at in [2, 4, 64, 72, 88] {
+    // At byte 64 a reservation has its counts (tests/ledger_counts.rs).
+    for at in [2, 4, 68, 72, 88] {
         assert_eq!(
             forged(&[start, reserve], at, &[1]),
             invalid(at, Field::Unused),
@@ -739,8 +742,20 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 prop_compose! {
-    fn charge()(event in event(), clip in 1e-300..1e300, eta in 0.0..10.0, count in 1u64..=u64::MAX) -> Charge {
-        Charge { event, clip, eta, count }
+    fn charge()(
+        event in event(),
+        clip in 1e-300..1e300,
+        eta in 0.0..10.0,
+        count in 1u64..=u64::MAX,
+        counts in prop::option::of((1usize..=1 << 16, 0.05f32..1e9)),
+    ) -> Charge {
+        let counts = counts.and_then(|(groups, std)| NoisedCounts::new(groups, std).ok());
+        let charge = Charge { event, clip, eta, count, counts };
+        // Large multipliers leave counts no room.
+        match charge.check() {
+            Ok(()) => charge,
+            Err(_) => Charge { counts: None, ..charge },
+        }
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::fmt;
 
+use dp_core::clipping::NoisedCounts;
 use dp_core::ledger::ProcessId;
-use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key};
+use dp_core::noise::{GaussianDraw, Generator, Hardened, HardenedDraw, Key, RESERVED_TENSOR};
 use zeroize::Zeroizing;
 
 use crate::ledger::{Receipt, Reservation};
+
+/// The tensor number of a step's counts, which no parameter can have.
+const COUNTS_TENSOR: u32 = RESERVED_TENSOR - 1;
 
 /// The operating system's generator failed, or what was paid for is not what is asked for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -144,12 +148,15 @@ impl NoiseKey {
         if *paid.process() != self.process {
             return Err(KeyError::OtherStart { step });
         }
+        let charge = paid.charge();
         let noise = StepNoise {
             key: &self.key,
             step,
-            multiplier: paid.charge().noise_multiplier(),
-            std: paid.charge().noise_std(),
+            clip: charge.clip,
+            multiplier: charge.noise_multiplier(),
+            std: charge.noise_std(),
             tensor: 0,
+            counts: charge.counts,
         };
         Ok((noise, paid.into()))
     }
@@ -182,7 +189,7 @@ impl fmt::Debug for SamplingKey {
 ///
 /// # Privacy
 /// A release takes it by value, so a step has one; and it numbers the tensors itself, so no two of them get the same noise, which a
-/// difference would take away.
+/// difference would take away. The counts that the step was charged with have a number of their own and one draw, of their own deviation.
 ///
 /// ```compile_fail,E0382
 /// # use dp_engine::keys::StepNoise;
@@ -201,16 +208,19 @@ impl fmt::Debug for SamplingKey {
 pub struct StepNoise<'a> {
     key: &'a Key,
     step: u64,
+    clip: f64,
     multiplier: f64,
     std: f64,
     /// Number of the next tensor.
     tensor: u32,
+    /// What was charged with the sum and has no noise yet.
+    counts: Option<NoisedCounts>,
 }
 
 impl<'a> StepNoise<'a> {
     /// The noise of the next tensor, the whole of it: tensors are numbered from 0 in the order of the calls.
     ///
-    /// [`Generator::ChaCha20`] is the one for private data. After 2^32 - 1 tensors every draw has the reserved number, which whatever noises a
+    /// [`Generator::ChaCha20`] is the one for private data. After 2^32 - 2 tensors every draw has the reserved number, which whatever noises a
     /// release refuses.
     pub fn draw(&mut self, generator: Generator) -> GaussianDraw<'a> {
         GaussianDraw {
@@ -255,7 +265,31 @@ impl<'a> StepNoise<'a> {
     fn next_tensor(&mut self) -> u32 {
         let tensor = self.tensor;
         self.tensor = tensor.saturating_add(1);
-        tensor
+        if tensor < COUNTS_TENSOR {
+            tensor
+        } else {
+            RESERVED_TENSOR
+        }
+    }
+
+    /// The noise of the counts that the step was charged with, once: `None` where it was charged for a sum alone, and from the second call on.
+    ///
+    /// Its standard deviation is that of the charge's [`counts`](dp_core::ledger::Charge::counts), and its tensor number one that
+    /// [`draw`](Self::draw) never gives.
+    ///
+    /// # Privacy
+    /// The counts must be of the batch whose sum this step's other noise is for: the charge is for both together
+    /// (docs/proofs/clipping-quantile.md).
+    pub fn draw_counts(&mut self, generator: Generator) -> Option<GaussianDraw<'a>> {
+        let counts = self.counts.take()?;
+        Some(GaussianDraw {
+            first_element: 0,
+            std: counts.std(),
+            key: self.key,
+            generator,
+            step: self.step,
+            tensor: COUNTS_TENSOR,
+        })
     }
 
     /// The noise of all tensors that are left, one by one as [`draw`](Self::draw) gives it: without an end, for a launcher that takes as many as
@@ -268,6 +302,18 @@ impl<'a> StepNoise<'a> {
     #[must_use]
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// The clipping norm that the step was charged for.
+    #[must_use]
+    pub fn clip(&self) -> f64 {
+        self.clip
+    }
+
+    /// The counts that the step was charged with and whose noise was not drawn yet.
+    #[must_use]
+    pub fn counts(&self) -> Option<NoisedCounts> {
+        self.counts
     }
 
     /// Standard deviation on each coordinate of the clipped sum.
@@ -306,4 +352,32 @@ fn random_key() -> Result<Key, KeyError> {
         *word = u32::from_le_bytes(*bytes);
     }
     Ok(Key::new(*words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However many parameters there are, none has the number of the counts.
+    #[test]
+    fn the_counts_number_is_no_parameters() {
+        let key = Key::new([7; 8]);
+        let mut noise = StepNoise {
+            key: &key,
+            step: 0,
+            clip: 1.0,
+            multiplier: 1.0,
+            std: 1.0,
+            tensor: u32::MAX - 3,
+            counts: NoisedCounts::new(1, 5.0).ok(),
+        };
+        let numbers = [(); 5].map(|()| noise.draw(Generator::ChaCha20).tensor);
+        let reserved = u32::MAX;
+        assert_eq!(
+            numbers,
+            [reserved - 3, reserved - 2, reserved, reserved, reserved]
+        );
+        let counts = noise.draw_counts(Generator::ChaCha20).unwrap();
+        assert_eq!((counts.tensor, counts.std), (reserved - 1, 5.0));
+    }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dp_core::accounting::{AccountingError, Bounds};
+use dp_core::clipping::Clipping;
 use dp_core::ledger::{Header, Unit};
 
 use crate::batches::{BatchError, Batches, LogicalBatch};
@@ -40,6 +41,14 @@ pub enum RunError {
          sample that the accountant charges for"
     )]
     NotDrawn,
+    /// The clipping norm was changed where it must stay.
+    #[error("the clipping norm cannot become {clip}: {why}")]
+    Clip {
+        /// The value given.
+        clip: f32,
+        /// Why not, and the way out.
+        why: &'static str,
+    },
 }
 
 /// A private run of one process start: for each step [`draw`](Self::draw) a batch, let the framework clip and sum, then
@@ -48,7 +57,7 @@ pub enum RunError {
 /// # Privacy
 /// Every release is of a fresh Poisson batch of the plan's units at its rate (of users, where the unit is the user: which of
 /// their records are used, and that these are clipped as one, is the caller's part), is paid on the disk before its noise can be drawn, and has the noise
-/// that the plan charges for. That the sum is of gradients clipped to [`Plan::clip`] is the caller's part, as is the
+/// that the plan charges for. That the sum is of gradients clipped to [`clip`](Self::clip) is the caller's part, as is the
 /// division by [`Plan::divisor`].
 ///
 /// # Example
@@ -78,6 +87,7 @@ pub struct PrivateRun {
     batches: Batches,
     noise: NoiseKey,
     drawn: Option<u64>,
+    clip: f32,
 }
 
 impl PrivateRun {
@@ -95,6 +105,7 @@ impl PrivateRun {
         let prior = plan.prior().clone();
         let ledger = LedgerFile::create_after(path, header, plan.target(), process, prior)?;
         Ok(Self {
+            clip: plan.clip() as f32,
             plan,
             ledger,
             batches,
@@ -120,6 +131,7 @@ impl PrivateRun {
         let (ledger, recovery) =
             LedgerFile::open_after(path, header, plan.target(), process, prior)?;
         let run = Self {
+            clip: plan.clip() as f32,
             plan,
             ledger,
             batches,
@@ -147,12 +159,45 @@ impl PrivateRun {
         release: impl FnOnce(StepNoise<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let step = self.drawn.take().ok_or(RunError::NotDrawn)?;
-        let charge = self.plan.charge();
+        let charge = match self.plan.adaptive_clip() {
+            None => self.plan.charge(),
+            Some(_) => self.plan.charge_at(self.clip),
+        };
         let paid = self.ledger.reserve(step, charge).map_err(RunError::from)?;
         let (noise, receipt) = self.noise.for_step(paid).map_err(RunError::from)?;
         let released = release(noise)?;
         self.ledger.commit(receipt).map_err(RunError::from)?;
         Ok(released)
+    }
+
+    /// The clipping norm of the batch that is drawn, or of the next: the plan's, until [`set_clip`](Self::set_clip).
+    #[must_use]
+    pub fn clip(&self) -> f32 {
+        self.clip
+    }
+
+    /// Moves the clipping norm of a plan whose norm follows a quantile: after a release to what
+    /// [`AdaptiveQuantile::next_clip`](dp_core::clipping::AdaptiveQuantile::next_clip) says of its noised counts, and where a run goes on, to what its
+    /// checkpoint says.
+    ///
+    /// # Privacy
+    /// The noise of the steps that follow is scaled to it. It must follow from what was released, and from public numbers.
+    ///
+    /// # Errors
+    /// [`RunError::Clip`] for a plan whose clipping norm stays, between a draw and its release, and for a norm that can't be clipped to.
+    pub fn set_clip(&mut self, clip: f32) -> Result<(), RunError> {
+        let refuse = |why| Err(RunError::Clip { clip, why });
+        if self.plan.adaptive_clip().is_none() {
+            return refuse("the plan's stays as it is: plan with an adaptive one");
+        }
+        if self.drawn.is_some() {
+            return refuse("a batch was drawn and is clipped to the former: release it first");
+        }
+        if (Clipping::Flat { clip }).validate().is_err() {
+            return refuse("it is out of range: take what AdaptiveQuantile::next_clip gives");
+        }
+        self.clip = clip;
+        Ok(())
     }
 
     /// The plan.

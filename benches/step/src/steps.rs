@@ -184,6 +184,7 @@ impl Payment {
             clip: CLIP,
             eta: 0.0,
             count: 1,
+            counts: None,
         };
         let paid = self.ledger.reserve(self.next, charge)?;
         self.next += 1;

@@ -32,6 +32,7 @@ pub const CHARGE: Charge = Charge {
     clip: CLIP as f64,
     eta: 1e-6,
     count: 1,
+    counts: None,
 };
 
 /// A step: as it must be, unless a method says otherwise.

@@ -119,6 +119,7 @@ impl<'a> Step<'a> {
             clip: args.clip,
             eta: sum.eta()?,
             count: 1,
+            counts: None,
         };
         Ok(Self {
             backend,

@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::files;
 
 /// The columns of the CSV, which are the fields of the JSON lines.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "record",
     "kind",
     "step",
@@ -25,6 +25,8 @@ const COLUMNS: [&str; 13] = [
     "eta",
     "count",
     "noise_std",
+    "count_groups",
+    "count_std",
     "reservation",
     "process",
 ];
@@ -99,6 +101,10 @@ fn fields(record: &Record) -> Value {
             fields["eta"] = json!(charge.eta);
             fields["count"] = json!(charge.count);
             fields["noise_std"] = json!(charge.noise_std());
+            if let Some(counts) = charge.counts {
+                fields["count_groups"] = json!(counts.groups());
+                fields["count_std"] = json!(counts.std());
+            }
             fields
         }
         Entry::Commit { step, reservation } => {

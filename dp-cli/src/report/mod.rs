@@ -10,7 +10,8 @@ mod summary;
 mod tests;
 
 pub use summary::{
-    CanaryResult, DataSummary, EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting,
+    CanaryResult, ClipPoint, DataSummary, EpsilonPoint, LossPoint, PrivacySummary, RunSummary,
+    Setting,
 };
 
 use std::io;

@@ -95,6 +95,9 @@ pub struct PrivacySummary {
     pub statement: PrivacyStatement,
     /// Upper bound on epsilon at the statement's delta on the way, in ascending order of steps.
     pub epsilon_curve: Vec<EpsilonPoint>,
+    /// The clipping norm on the way, where it follows a quantile; made of noised counts, which epsilon covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clip_curve: Vec<ClipPoint>,
 }
 
 /// Epsilon spent after a step.
@@ -104,6 +107,15 @@ pub struct EpsilonPoint {
     pub step: u64,
     /// Epsilon, at the delta of the guarantee.
     pub epsilon: f64,
+}
+
+/// The clipping norm after a step, that of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClipPoint {
+    /// Steps done.
+    pub step: u64,
+    /// The L2 norm.
+    pub clip: f64,
 }
 
 impl RunSummary {

@@ -73,6 +73,7 @@ fn privacy() -> PrivacySummary {
         unconfirmed: 0,
         steps_planned: 400,
         clip: 1.0,
+        adaptive_clip: None,
         eta: 0.000_976_562_5,
         target_epsilon: 8.0,
         unit: Unit::Record,
@@ -98,6 +99,7 @@ fn privacy() -> PrivacySummary {
     PrivacySummary {
         statement,
         epsilon_curve: (1..=20).map(point).collect(),
+        clip_curve: vec![],
     }
 }
 

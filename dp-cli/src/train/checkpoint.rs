@@ -14,7 +14,7 @@ use super::optimizer::Optimizer;
 use super::settings::AFTER;
 use crate::args::TrainArgs;
 use crate::error::Failure;
-use crate::report::{EpsilonPoint, LossPoint};
+use crate::report::{ClipPoint, EpsilonPoint, LossPoint};
 
 /// Part of the checkpoint with the model's parameters.
 const MODEL: &str = "model";
@@ -30,6 +30,12 @@ pub struct Measured {
     pub epsilons: Vec<EpsilonPoint>,
     /// Time of each step, seconds.
     pub seconds: Vec<f64>,
+    /// The clipping norm to go on with, an f32, where it follows a quantile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Clipping norms that follow a quantile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clips: Vec<ClipPoint>,
 }
 
 /// A run that was interrupted.

@@ -8,6 +8,7 @@ mod optimizer;
 mod private;
 mod run;
 mod settings;
+mod work;
 
 use std::path::Path;
 
@@ -106,7 +107,12 @@ fn conclusion(out: &Path, summary: &RunSummary) -> String {
         summary.steps, summary.held_out_loss
     );
     match &summary.privacy {
-        Some(privacy) => text += &privacy.statement.to_string(),
+        Some(privacy) => {
+            text += &privacy.statement.to_string();
+            if let Some(last) = privacy.clip_curve.last() {
+                text += &format!("\nThe clipping norm ended at {}.", last.clip);
+            }
+        }
         None => text += "Trained without privacy: nothing is promised about any record.",
     }
     if !summary.canaries.is_empty() {

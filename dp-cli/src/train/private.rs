@@ -1,6 +1,7 @@
 //! The guarantee of a private run: its plan, its keys, its ledger.
 
 use dp_burn::ModelConfig;
+use dp_core::clipping::Clipping;
 use dp_core::ledger::{Header, Unit};
 use dp_core::noise::Generator;
 use dp_core::sensitivity::ClippedSum;
@@ -8,7 +9,7 @@ use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, PriorSpend, Receipt, Reservation};
-use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget};
+use dp_engine::plan::{Plan, PlanError, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use dp_engine::users::Owners;
 use dp_kernels::Tuning;
@@ -17,6 +18,7 @@ use serde_json::Value;
 use super::LEDGER;
 use super::checkpoint::Saved;
 use super::data::Data;
+use super::settings;
 use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::ledger::read::place;
@@ -42,7 +44,8 @@ pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<Pri
 /// The plan of a private run that comes after `prior`, calibrated; `None` with --non-private. Its warnings are printed.
 ///
 /// # Errors
-/// A target, a batch or a clipping norm that is out of range, or a target that no noise reaches.
+/// A target, a batch or a clipping norm that is out of range, a target that no noise reaches, or counts for the clipping norm that have too little
+/// noise.
 pub fn plan(
     args: &TrainArgs,
     data: &Data,
@@ -67,7 +70,15 @@ pub fn plan(
         clip: args.settings.clip,
         eta: rounding_allowance(args, unit, units, target.delta, sizes, tuning)?,
     };
-    let plan = Plan::after(&request, prior)?;
+    let mut plan = Plan::after(&request, prior)?;
+    if let Some(policy) = settings::adaptive_clip(args)? {
+        plan = plan
+            .with_adaptive_clip(policy)
+            .map_err(|error| match error {
+                PlanError::CountStd { .. } => Failure::new(format!("--clip-count-std: {error}")),
+                _ => error.into(),
+            })?;
+    }
     for warning in plan.warnings() {
         eprintln!("dpcube: warning: {warning}");
     }
@@ -156,6 +167,8 @@ fn cancellation(tokens: u64) -> f64 {
 /// What a private run holds while it trains.
 pub struct Guarantee {
     plan: Plan,
+    /// The clipping norm of the next step.
+    clip: f32,
     ledger: LedgerFile,
     noise: NoiseKey,
     sampling: Option<dp_engine::keys::SamplingKey>,
@@ -205,6 +218,7 @@ impl Guarantee {
             }
         };
         Ok(Self {
+            clip: plan.clip() as f32,
             plan,
             ledger,
             noise: keys.noise,
@@ -218,6 +232,23 @@ impl Guarantee {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The clipping norm of the next step: the plan's, until it moves.
+    pub fn clip(&self) -> f32 {
+        self.clip
+    }
+
+    /// Moves the clipping norm that follows a quantile: to what the counts of a step say, or to a checkpoint's.
+    ///
+    /// # Errors
+    /// A norm that can't be clipped to.
+    pub fn set_clip(&mut self, clip: f32) -> Result<(), Failure> {
+        (Clipping::Flat { clip }).validate().map_err(|error| {
+            Failure::new(format!("the clipping norm cannot become {clip}: {error}"))
+        })?;
+        self.clip = clip;
+        Ok(())
     }
 
     /// The ledger as it is now.
@@ -244,7 +275,11 @@ impl Guarantee {
     /// end of a run that crashed: the steps that were reserved then and lost are spent all the same. So is what earlier runs spent
     /// since this one was planned.
     pub fn reserve(&mut self, step: u64) -> Result<Option<Reservation>, Failure> {
-        match self.ledger.reserve(step, self.plan.charge()) {
+        let charge = match self.plan.adaptive_clip() {
+            None => self.plan.charge(),
+            Some(_) => self.plan.charge_at(self.clip),
+        };
+        match self.ledger.reserve(step, charge) {
             Ok(reservation) => Ok(Some(reservation)),
             Err(LedgerFileError::OverBudget { .. }) => Ok(None),
             Err(error) => Err(error.into()),

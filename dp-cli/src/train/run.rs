@@ -3,14 +3,11 @@
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Device;
-use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
-use dp_core::clipping::Clipping;
+use dp_burn::{ModelConfig, PrivateGradients, Transformer};
 use dp_core::ledger::Unit;
-use dp_engine::batches::{Batches, LogicalBatch};
+use dp_engine::batches::Batches;
 use dp_engine::checkpoint::CheckpointMeta;
-use dp_text::rows::Rows;
 use dp_text::tokenizer::Tokenizer;
 use serde_json::Value;
 
@@ -18,15 +15,16 @@ use super::checkpoint::{self, Measured, Saved};
 use super::data::Data;
 use super::norms::Norms;
 use super::optimizer::Optimizer;
-use super::private::{GENERATOR, Guarantee, units_at_once};
+use super::private::{GENERATOR, Guarantee};
+use super::work::{Work, seeded, sums_of};
 use super::{measure, settings};
-use crate::args::{Settings, TrainArgs};
+use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::memory;
-use crate::model::{Reader, upload};
+use crate::model::Reader;
 use crate::progress::Progress;
-use crate::report::{EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting};
+use crate::report::{ClipPoint, EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting};
 
 /// Held-out losses along the way, the last not counted.
 const LOSS_POINTS: u64 = 20;
@@ -71,6 +69,10 @@ impl<'a> Run<'a> {
             Some(guarantee) => guarantee.batches(settings.microbatch)?,
             None => seeded(data, settings)?,
         };
+        let measured = Measured {
+            clip: guarantee.as_ref().and_then(moving_clip),
+            ..Measured::default()
+        };
         Ok(Self {
             args,
             config,
@@ -85,7 +87,7 @@ impl<'a> Run<'a> {
             sums: None,
             norms,
             done: 0,
-            measured: Measured::default(),
+            measured,
         })
     }
 
@@ -96,6 +98,14 @@ impl<'a> Run<'a> {
         self.optimizer = saved.optimizer(fresh, &model)?;
         self.model = Some(model);
         self.measured = saved.measured()?;
+        if let Some(guarantee) = &mut self.guarantee
+            && guarantee.plan().adaptive_clip().is_some()
+        {
+            let clip = self.measured.clip.ok_or_else(|| {
+                Failure::new("the checkpoint has no clipping norm to go on with; start again with another --out")
+            })?;
+            guarantee.set_clip(clip as f32)?;
+        }
         self.done = saved.step();
         Ok(())
     }
@@ -146,7 +156,7 @@ impl<'a> Run<'a> {
                 self.measure()?;
             }
             let spent = self.measured.epsilons.last().map(|point| point.epsilon);
-            progress.step(self.done, self.places_per_step(), spent);
+            progress.step(self.done, self.places_per_step(), spent, self.measured.clip);
             let stop = interrupt.requested() && self.done < steps;
             if stop || self.done.is_multiple_of(self.args.checkpoint_every) || self.done == steps {
                 self.save()?;
@@ -181,12 +191,10 @@ impl<'a> Run<'a> {
         let batch = self.batches.draw(step);
         let model = match (&mut self.guarantee, &mut self.optimizer) {
             (Some(guarantee), Optimizer::Private(optimizer)) => {
-                let clip = guarantee.plan().clip() as f32;
-                let sums = self.sums.get_or_insert_with(|| {
-                    PrivateGradients::new(&model, Clipping::Flat { clip })
-                        .planned(self.norms.planner, self.norms.asked)
-                        .with_rows_of_example(work.rows_of_unit)
-                });
+                let sums = match &mut self.sums {
+                    Some(sums) => sums,
+                    none => none.insert(sums_of(&model, guarantee, self.norms, work.rows_of_unit)?),
+                };
                 work.add_clipped(&model, batch, sums)?;
                 let Some(paid) = guarantee.reserve(step)? else {
                     self.model = Some(model);
@@ -196,6 +204,10 @@ impl<'a> Run<'a> {
                 let divisor = guarantee.plan().divisor();
                 let model = optimizer.step(rate, model, sums, divisor, noise, GENERATOR)?;
                 guarantee.commit(receipt)?;
+                if guarantee.plan().adaptive_clip().is_some() {
+                    guarantee.set_clip(sums.next_clip()?)?;
+                    self.measured.clip = moving_clip(guarantee);
+                }
                 model
             }
             (None, Optimizer::Ordinary(optimizer)) => match work.ordinary(&model, batch)? {
@@ -231,6 +243,9 @@ impl<'a> Run<'a> {
         if let Some(guarantee) = &self.guarantee {
             let epsilon = guarantee.spent()?;
             self.measured.epsilons.push(EpsilonPoint { step, epsilon });
+        }
+        if let Some(clip) = self.measured.clip {
+            self.measured.clips.push(ClipPoint { step, clip });
         }
         // The last step is the last planned, or the one that spent the budget: then this is called again.
         let is_last = step == self.args.settings.steps || !self.is_measured();
@@ -281,6 +296,7 @@ impl<'a> Run<'a> {
             Some(guarantee) => Some(PrivacySummary {
                 statement: guarantee.statement()?,
                 epsilon_curve: self.measured.epsilons.clone(),
+                clip_curve: self.measured.clips.clone(),
             }),
             None => None,
         };
@@ -318,7 +334,7 @@ impl<'a> Run<'a> {
                 settings.batch
             ),
         };
-        vec![
+        let mut list = vec![
             named(
                 "model",
                 format!(
@@ -344,89 +360,17 @@ impl<'a> Run<'a> {
                 format!("AdamW, peak learning rate {}", settings.lr),
             ),
             named("seed", settings.seed.to_string()),
-        ]
+        ];
+        if let Some(quantile) = self.args.clip_quantile {
+            let following = format!("from {}, following quantile {quantile}", settings.clip);
+            list.push(named("clipping norm", following));
+        }
+        list
     }
 }
 
-/// The batches of a run without privacy, in a repeatable order.
-fn seeded(data: &Data, settings: &Settings) -> Result<Batches, Failure> {
-    let Settings {
-        batch,
-        microbatch,
-        seed,
-        ..
-    } = *settings;
-    let units = data.units();
-    let rate = batch as f64 / units as f64;
-    let most_records = data.unit().most_records();
-    let at_once = units_at_once(microbatch, most_records.get() as usize);
-    Ok(match data.users() {
-        None => Batches::seeded(units, rate, at_once, seed)?,
-        Some(users) => {
-            Batches::seeded_users(users.owners.clone(), most_records, rate, at_once, seed)?
-        }
-    })
-}
-
-/// What the gradients of one logical batch are made from.
-struct Work<'a> {
-    data: &'a Data,
-    context: usize,
-    graph: &'a Device,
-    batch: u64,
-    rows_of_unit: usize,
-}
-
-impl Work<'_> {
-    /// Adds the clipped gradients of the batch into `sums`; nothing for an empty one.
-    fn add_clipped(
-        &self,
-        model: &Transformer,
-        batch: LogicalBatch<'_>,
-        sums: &mut PrivateGradients,
-    ) -> Result<(), Failure> {
-        self.each_microbatch(batch, |batch| {
-            let mut tape = Tape::private(self.graph);
-            let losses = model.losses(&batch, &mut tape).sum();
-            Ok(sums.add(tape, losses, batch.mask)?)
-        })
-    }
-
-    /// Ordinary summed gradients over the expected batch size; `None` for an empty batch.
-    fn ordinary(
-        &self,
-        model: &Transformer,
-        batch: LogicalBatch<'_>,
-    ) -> Result<Option<GradientsParams>, Failure> {
-        if batch.is_empty() {
-            return Ok(None);
-        }
-        let mut sums = GradientsAccumulator::new();
-        self.each_microbatch(batch, |batch| {
-            let mut tape = Tape::ordinary(self.graph);
-            let loss = model.losses(&batch, &mut tape).sum() / self.batch as f64;
-            sums.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
-            Ok(())
-        })?;
-        Ok(Some(sums.grads()))
-    }
-
-    fn each_microbatch(
-        &self,
-        batch: LogicalBatch<'_>,
-        mut work: impl FnMut(Batch) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        for microbatch in batch.microbatches() {
-            let mut rows = Rows::new(microbatch.records.len(), self.context);
-            let records: Vec<Option<usize>> = microbatch
-                .records
-                .iter()
-                .map(|r| r.map(|r| r as usize))
-                .collect();
-            rows.fill(&self.data.train, &records)?;
-            rows.average(self.rows_of_unit);
-            work(upload(&rows, microbatch.mask, self.graph))?;
-        }
-        Ok(())
-    }
+/// The clipping norm of a guarantee's next step, where it follows a quantile.
+fn moving_clip(guarantee: &Guarantee) -> Option<f64> {
+    let moves = guarantee.plan().adaptive_clip().is_some();
+    moves.then(|| guarantee.clip().into())
 }

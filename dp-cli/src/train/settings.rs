@@ -1,6 +1,7 @@
 //! Checks of the arguments, and the configuration that a resumed run must repeat.
 
 use dp_burn::ModelConfig;
+use dp_core::clipping::{AdaptiveQuantile, QuantileError};
 use dp_core::ledger::Unit;
 use dp_engine::fingerprint::hex;
 use dp_engine::plan::Plan;
@@ -55,7 +56,35 @@ pub fn check(args: &TrainArgs) -> Result<(), Failure> {
             "--checkpoint-every is 0: choose at least 1 step between checkpoints".into(),
         );
     }
-    Ok(())
+    adaptive_clip(args).map(drop)
+}
+
+/// How the clipping norm follows a quantile, where --clip-quantile asks for it.
+///
+/// # Errors
+/// A quantile, a rate or a standard deviation out of range.
+pub fn adaptive_clip(args: &TrainArgs) -> Result<Option<AdaptiveQuantile>, Failure> {
+    let Some(quantile) = args.clip_quantile else {
+        return Ok(None);
+    };
+    let batch = args.settings.batch as f64;
+    // The paper's, which barely adds to the gradients' noise.
+    let count_std = args.clip_count_std.unwrap_or((batch / 20.0) as f32);
+    let policy = AdaptiveQuantile::new(quantile, args.clip_rate, count_std, batch, 1);
+    policy.map(Some).map_err(|error| {
+        Failure::new(match error {
+            QuantileError::Quantile { .. } => format!(
+                "--clip-quantile is {quantile}: it must be above 0 and below 1, for example 0.5 for the median"
+            ),
+            QuantileError::Rate { rate } => {
+                format!("--clip-rate is {rate}: it must be above 0 and at most 10, for example 0.2")
+            }
+            QuantileError::CountStd { count_std } => format!(
+                "--clip-count-std is {count_std}: it must be from 0.05 to 1e9, for example a twentieth of --batch"
+            ),
+            other => other.to_string(),
+        })
+    })
 }
 
 /// Everything that decides what the run computes. Kept in the checkpoint; its digest in the ledger.
@@ -68,13 +97,19 @@ pub fn config(
 ) -> Value {
     let settings = &args.settings;
     let guarantee = plan.map(|plan| {
-        json!({
+        let mut guarantee = json!({
             "epsilon": plan.target().epsilon,
             "delta": plan.target().delta,
             "sigma": plan.sigma(),
             "clip": plan.clip(),
             "eta": plan.request().eta,
-        })
+        });
+        if let Some(policy) = plan.adaptive_clip() {
+            guarantee["clip_quantile"] = json!(policy.quantile());
+            guarantee["clip_rate"] = json!(policy.rate());
+            guarantee["clip_count_std"] = json!(policy.count_std());
+        }
+        guarantee
     });
     let mut config = json!({
         "sizes": sizes,

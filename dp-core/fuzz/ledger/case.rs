@@ -2,6 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 use dp_core::accounting::Event;
+use dp_core::clipping::NoisedCounts;
 use dp_core::ledger::{Charge, Entry, Header, RECORD_LEN, State, Unit};
 use sha2::{Digest, Sha256};
 
@@ -152,7 +153,8 @@ fn entry(u: &mut Unstructured<'_>, state: &State) -> Result<Entry> {
 
 fn charge(u: &mut Unstructured<'_>) -> Result<Charge> {
     let sigma = float(u)?;
-    let event = match u.arbitrary::<u8>()? % 4 {
+    let kind: u8 = u.arbitrary()?;
+    let event = match kind % 4 {
         0 => Event::Gaussian { sigma },
         1 => Event::GroupPoissonGaussian {
             rate: float(u)?,
@@ -173,7 +175,18 @@ fn charge(u: &mut Unstructured<'_>) -> Result<Charge> {
             byte if byte < 250 => u64::from(byte),
             _ => u.arbitrary()?,
         },
+        counts: match kind {
+            192.. => counts(u)?,
+            _ => None,
+        },
     })
+}
+
+/// Mostly with room beside a multiplier below 1.
+fn counts(u: &mut Unstructured<'_>) -> Result<Option<NoisedCounts>> {
+    let groups = 1 + usize::from(u.arbitrary::<u16>()?) % 300;
+    let std = 16.0 * float(u)?;
+    Ok(NoisedCounts::new(groups, std as f32).ok())
 }
 
 /// In (0, 1] mostly, any bits rarely.

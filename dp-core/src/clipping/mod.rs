@@ -19,7 +19,7 @@ pub use factor::{automatic_factor, centred_indicator, flat_factor};
 pub use factor_f64::{automatic_factor_f64, centred_indicator_f64, flat_factor_f64};
 pub use group::{GroupClipping, MAX_GROUPS, split_clip};
 pub use policy::{Clipping, MAX_CLIP, MIN_CLIP};
-pub use quantile::{AdaptiveQuantile, MAX_COUNTED, QuantileError};
+pub use quantile::{AdaptiveQuantile, MAX_COUNTED, NoisedCounts, QuantileError};
 
 /// By how much a clipped norm may exceed the clipping norm, relatively: 2^-20.
 pub const CLIP_SLACK: f64 = 1.0 / 1_048_576.0;

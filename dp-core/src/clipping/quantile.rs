@@ -8,6 +8,101 @@ use crate::accounting::Event;
 /// The most examples that one count may see, 2^22: until there a sum of halves is exact in f32.
 pub const MAX_COUNTED: u64 = 1 << 22;
 
+/// The noised counts that are released together with a clipped sum of the same batch: of how many groups, and with how much noise.
+///
+/// # Privacy
+/// Under add/remove of one example all counts together move by at most `sqrt(groups) / 2` in L2 norm, exactly: sums of halves do not
+/// round below [`MAX_COUNTED`] examples, so that no allowance is due as it is for the sum. Sum and counts are one Gaussian mechanism of the
+/// multiplier [`combined_multiplier`](Self::combined_multiplier), of which each has its own, larger one. See
+/// docs/proofs/clipping-quantile.md.
+///
+/// # References
+/// Andrew, Thakkar, McMahan and Ramaswamy, 1905.03871, theorem 1 (one group).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoisedCounts {
+    groups: u32,
+    std: f32,
+}
+
+impl NoisedCounts {
+    /// The counts of so many `groups`, 1 for flat clipping, each with noise of the standard deviation `std`, in examples.
+    ///
+    /// # Errors
+    /// [`QuantileError::Groups`] or [`QuantileError::CountStd`] for a number out of range.
+    pub fn new(groups: usize, std: f32) -> Result<Self, QuantileError> {
+        if !(1..=MAX_GROUPS).contains(&groups) {
+            return Err(QuantileError::Groups { groups });
+        }
+        if !(MIN_COUNT_STD..=MAX_COUNT_STD).contains(&std) {
+            return Err(QuantileError::CountStd { count_std: std });
+        }
+        // MAX_GROUPS is below 2^32.
+        let groups = groups as u32;
+        Ok(Self { groups, std })
+    }
+
+    /// How many groups are counted.
+    pub const fn groups(&self) -> u32 {
+        self.groups
+    }
+
+    /// The standard deviation sigma_b of the noise on each count, in examples.
+    pub const fn std(&self) -> f32 {
+        self.std
+    }
+
+    /// The counts' own noise multiplier, `2 sigma_b / sqrt(groups)`: sigma_b over their sensitivity.
+    ///
+    /// # Precision
+    /// Rounded down.
+    pub fn multiplier(&self) -> f64 {
+        2.0 * f64::from(self.std) / libm::sqrt(f64::from(self.groups)) * (1.0 - ROUNDING)
+    }
+
+    /// The noise multiplier of the clipped sum and the counts together, where the sum's alone is `gradient`:
+    /// `z = (z_delta^-2 + groups (2 sigma_b)^-2)^(-1/2)`.
+    ///
+    /// # Errors
+    /// [`QuantileError::Multiplier`] unless `gradient` is positive and finite.
+    ///
+    /// # Precision
+    /// Rounded down.
+    pub fn combined_multiplier(&self, gradient: f64) -> Result<f64, QuantileError> {
+        if !(gradient > 0.0 && gradient.is_finite()) {
+            return Err(self.refuse(gradient));
+        }
+        let ratio = gradient / self.multiplier();
+        Ok(gradient / libm::sqrt(1.0 + ratio * ratio) * (1.0 - ROUNDING))
+    }
+
+    /// The noise multiplier that the clipped sum needs, so that with the counts it has `combined`:
+    /// `z_delta = (z^-2 - groups (2 sigma_b)^-2)^(-1/2)`, theorem 1 of the paper.
+    ///
+    /// # Errors
+    /// [`QuantileError::Multiplier`] unless `combined` is positive and below the counts' own [`multiplier`](Self::multiplier): raise their
+    /// noise or lower `combined`.
+    ///
+    /// # Precision
+    /// Rounded up.
+    pub fn gradient_multiplier(&self, combined: f64) -> Result<f64, QuantileError> {
+        let counts = self.multiplier();
+        if !(combined > 0.0 && combined < counts * (1.0 - 1e-9)) {
+            return Err(self.refuse(combined));
+        }
+        let ratio = combined / counts;
+        // Near 1 the difference loses digits: (1 - r)(1 + r) loses only those that r itself lacks.
+        let left = (1.0 - ratio) * (1.0 + ratio);
+        Ok(combined / libm::sqrt(left) * (1.0 + ROUNDING + ROUNDING / (1.0 - ratio)))
+    }
+
+    fn refuse(&self, multiplier: f64) -> QuantileError {
+        QuantileError::Multiplier {
+            multiplier,
+            counts: self.multiplier(),
+        }
+    }
+}
+
 /// Adaptive quantile clipping (Andrew et al.): after each step the clipping norm moves geometrically towards the
 /// `quantile`-th quantile of the examples' norms, of which it learns by a noised count.
 ///
@@ -28,9 +123,8 @@ pub const MAX_COUNTED: u64 = 1 << 22;
 pub struct AdaptiveQuantile {
     quantile: f64,
     rate: f64,
-    count_std: f32,
+    counts: NoisedCounts,
     expected_batch: f64,
-    groups: usize,
 }
 
 impl AdaptiveQuantile {
@@ -53,32 +147,45 @@ impl AdaptiveQuantile {
         if !(rate > 0.0 && rate <= 10.0) {
             return Err(QuantileError::Rate { rate });
         }
-        if !(MIN_COUNT_STD..=MAX_COUNT_STD).contains(&count_std) {
-            return Err(QuantileError::CountStd { count_std });
-        }
         if !(expected_batch > 0.0 && expected_batch.is_finite()) {
             return Err(QuantileError::ExpectedBatch { expected_batch });
-        }
-        if !(1..=MAX_GROUPS).contains(&groups) {
-            return Err(QuantileError::Groups { groups });
         }
         Ok(Self {
             quantile,
             rate,
-            count_std,
+            counts: NoisedCounts::new(groups, count_std)?,
             expected_batch,
-            groups,
         })
+    }
+
+    /// The quantile of the norms that is followed.
+    pub const fn quantile(&self) -> f64 {
+        self.quantile
+    }
+
+    /// The learning rate eta_C of the clipping norm's logarithm.
+    pub const fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    /// The batch size q N that a fraction is of.
+    pub const fn expected_batch(&self) -> f64 {
+        self.expected_batch
+    }
+
+    /// The counts that a step releases with its sum: what its charge says beside the event.
+    pub const fn counts(&self) -> NoisedCounts {
+        self.counts
     }
 
     /// The standard deviation sigma_b of the noise on each count, in examples.
     pub const fn count_std(&self) -> f32 {
-        self.count_std
+        self.counts.std
     }
 
     /// How many groups are counted.
     pub const fn groups(&self) -> usize {
-        self.groups
+        self.counts.groups as usize
     }
 
     /// The fraction of examples within the clipping norm, as the noised centred count says: `1/2 + noised / (q N)`.
@@ -103,40 +210,20 @@ impl AdaptiveQuantile {
         next.clamp(f64::from(MIN_CLIP), f64::from(MAX_CLIP)) as f32
     }
 
-    /// The noise multiplier of the clipped sum and the counts together, where the sum's alone is `gradient`:
-    /// `z = (z_delta^-2 + groups (2 sigma_b)^-2)^(-1/2)`.
+    /// [`NoisedCounts::combined_multiplier`] of the policy's counts.
     ///
     /// # Errors
-    /// [`QuantileError::Multiplier`] unless `gradient` is positive and finite.
-    ///
-    /// # Precision
-    /// Rounded down.
+    /// As there.
     pub fn combined_multiplier(&self, gradient: f64) -> Result<f64, QuantileError> {
-        if !(gradient > 0.0 && gradient.is_finite()) {
-            return Err(self.refuse(gradient));
-        }
-        let ratio = gradient / self.count_multiplier();
-        Ok(gradient / libm::sqrt(1.0 + ratio * ratio) * (1.0 - ROUNDING))
+        self.counts.combined_multiplier(gradient)
     }
 
-    /// The noise multiplier that the clipped sum needs, so that with the counts it has `combined`:
-    /// `z_delta = (z^-2 - groups (2 sigma_b)^-2)^(-1/2)`, theorem 1 of the paper.
+    /// [`NoisedCounts::gradient_multiplier`] of the policy's counts.
     ///
     /// # Errors
-    /// [`QuantileError::Multiplier`] unless `combined` is positive and below the counts' own multiplier
-    /// `2 sigma_b / sqrt(groups)`: raise `count_std` or lower `combined`.
-    ///
-    /// # Precision
-    /// Rounded up.
+    /// As there.
     pub fn gradient_multiplier(&self, combined: f64) -> Result<f64, QuantileError> {
-        let counts = self.count_multiplier();
-        if !(combined > 0.0 && combined < counts * (1.0 - 1e-9)) {
-            return Err(self.refuse(combined));
-        }
-        let ratio = combined / counts;
-        // Near 1 the difference loses digits: (1 - r)(1 + r) loses only those that r itself lacks.
-        let left = (1.0 - ratio) * (1.0 + ratio);
-        Ok(combined / libm::sqrt(left) * (1.0 + ROUNDING + ROUNDING / (1.0 - ratio)))
+        self.counts.gradient_multiplier(combined)
     }
 
     /// What one step costs, where each record is in the batch with probability `rate`, by itself: the sum noised with the
@@ -154,18 +241,6 @@ impl AdaptiveQuantile {
         } else {
             Event::PoissonGaussian { rate, sigma }
         })
-    }
-
-    /// The counts' own noise multiplier, rounded down: sigma_b over the sensitivity `sqrt(groups) / 2`.
-    fn count_multiplier(&self) -> f64 {
-        2.0 * f64::from(self.count_std) / libm::sqrt(self.groups as f64) * (1.0 - ROUNDING)
-    }
-
-    fn refuse(&self, multiplier: f64) -> QuantileError {
-        QuantileError::Multiplier {
-            multiplier,
-            counts: self.count_multiplier(),
-        }
     }
 }
 

@@ -1,11 +1,17 @@
 use crate::accounting::Event;
+use crate::clipping::NoisedCounts;
 
 use super::error::{Fault, Field};
 
 /// What one step costs: an event, how often it happens, and the sensitivity its noise was scaled to.
+///
+/// # Privacy
+/// The event is of all that the step releases. Where that is a clipped sum alone, the sum's noise multiplier is the event's sigma.
+/// Where counts are released with it ([`NoisedCounts`]), the two together have sigma, and the sum has more noise than
+/// sigma says: [`noise_multiplier`](Self::noise_multiplier) and [`noise_std`](Self::noise_std) are the sum's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Charge {
-    /// The mechanism, with sigma relative to the sensitivity `clip * (1 + eta)`.
+    /// The mechanism: what the accountant counts.
     pub event: Event,
     /// Clipping norm: bound on the L2 norm of one unit's contribution, a record's or a user's.
     pub clip: f64,
@@ -13,16 +19,24 @@ pub struct Charge {
     pub eta: f64,
     /// How many times the event happens in the step, at least 1.
     pub count: u64,
+    /// The counts that are released with the sum, for a clipping norm that follows a quantile; `None` where the sum is all.
+    pub counts: Option<NoisedCounts>,
 }
 
 impl Charge {
-    /// The noise multiplier of the event: its sigma.
+    /// The noise multiplier of the clipped sum, relative to `clip * (1 + eta)`: the event's sigma, or what the sum needs so that it has sigma
+    /// together with the counts ([`NoisedCounts::gradient_multiplier`], rounded up). NaN for a charge that [`check`](Self::check) refuses.
     #[must_use]
     pub fn noise_multiplier(&self) -> f64 {
-        sigma(&self.event)
+        let sigma = sigma(&self.event);
+        match self.counts {
+            None => sigma,
+            Some(counts) => counts.gradient_multiplier(sigma).unwrap_or(f64::NAN),
+        }
     }
 
-    /// Standard deviation of the noise on each coordinate: `sigma * clip * (1 + eta)`.
+    /// Standard deviation of the noise on each coordinate of the clipped sum: its noise multiplier times `clip * (1 + eta)`. That of the
+    /// counts, which are exact, is [`NoisedCounts::std`].
     #[must_use]
     pub fn noise_std(&self) -> f64 {
         self.noise_multiplier() * self.clip * (1.0 + self.eta)
@@ -32,7 +46,7 @@ impl Charge {
     ///
     /// # Errors
     /// [`Fault::Invalid`] with the field: rate outside (0, 1]; an event that the record format does not know; sigma or clip not finite or not above 0; eta not
-    /// finite or below 0; count or group 0.
+    /// finite or below 0; count or group 0. [`Fault::Counts`] where the counts have so little noise that they alone cost what the event says.
     pub fn check(&self) -> Result<(), Fault> {
         let (rate, group) = match self.event {
             Event::Gaussian { .. } => (1.0, 1),
@@ -50,9 +64,16 @@ impl Charge {
             (self.eta.is_finite() && self.eta >= 0.0, Field::Eta),
             (self.count > 0, Field::Count),
         ];
-        match faults.into_iter().find(|(holds, _)| !holds) {
-            Some((_, field)) => Err(Fault::Invalid(field)),
-            None => Ok(()),
+        if let Some((_, field)) = faults.into_iter().find(|(holds, _)| !holds) {
+            return Err(Fault::Invalid(field));
+        }
+        let sigma = sigma(&self.event);
+        match self.counts {
+            Some(counts) if counts.gradient_multiplier(sigma).is_err() => Err(Fault::Counts {
+                sigma,
+                counts: counts.multiplier(),
+            }),
+            _ => Ok(()),
         }
     }
 }

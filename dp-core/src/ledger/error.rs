@@ -37,6 +37,10 @@ pub enum Field {
     Eta,
     /// How many times the event happened, at least 1.
     Count,
+    /// Groups that were counted, at most [`MAX_GROUPS`](crate::clipping::MAX_GROUPS).
+    Groups,
+    /// Standard deviation of the noise on a count.
+    CountStd,
 }
 
 /// What is wrong with a ledger, or with a record that should be appended.
@@ -93,6 +97,13 @@ pub enum Fault {
     },
     /// A counter would pass 2^64 - 1.
     Overflow,
+    /// Counts released with a sum have so little noise that they alone cost what the charge says for both.
+    Counts {
+        /// Noise multiplier that is charged for both.
+        sigma: f64,
+        /// The counts' own noise multiplier, which must be above it.
+        counts: f64,
+    },
     /// More kinds of event than the caller has room for.
     TooManyEvents {
         /// Room given.
@@ -115,6 +126,8 @@ impl fmt::Display for Field {
             Self::Clip => "the clipping norm",
             Self::Eta => "eta",
             Self::Count => "the count",
+            Self::Groups => "the number of groups counted",
+            Self::CountStd => "the standard deviation of the counts' noise",
         })
     }
 }
@@ -147,6 +160,10 @@ impl fmt::Display for Fault {
                 "the commit of step {step} names record {reservation}, which is not the open reservation"
             ),
             Self::Overflow => f.write_str("a counter is full"),
+            Self::Counts { sigma, counts } => write!(
+                f,
+                "counts of noise multiplier {counts} leave a sum no room beside them in a charge of {sigma}: raise the noise of the counts"
+            ),
             Self::TooManyEvents { capacity } => {
                 write!(f, "more than {capacity} different events")
             }

@@ -49,6 +49,8 @@
 //! | 48..56 | eta, `f64` (reserve) |
 //! | 56..64 | count, `u64` (reserve) |
 //! | 64..72 | sequence number of the confirmed reservation, `u64` (commit) |
+//! | 64..68 | groups whose counts are released with the sum, `u32`; 0 for none (reserve) |
+//! | 68..72 | standard deviation of the noise on each of these counts, `f32` (reserve) |
 //! | 72..88 | process start identity, 16 bytes (start) |
 //! | 88..92 | zero |
 //! | 92..124 | chain: SHA-256 of the former chain value and bytes 0..92 of this record |

@@ -1,4 +1,5 @@
 use crate::accounting::Event;
+use crate::clipping::{NoisedCounts, QuantileError};
 
 use super::bytes::{BLOCK, Block, CRC_AT, get, put};
 use super::charge::Charge;
@@ -22,6 +23,9 @@ const CLIP_AT: usize = 40;
 const ETA_AT: usize = 48;
 const COUNT_AT: usize = 56;
 const RESERVATION_AT: usize = 64;
+/// Of a reservation, where a commit has what it confirms.
+const GROUPS_AT: usize = 64;
+const COUNT_STD_AT: usize = 68;
 const PROCESS_AT: usize = 72;
 /// First byte of the chain value, and length of what it covers of this record.
 pub(super) const CHAIN_AT: usize = 92;
@@ -178,6 +182,10 @@ fn encode_charge(block: &mut Block, charge: &Charge) {
     put(block, CLIP_AT, charge.clip.to_le_bytes());
     put(block, ETA_AT, charge.eta.to_le_bytes());
     put(block, COUNT_AT, charge.count.to_le_bytes());
+    if let Some(counts) = charge.counts {
+        put(block, GROUPS_AT, counts.groups().to_le_bytes());
+        put(block, COUNT_STD_AT, counts.std().to_le_bytes());
+    }
 }
 
 fn decode_charge(block: &Block) -> Result<Charge, (usize, Fault)> {
@@ -196,11 +204,26 @@ fn decode_charge(block: &Block) -> Result<Charge, (usize, Fault)> {
         clip: float(CLIP_AT),
         eta: float(ETA_AT),
         count,
+        counts: decode_counts(block)?,
     };
     charge
         .check()
         .map_err(|fault| (field_offset(fault), fault))?;
     Ok(charge)
+}
+
+/// No groups are no counts; a standard deviation without any is then found to be of no use.
+fn decode_counts(block: &Block) -> Result<Option<NoisedCounts>, (usize, Fault)> {
+    let groups = u32::from_le_bytes(get(block, GROUPS_AT));
+    if groups == 0 {
+        return Ok(None);
+    }
+    let std = f32::from_le_bytes(get(block, COUNT_STD_AT));
+    match NoisedCounts::new(groups as usize, std) {
+        Ok(counts) => Ok(Some(counts)),
+        Err(QuantileError::Groups { .. }) => Err((GROUPS_AT, Fault::Invalid(Field::Groups))),
+        Err(_) => Err((COUNT_STD_AT, Fault::Invalid(Field::CountStd))),
+    }
 }
 
 fn field_offset(fault: Fault) -> usize {
@@ -211,6 +234,7 @@ fn field_offset(fault: Fault) -> usize {
         Fault::Invalid(Field::Clip) => CLIP_AT,
         Fault::Invalid(Field::Eta) => ETA_AT,
         Fault::Invalid(Field::Count) => COUNT_AT,
+        Fault::Counts { .. } => COUNT_STD_AT,
         _ => KIND_AT,
     }
 }

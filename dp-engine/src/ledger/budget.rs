@@ -136,6 +136,7 @@ mod tests {
         clip: 1.0,
         eta: 0.0,
         count: 1,
+        counts: None,
     };
 
     thread_local! {

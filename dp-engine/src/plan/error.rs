@@ -1,6 +1,7 @@
 use std::fmt;
 
 use dp_core::accounting::AccountingError;
+use dp_core::clipping::MAX_COUNTED;
 
 use super::Unit;
 
@@ -70,6 +71,30 @@ pub enum PlanError {
         /// The value given.
         eta: f64,
     },
+    /// The counts of an adaptive clipping norm have too little noise.
+    #[error(
+        "noise of standard deviation {count_std} on the counts that the clipping norm follows leaves no room for the sum's, as both together \
+         have noise multiplier {sigma:.4} and the counts alone {counts:.4}: give them a standard deviation above {:.4}, better twice that",
+        count_std_for(*sigma, *count_std, *counts)
+    )]
+    CountStd {
+        /// Standard deviation of the noise on each count.
+        count_std: f32,
+        /// The counts' own noise multiplier.
+        counts: f64,
+        /// The noise multiplier of a whole step.
+        sigma: f64,
+    },
+    /// Batches so large that their counts could round.
+    #[error(
+        "the expected batch size {batch} is above {}, and the counts that the clipping norm follows are exact up to twice that: choose a smaller \
+         batch, or a fixed clipping norm",
+        MAX_COUNTED / 2
+    )]
+    Counted {
+        /// The value given.
+        batch: u64,
+    },
     /// Earlier runs left nothing of the target.
     #[error(
         "earlier runs on this data set spent epsilon {spent:.6} at delta {delta:?} already, and the target for all of them together is \
@@ -110,6 +135,11 @@ pub enum PlanError {
         /// What the accountant said.
         source: AccountingError,
     },
+}
+
+/// The standard deviation at which counts have `sigma` by themselves, where they have the multiplier `counts` at `count_std`.
+fn count_std_for(sigma: f64, count_std: f32, counts: f64) -> f64 {
+    f64::from(count_std) * sigma / counts
 }
 
 fn one_over(units: &u64) -> f64 {

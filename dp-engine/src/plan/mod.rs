@@ -9,6 +9,7 @@ use dp_core::accounting::{
     self, Accountant, AccountingError, Adjacency, Bounds, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA,
     MIN_SIGMA, Run, Target, calibrate_noise,
 };
+use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED};
 use dp_core::ledger::Charge;
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +38,7 @@ pub struct PlanRequest {
     pub batch: u64,
     /// Number of steps.
     pub steps: u64,
-    /// Clipping norm C: bound on the L2 norm of one unit's gradient.
+    /// Clipping norm C: bound on the L2 norm of one unit's gradient; the first one, where it follows a quantile.
     pub clip: f64,
     /// Share of C allowed for rounding: the noise is scaled to `C * (1 + eta)`.
     ///
@@ -53,7 +54,8 @@ pub struct PlanRequest {
 /// # Privacy
 /// Holds for adding or removing one [`Unit`], when of every step each unit is drawn as a whole by Poisson sampling at [`Plan::rate`]
 /// from a secret stream, its gradient clipped as one to [`Plan::clip`], noised with standard deviation [`Plan::noise_std`], and divided
-/// by [`Plan::divisor`], never by the drawn batch size.
+/// by [`Plan::divisor`], never by the drawn batch size. With an adaptive clipping norm ([`Plan::with_adaptive_clip`]) clip and noise of
+/// each step are those of its charge ([`Plan::charge_at`]), which is for the noised counts too.
 ///
 /// # Example
 /// ```
@@ -74,6 +76,7 @@ pub struct Plan {
     sigma: f64,
     epsilon: Bounds,
     prior: PriorSpend,
+    adaptive: Option<AdaptiveQuantile>,
     warnings: Vec<PlanWarning>,
 }
 
@@ -133,7 +136,37 @@ impl Plan {
             sigma,
             epsilon: bounds,
             prior,
+            adaptive: None,
             warnings,
+        })
+    }
+
+    /// The same plan with a clipping norm that follows a quantile of the norms, from [`Plan::clip`] on: each step releases noised counts with
+    /// its sum. What a step costs stays the same; the sum has more noise for it ([`Plan::noise_multiplier`]).
+    ///
+    /// # Privacy
+    /// Sum and counts of a step are one event of [`Plan::sigma`], whatever the clipping norm is (docs/proofs/clipping-quantile.md). The
+    /// clipping norm of a step must follow from noised counts and public numbers alone, as [`AdaptiveQuantile::next_clip`] does.
+    ///
+    /// # Errors
+    /// [`PlanError::CountStd`] where the counts have so little noise that they alone cost what a step may, [`PlanError::Counted`] for batches
+    /// above half of [`MAX_COUNTED`].
+    pub fn with_adaptive_clip(self, policy: AdaptiveQuantile) -> Result<Self, PlanError> {
+        let batch = self.request.batch;
+        if batch > MAX_COUNTED / 2 {
+            return Err(PlanError::Counted { batch });
+        }
+        let counts = policy.counts();
+        if counts.gradient_multiplier(self.sigma).is_err() {
+            return Err(PlanError::CountStd {
+                count_std: counts.std(),
+                counts: counts.multiplier(),
+                sigma: self.sigma,
+            });
+        }
+        Ok(Self {
+            adaptive: Some(policy),
+            ..self
         })
     }
 
@@ -167,19 +200,32 @@ impl Plan {
         self.request.steps
     }
 
-    /// Clipping norm C.
+    /// Clipping norm C; the first one, where it follows a quantile.
     #[must_use]
     pub fn clip(&self) -> f64 {
         self.request.clip
     }
 
-    /// Noise multiplier sigma, relative to `C * (1 + eta)`.
+    /// How the clipping norm follows a quantile; `None` where it stays.
+    #[must_use]
+    pub fn adaptive_clip(&self) -> Option<&AdaptiveQuantile> {
+        self.adaptive.as_ref()
+    }
+
+    /// Noise multiplier sigma of a step's event: of the clipped sum, or of sum and counts together where the clipping norm follows a quantile.
     #[must_use]
     pub fn sigma(&self) -> f64 {
         self.sigma
     }
 
-    /// Standard deviation of the noise on each coordinate of the clipped sum: `sigma * C * (1 + eta)`.
+    /// Noise multiplier of the clipped sum, relative to `C * (1 + eta)`: sigma, or more where counts are released too.
+    #[must_use]
+    pub fn noise_multiplier(&self) -> f64 {
+        self.charge().noise_multiplier()
+    }
+
+    /// Standard deviation of the noise on each coordinate of the clipped sum, `noise_multiplier * C * (1 + eta)`; with an adaptive clipping norm that
+    /// of the first.
     #[must_use]
     pub fn noise_std(&self) -> f64 {
         self.charge().noise_std()
@@ -218,14 +264,28 @@ impl Plan {
         event(self.rate, self.sigma)
     }
 
-    /// What one step reserves in the ledger.
+    /// What one step reserves in the ledger; with an adaptive clipping norm, the first step.
     #[must_use]
     pub fn charge(&self) -> Charge {
+        match self.adaptive {
+            None => self.charge_for(self.request.clip),
+            Some(_) => self.charge_at(self.request.clip as f32),
+        }
+    }
+
+    /// What a step reserves whose gradients are clipped to exactly `clip`: the event of every step, and the noise that is its at this norm.
+    #[must_use]
+    pub fn charge_at(&self, clip: f32) -> Charge {
+        self.charge_for(f64::from(clip))
+    }
+
+    fn charge_for(&self, clip: f64) -> Charge {
         Charge {
             event: self.event(),
-            clip: self.request.clip,
+            clip,
             eta: self.request.eta,
             count: 1,
+            counts: self.adaptive.map(|policy| policy.counts()),
         }
     }
 

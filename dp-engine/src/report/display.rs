@@ -1,6 +1,8 @@
 use std::fmt;
 
-use super::{GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent, Unit};
+use super::{
+    AdaptiveClip, GroupStatement, PrivacyStatement, Sampler, SpentBefore, SpentEvent, Unit,
+};
 use crate::fingerprint::hex;
 
 impl fmt::Display for PrivacyStatement {
@@ -74,12 +76,28 @@ impl fmt::Display for PrivacyStatement {
                 "each user's gradient, the mean over the records that are used, as one"
             }
         };
-        writeln!(
-            f,
-            "Mechanism: {gradient} clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
-             {sigma} times {clip} * (1 + {}), the last factor for rounding.",
-            self.eta
-        )?;
+        match &self.adaptive_clip {
+            None => writeln!(
+                f,
+                "Mechanism: {gradient} clipped to L2 norm {clip}, summed, and Gaussian noise added: sigma = \
+                 {sigma} times {clip} * (1 + {}), the last factor for rounding.",
+                self.eta
+            )?,
+            Some(AdaptiveClip {
+                quantile,
+                rate,
+                count_std,
+                sum_sigma,
+                ..
+            }) => writeln!(
+                f,
+                "Mechanism: {gradient} clipped to L2 norm C, summed, and Gaussian noise added: {sum_sigma} times C * (1 + {}), \
+                 the last factor for rounding. How many {plural} of the step are within C is released with noise of standard \
+                 deviation {count_std}; together that is sigma = {sigma}.\n  \
+                 C began at {clip} and follows quantile {quantile} of the norms, by these noised counts alone, with learning rate {rate}.",
+                self.eta
+            )?,
+        }
         for event in self
             .events
             .iter()

@@ -8,6 +8,7 @@ pub use group::GroupStatement;
 use std::num::NonZeroU32;
 
 use dp_core::accounting::{AccountingError, Bounds, Event};
+use dp_core::clipping::AdaptiveQuantile;
 use dp_core::ledger::{self, Head};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,21 @@ pub struct SpentEvent {
     pub count: u64,
 }
 
+/// How the clipping norm followed a quantile of the norms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptiveClip {
+    /// The quantile.
+    pub quantile: f64,
+    /// Learning rate of the clipping norm's logarithm.
+    pub rate: f64,
+    /// Groups of parameters whose norms are counted.
+    pub groups: u32,
+    /// Standard deviation of the noise on each count, in units.
+    pub count_std: f64,
+    /// Noise multiplier of the clipped sum alone: more than that of sum and counts together, which is the statement's.
+    pub sum_sigma: f64,
+}
+
 /// What earlier runs spent on the data set, which the guarantee covers too.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpentBefore {
@@ -127,7 +143,7 @@ pub struct PrivacyStatement {
     pub upper: f64,
     /// Failure probability.
     pub delta: f64,
-    /// Noise multiplier: standard deviation of the noise over `clip * (1 + eta)`.
+    /// Noise multiplier of a step: standard deviation of the noise over `clip * (1 + eta)`; of sum and counts together with an adaptive clipping norm.
     pub sigma: f64,
     /// Sampling rate.
     pub rate: f64,
@@ -137,8 +153,11 @@ pub struct PrivacyStatement {
     pub unconfirmed: u64,
     /// Steps planned.
     pub steps_planned: u64,
-    /// Clipping norm of one unit's gradient.
+    /// Clipping norm of one unit's gradient; the first one with an adaptive clipping norm.
     pub clip: f64,
+    /// How the clipping norm followed a quantile; `None` where it stayed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive_clip: Option<AdaptiveClip>,
     /// Share of the clipping norm added for rounding.
     pub eta: f64,
     /// Epsilon asked for.
@@ -211,6 +230,9 @@ impl PrivacyStatement {
             unconfirmed: ledger.state().reservations() - ledger.state().commits(),
             steps_planned: plan.steps(),
             clip: plan.clip(),
+            adaptive_clip: plan
+                .adaptive_clip()
+                .map(|policy| AdaptiveClip::of(policy, plan)),
             eta: plan.request().eta,
             target_epsilon: plan.target().epsilon,
             unit: ledger.header().unit.into(),
@@ -231,6 +253,18 @@ impl PrivacyStatement {
             ledger_digest: hex(&digest),
             warnings: plan.warnings().iter().map(ToString::to_string).collect(),
         })
+    }
+}
+
+impl AdaptiveClip {
+    fn of(policy: &AdaptiveQuantile, plan: &Plan) -> Self {
+        Self {
+            quantile: policy.quantile(),
+            rate: policy.rate(),
+            groups: policy.counts().groups(),
+            count_std: policy.count_std().into(),
+            sum_sigma: plan.noise_multiplier(),
+        }
     }
 }
 

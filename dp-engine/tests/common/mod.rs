@@ -27,6 +27,7 @@ pub const CHARGE: Charge = Charge {
     clip: 1.0,
     eta: 1e-3,
     count: 1,
+    counts: None,
 };
 
 /// A new process start; nobody has its keys.

@@ -408,6 +408,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("quantile_counts"),
     ),
     mutant(
+        "charge-forgets-counts", "dp-core/src/ledger/charge.rs",
+        "Some(counts) => counts.gradient_multiplier(sigma).unwrap_or(f64::NAN),",
+        "Some(_) => sigma,",
+        Core("ledger_counts", "the_noise_is_that_of_theorem_1"),
+    ),
+    mutant(
+        "counts-without-room-charged", "dp-core/src/ledger/charge.rs",
+        "Some(counts) if counts.gradient_multiplier(sigma).is_err() =>",
+        "Some(counts) if counts.groups() == 0 =>",
+        Core("ledger_counts", "counts_with_too_little_noise_are_refused"),
+    ),
+    mutant(
         "hardened-shard-starts-at-zero", "dp-kernels/src/noise/hardened.rs",
         "discrete_gaussian(state.as_mut_slice(), first_element + i as u32, sigma)",
         "discrete_gaussian(state.as_mut_slice(), i as u32, sigma)",
