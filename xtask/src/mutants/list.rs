@@ -37,6 +37,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_norms"),
     ),
     mutant(
+        "conv-gram-padding-counted", "dp-kernels/src/norm/gram/dots.rs",
+        "sum += select(inside, product, E::new(0.0));",
+        "sum += product;",
+        Conformance("conv_norms"),
+    ),
+    mutant(
         "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/registers.rs",
         "let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));",
         "let own = select(comptime!(u == v).runtime() && inside, dot + dot, E::new(0.0));",
