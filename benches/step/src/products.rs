@@ -121,7 +121,8 @@ fn row(
     let off = |at: &usize| (got[*at] - out[*at]).abs();
     let worst = (0..m * n).max_by(|x, y| off(x).total_cmp(&off(y)));
     // Sums of k products of numbers below 1/2 in any order.
-    if let Some(at) = worst.filter(|at| !(off(at) <= 1e-6 * k as f32)) {
+    let differs = |at: &usize| off(at).is_nan() || off(at) > 1e-6 * k as f32;
+    if let Some(at) = worst.filter(differs) {
         return Err(ProductError::Differ {
             name,
             shape,
