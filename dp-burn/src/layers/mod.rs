@@ -48,7 +48,7 @@ impl Init {
             0,
             tensor,
         )
-        .expect("a model's parameter has fewer than 2^35 elements and a finite deviation");
+        .expect("a model's parameter has fewer than 2^33 elements and a finite deviation");
         let data = TensorData::new(values, [rows, columns]);
         Param::initialized(id, self.tracked(Tensor::from_data(data, &self.device)))
     }

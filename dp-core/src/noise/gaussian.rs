@@ -9,36 +9,41 @@ use cubecl::prelude::*;
 use super::chacha::{Words4, chacha20_block};
 use super::normal::normal_pair;
 use super::philox::philox4x32x10;
-use super::{Generator, Key, MAX_STD, NoiseError, RESERVED_TENSOR};
+use super::{BLOCKS_OF_GROUP, Generator, Key, MAX_STD, NoiseError, RESERVED_TENSOR};
 
-/// Elements `8 block .. 8 block + 8` of a tensor's standard normals, from one ChaCha20 block.
+/// Two normals from three words: `r cos` and `r sin`.
+pub type NormalPair = (f32, f32);
+
+/// The ten standard normals of one ChaCha20 block, by pairs.
 ///
 /// `input` is `(block, tensor, step low, step high)`; the key is two quarters as in
-/// [`chacha20_block()`].
+/// [`chacha20_block()`]. Which elements they are: the [layout](super).
 #[cfg_attr(feature = "cube", cube)]
-pub fn chacha20_normals(key_low: Words4, key_high: Words4, input: Words4) -> (Normals4, Normals4) {
-    let (w0, w1, w2, w3) = chacha20_block(key_low, key_high, input);
-    let (n0, n1) = pair_of_words(w0);
-    let (n2, n3) = pair_of_words(w1);
-    let (n4, n5) = pair_of_words(w2);
-    let (n6, n7) = pair_of_words(w3);
-    ((n0, n1, n2, n3), (n4, n5, n6, n7))
+pub fn chacha20_normals(
+    key_low: Words4,
+    key_high: Words4,
+    input: Words4,
+) -> (NormalPair, NormalPair, NormalPair, NormalPair, NormalPair) {
+    let (a, b, c, d) = chacha20_block(key_low, key_high, input);
+    let (w0, w1, w2, w3) = a;
+    let (w4, w5, w6, w7) = b;
+    let (w8, w9, w10, w11) = c;
+    let (w12, w13, w14, _unused) = d;
+    (
+        normal_pair(w0, w1, w2),
+        normal_pair(w3, w4, w5),
+        normal_pair(w6, w7, w8),
+        normal_pair(w9, w10, w11),
+        normal_pair(w12, w13, w14),
+    )
 }
 
-/// Elements `2 block` and `2 block + 1` of a tensor's standard normals, from one Philox block.
+/// The two standard normals of one Philox block.
 ///
 /// `input` is `(block, tensor, step low, step high)`; the key is the first two words of a [`Key`].
 #[cfg_attr(feature = "cube", cube)]
-pub fn philox4x32x10_normals(input: Words4, key_low: u32, key_high: u32) -> (f32, f32) {
-    pair_of_words(philox4x32x10(input, key_low, key_high))
-}
-
-/// Four consecutive normals.
-pub type Normals4 = (f32, f32, f32, f32);
-
-#[cfg_attr(feature = "cube", cube)]
-fn pair_of_words(words: Words4) -> (f32, f32) {
-    let (w0, w1, w2, _unused) = words;
+pub fn philox4x32x10_normals(input: Words4, key_low: u32, key_high: u32) -> NormalPair {
+    let (w0, w1, w2, _unused) = philox4x32x10(input, key_low, key_high);
     normal_pair(w0, w1, w2)
 }
 
@@ -72,22 +77,30 @@ pub fn fill_gaussian(
 ) -> Result<(), NoiseError> {
     check_request(first_element, out.len() as u64, std, generator, tensor)?;
 
-    let per_block = generator.elements_per_block();
-    let mut block = first_element / per_block;
-    let mut skip = (first_element % per_block) as usize;
-    let mut rest = out;
-    while !rest.is_empty() {
-        let input = (block as u32, tensor, step as u32, (step >> 32) as u32);
-        let normals = block_of_normals(key, generator, input);
-        let wanted = &normals[skip..per_block as usize];
-        let count = wanted.len().min(rest.len());
-        let (now, later) = rest.split_at_mut(count);
-        for (value, normal) in now.iter_mut().zip(wanted) {
-            *value = std * normal;
+    let group = generator.elements_per_group();
+    let end = first_element + out.len() as u64;
+    for start in (first_element / group * group..end).step_by(group as usize) {
+        let block = start / group * BLOCKS_OF_GROUP;
+        let wanted = first_element.max(start)..end.min(start + group);
+        for lane in 0..BLOCKS_OF_GROUP {
+            // The elements of this block: every 32nd, from the first that is wanted.
+            let skipped = wanted.start.saturating_sub(start + lane);
+            let first = start + lane + skipped.next_multiple_of(BLOCKS_OF_GROUP);
+            if first >= wanted.end {
+                continue;
+            }
+            let input = (
+                (block + lane) as u32,
+                tensor,
+                step as u32,
+                (step >> 32) as u32,
+            );
+            let normals = block_of_normals(key, generator, input);
+            for element in (first..wanted.end).step_by(BLOCKS_OF_GROUP as usize) {
+                let normal = normals[((element - start) / BLOCKS_OF_GROUP) as usize];
+                out[(element - first_element) as usize] = std * normal;
+            }
         }
-        rest = later;
-        block += 1;
-        skip = 0;
     }
     Ok(())
 }
@@ -165,17 +178,17 @@ pub fn check_request(
     }
 }
 
-/// The normals of one block, in order; those beyond [`Generator::elements_per_block`] are zero.
-fn block_of_normals(key: &Key, generator: Generator, input: Words4) -> [f32; 8] {
+/// The normals of one block, in order; those beyond [`Generator::normals_per_block`] are zero.
+fn block_of_normals(key: &Key, generator: Generator, input: Words4) -> [f32; 10] {
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
     match generator {
         Generator::ChaCha20 => {
-            let (a, b) = chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input);
-            [a.0, a.1, a.2, a.3, b.0, b.1, b.2, b.3]
+            let (a, b, c, d, e) = chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input);
+            [a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1, e.0, e.1]
         }
         Generator::Philox4x32x10NotSecure => {
             let (a, b) = philox4x32x10_normals(input, k0, k1);
-            [a, b, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+            [a, b, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
         }
     }
 }

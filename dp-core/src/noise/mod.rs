@@ -5,12 +5,15 @@
 //! functions that make the bits and the normals are the ones that kernels call (feature `cube`).
 //!
 //! # Counter layout (frozen)
-//! - ChaCha20: words 12 to 15 of the initial state are `[i / 8, k, s low, s high]`; element `i` has
-//!   lane `i % 8` and takes words `4 (lane / 2) ..` of the block.
-//! - Philox4x32-10: counter `[i / 2, k, s low, s high]`, key words 0 and 1; lane `i % 2`.
+//! A block of a generator makes `n` normals, and [`BLOCKS_OF_GROUP`] blocks the elements of a group: with `i % (32 n) = 32 j + l`,
+//! element `i` is normal `j` of block `b = 32 (i / (32 n)) + l`. So neighbours come from neighbouring blocks, which are what a processor's
+//! lanes and a GPU's units make side by side, and they lie in memory as they are made.
+//! - ChaCha20, `n = 10`: words 12 to 15 of the initial state are `[b, k, s low, s high]`; normal `j` takes words `3 (j / 2) ..` of the block.
+//!   The last word is left over.
+//! - Philox4x32-10, `n = 2`: counter `[b, k, s low, s high]`, key words 0 and 1; the last word is left over.
 //!
-//! Of its four words the first two (high, low) give the radius and the third the angle; an even
-//! lane is `r cos`, an odd lane `r sin`. Tensor [`RESERVED_TENSOR`] is refused: the sampler
+//! Of its three words the first two (high, low) give the radius and the third the angle; an even
+//! normal is `r cos`, an odd one `r sin`. Tensor [`RESERVED_TENSOR`] is refused: the sampler
 //! ([`crate::sampling`]) and [`discrete`] noise derive their own keys there.
 
 pub mod chacha;
@@ -27,7 +30,7 @@ mod key;
 pub use discrete::fill_discrete_gaussian;
 pub use error::NoiseError;
 pub use gaussian::{
-    GaussianDraw, Normals4, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
+    GaussianDraw, NormalPair, chacha20_normals, check_request, fill_gaussian, philox4x32x10_normals,
 };
 pub use hardened::{Hardened, HardenedDraw, HardenedError};
 pub use key::Key;
@@ -37,6 +40,9 @@ pub const RESERVED_TENSOR: u32 = u32::MAX;
 
 /// The largest standard deviation accepted: 2^124, so that no noise value overflows.
 pub const MAX_STD: f32 = f32::MAX / 16.0;
+
+/// Blocks whose normals lie side by side: 32, the widest vector of a processor and the units of a GPU that work in step.
+pub const BLOCKS_OF_GROUP: u64 = 32;
 
 /// Where the noise bits come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,16 +63,21 @@ impl Generator {
         }
     }
 
-    /// Consecutive elements that one block of the generator makes.
-    pub const fn elements_per_block(self) -> u64 {
+    /// Normals that one block of the generator makes.
+    pub const fn normals_per_block(self) -> u64 {
         match self {
-            Self::ChaCha20 => 8,
+            Self::ChaCha20 => 10,
             Self::Philox4x32x10NotSecure => 2,
         }
     }
 
-    /// Elements a tensor can have: 2^35 with ChaCha20, 2^33 with Philox.
+    /// Consecutive elements that a group of [`BLOCKS_OF_GROUP`] blocks makes.
+    pub const fn elements_per_group(self) -> u64 {
+        self.normals_per_block() * BLOCKS_OF_GROUP
+    }
+
+    /// Elements a tensor can have: 10 times 2^32 with ChaCha20, 2^33 with Philox.
     pub const fn max_elements(self) -> u64 {
-        self.elements_per_block() << 32
+        self.normals_per_block() << 32
     }
 }

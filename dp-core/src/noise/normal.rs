@@ -17,7 +17,7 @@
 //! Error against the exact function of the same bits, in units in the last place, asserted by
 //! `tests/normal_precision.rs`: `-ln u` 1.7, square root 0.51, sine and cosine 2.4, a normal 4.5.
 //! Host and kernel differ by at most 1 unit in each part and 3 in a normal; measured over 2^20
-//! normals, 1% differ where multiply-adds are fused and 1 in 10,000 where they are not.
+//! normals, 1% differ where multiply-adds are fused or the root is the processor's own, and 1 in 10,000 where neither.
 //!
 //! # References
 //! Box and Muller, "A note on the generation of random normal deviates", 1958.

@@ -59,7 +59,7 @@ pub fn add_gaussian_noise<R: Real>(
     step: u64,
     tensor: u32,
 ) -> Result<(), ReferenceError> {
-    const CHUNK: usize = 64;
+    const CHUNK: usize = Generator::ChaCha20.elements_per_group() as usize;
     check_request(first_element, target.len() as u64, std, generator, tensor)?;
 
     let mut first = first_element;

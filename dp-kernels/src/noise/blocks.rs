@@ -1,10 +1,12 @@
-//! The normals of one unit: as many of the generator's blocks as a vector has lanes, and where they go.
+//! The normals of one unit: as many of the generator's blocks as a vector has lanes, and where they go. The layout is that of [`dp_core::noise`].
 
 use super::wide;
 use crate::Tuning;
 use crate::check::Arg;
 use cubecl::prelude::*;
-use dp_core::noise::{GaussianDraw, Generator, chacha20_normals, philox4x32x10_normals};
+use dp_core::noise::{
+    BLOCKS_OF_GROUP, GaussianDraw, Generator, NormalPair, chacha20_normals, philox4x32x10_normals,
+};
 
 /// Which elements, and where their noise sits in the generator's counter.
 #[derive(CubeType, CubeLaunch, Clone, Copy)]
@@ -31,24 +33,23 @@ pub(crate) struct KeyWords {
     k7: u32,
 }
 
-/// How the noise of a draw is cut: units of [`lanes`](Self::lanes) blocks, of which the first `skip` elements lie
-/// before the tensor's first.
+/// How the noise of a draw is cut: units of [`lanes`](Self::lanes) blocks of one group, of whose first group the first `skip` elements lie before the
+/// tensor's first.
 #[derive(Clone, Copy)]
 pub(crate) struct Cut {
-    /// Blocks of a unit.
+    /// Blocks of a unit: they divide those of a group.
     pub(crate) lanes: usize,
-    /// Where in its block the first element is.
+    /// Where in its group the first element is.
     skip: usize,
-    /// Elements of a block.
-    per_block: usize,
+    /// The group's number among all.
+    first_group: u64,
     blocks: usize,
 }
 
 impl Cut {
     pub(crate) fn new(draw: &GaussianDraw<'_>, len: usize, tuning: &Tuning) -> Self {
-        let per_block = draw.generator.elements_per_block();
-        let skip = (draw.first_element % per_block) as usize;
-        let per_block = per_block as usize;
+        let group = draw.generator.elements_per_group();
+        let skip = (draw.first_element % group) as usize;
         let lanes = match draw.generator {
             _ if !tuning.is_cpu => 1,
             Generator::ChaCha20 => tuning.lanes(),
@@ -56,25 +57,24 @@ impl Cut {
             Generator::Philox4x32x10NotSecure => 2 * tuning.lanes(),
         };
         Self {
-            lanes,
+            lanes: lanes.min(GROUP),
             skip,
-            per_block,
-            blocks: (skip + len).div_ceil(per_block),
+            first_group: draw.first_element / group,
+            blocks: (skip + len).div_ceil(group as usize) * GROUP,
         }
     }
 
     pub(crate) fn units(&self) -> usize {
-        self.blocks.div_ceil(self.lanes)
+        self.blocks / self.lanes
     }
 
     /// The widest vector, no wider than `most` elements, that all of `args`, tensors of `len` elements, can be moved by: it divides their
-    /// length, the place in the first block where they start, and the elements of a unit.
+    /// length, the place in the first group where they start, and the lanes of a unit.
     pub(crate) fn vector(&self, args: &[Option<Arg<'_>>], len: usize, most: usize) -> usize {
-        let most = most.min(self.lanes * self.per_block);
         let mut width = args
             .iter()
             .flatten()
-            .fold(most, |width, arg| arg.vector(len, width));
+            .fold(most.min(self.lanes), |width, arg| arg.vector(len, width));
         while !self.skip.is_multiple_of(width) {
             width /= 2;
         }
@@ -83,11 +83,12 @@ impl Cut {
 
     pub(crate) fn place(&self, draw: &GaussianDraw<'_>, len: usize) -> PlaceLaunch {
         let (low, high) = (draw.step as u32, (draw.step >> 32) as u32);
+        let first_block = self.first_group as u32 * GROUP as u32;
         PlaceLaunch::new(
             len as u32,
             self.blocks as u32,
             self.skip as u32,
-            (draw.first_element / self.per_block as u64) as u32,
+            first_block,
             draw.tensor,
             low,
             high,
@@ -101,16 +102,26 @@ pub(crate) fn key_words(draw: &GaussianDraw<'_>) -> KeyWordsLaunch {
     KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7)
 }
 
-/// Elements of a block.
+/// Blocks of a group.
+pub(crate) const GROUP: usize = BLOCKS_OF_GROUP as usize;
+
+/// Normals of a block.
 pub(crate) const fn per_block(chacha: bool) -> usize {
     if chacha {
-        Generator::ChaCha20.elements_per_block() as usize
+        Generator::ChaCha20.normals_per_block() as usize
     } else {
-        Generator::Philox4x32x10NotSecure.elements_per_block() as usize
+        Generator::Philox4x32x10NotSecure.normals_per_block() as usize
     }
 }
 
-/// The standard normals of the blocks from `block` on, as many as there are lanes; [`vector_of`] knows their order.
+/// The first element of `block`, counted as it is from the first group of the tensor. Its normal `j` is that of the element `32 j` further on.
+#[cube]
+pub(crate) fn first_of(block: u32, #[comptime] chacha: bool) -> u32 {
+    let blocks = comptime!(GROUP as u32);
+    block / blocks * comptime!((GROUP * per_block(chacha)) as u32) + block % blocks
+}
+
+/// The standard normals of the blocks from `block` on, as many as there are lanes: normal `j` of each in vector `j`.
 #[cube]
 pub(crate) fn unit_normals<N: Size>(
     place: &Place,
@@ -140,26 +151,34 @@ fn block_normals<N: Size>(
     if comptime!(chacha) {
         let low_key = (key.k0, key.k1, key.k2, key.k3);
         let high_key = (key.k4, key.k5, key.k6, key.k7);
-        let (low, high) = chacha20_normals(low_key, high_key, input);
-        let (n0, n1, n2, n3) = low;
-        let (n4, n5, n6, n7) = high;
-        normals[0] = Vector::<f32, N>::new(n0);
-        normals[1] = Vector::<f32, N>::new(n1);
-        normals[2] = Vector::<f32, N>::new(n2);
-        normals[3] = Vector::<f32, N>::new(n3);
-        normals[4] = Vector::<f32, N>::new(n4);
-        normals[5] = Vector::<f32, N>::new(n5);
-        normals[6] = Vector::<f32, N>::new(n6);
-        normals[7] = Vector::<f32, N>::new(n7);
+        let (a, b, c, d, e) = chacha20_normals(low_key, high_key, input);
+        put_pair::<N>(&mut normals, 0usize, a);
+        put_pair::<N>(&mut normals, 1usize, b);
+        put_pair::<N>(&mut normals, 2usize, c);
+        put_pair::<N>(&mut normals, 3usize, d);
+        put_pair::<N>(&mut normals, 4usize, e);
     } else {
-        let (even, odd) = philox4x32x10_normals(input, key.k0, key.k1);
-        normals[0] = Vector::<f32, N>::new(even);
-        normals[1] = Vector::<f32, N>::new(odd);
+        put_pair::<N>(
+            &mut normals,
+            0usize,
+            philox4x32x10_normals(input, key.k0, key.k1),
+        );
     }
     normals
 }
 
-/// Those of a block in each lane, pairs side by side: elements `2 i` and `2 i + 1` of all blocks in vectors `2 i` and `2 i + 1`.
+#[cube]
+fn put_pair<N: Size>(
+    normals: &mut Array<Vector<f32, N>>,
+    #[comptime] pair: usize,
+    of_pair: NormalPair,
+) {
+    let (even, odd) = of_pair;
+    normals[2 * pair] = Vector::<f32, N>::new(even);
+    normals[2 * pair + 1] = Vector::<f32, N>::new(odd);
+}
+
+/// Those of a block in each lane.
 #[cube]
 fn lane_normals<N: Size>(
     place: &Place,
@@ -191,45 +210,29 @@ fn lane_normals<N: Size>(
             place.step_high,
         )
     } else {
-        let (low, high) = wide::philox_normals::<N>(
+        wide::philox_normals::<N>(
             counters,
             place.tensor,
             place.step_low,
             place.step_high,
             key.k0,
             key.k1,
-        );
-        let mut normals = Array::<Vector<f32, N>>::new(2usize);
-        normals[0] = low;
-        normals[1] = high;
-        normals
+        )
     }
 }
 
-/// Elements `V i .. V (i + 1)` of the unit, from what [`unit_normals`] gives.
+/// Lanes `V i .. V (i + 1)` of normal `j` of the unit's blocks.
 #[cube]
 pub(crate) fn vector_of<N: Size, V: Size>(
     normals: &Array<Vector<f32, N>>,
+    #[comptime] j: usize,
     #[comptime] i: usize,
-    #[comptime] chacha: bool,
 ) -> Vector<f32, V> {
-    let lanes = N::value();
     let width = V::value();
     let mut vector = Vector::<f32, V>::new(0.0f32);
     #[unroll]
     for lane in 0..width {
-        let (from, at) = comptime!(whereabouts(width * i + lane, lanes, per_block(chacha)));
-        vector.insert(lane, normals[from].extract(at));
+        vector.insert(lane, normals[j].extract(comptime!(width * i + lane)));
     }
     vector
-}
-
-/// In which of a unit's vectors, and which of its lanes, [`unit_normals`] puts an element.
-const fn whereabouts(element: usize, lanes: usize, per_block: usize) -> (usize, usize) {
-    if lanes == 1 {
-        return (element, 0);
-    }
-    let (block, place) = (element / per_block, element % per_block);
-    let of_pairs = 2 * block + place % 2;
-    (place / 2 * 2 + of_pairs / lanes, of_pairs % lanes)
 }

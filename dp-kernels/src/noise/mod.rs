@@ -4,7 +4,9 @@ mod blocks;
 mod hardened;
 mod wide;
 
-pub(crate) use blocks::{Cut, KeyWords, Place, key_words, per_block, unit_normals, vector_of};
+pub(crate) use blocks::{
+    Cut, GROUP, KeyWords, Place, first_of, key_words, per_block, unit_normals, vector_of,
+};
 pub use hardened::release_hardened;
 
 use crate::check::Arg;
@@ -75,7 +77,7 @@ pub fn add_gaussian_noise(
 
 /// One unit makes as many blocks as `N` has lanes, and adds their elements by vectors of `V`.
 ///
-/// `V` divides the length, where the tensor starts in its first block, and the elements of a unit: a vector is inside or outside
+/// `V` divides the length, where the tensor starts in its first group, and `N`: a vector is inside or outside
 /// as a whole.
 #[cube(launch)]
 pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
@@ -87,58 +89,37 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
     #[define(E)] _dtype: ElemType,
 ) {
     let lanes = N::value();
+    let width = V::value();
+    let per_block = comptime!(per_block(chacha));
     let block = row_of(1u32) as u32 * comptime!(lanes as u32);
     if block < place.blocks {
         let normals = unit_normals::<N>(&place, &key, block, chacha);
-        let first = block * comptime!(per_block(chacha) as u32);
-        let of_unit = comptime!((lanes * per_block(chacha)) as u32);
-        if comptime!(lanes == 1) {
-            add_where_inside::<E, N, V>(target, &normals, &place, first, std, chacha);
-        } else if first >= place.skip && first - place.skip + of_unit <= place.len {
-            // The whole unit is: no vector has to ask.
-            add_all::<E, N, V>(target, &normals, first - place.skip, std, chacha);
+        let first = first_of(block, chacha);
+        // From the unit's first element to its last.
+        let reach = comptime!((GROUP * (per_block - 1) + lanes) as u32);
+        if comptime!(lanes > 1) && first >= place.skip && first - place.skip + reach <= place.len {
+            // No vector has to ask whether it is inside.
+            let start = ((first - place.skip) / comptime!(width as u32)) as usize;
+            #[unroll]
+            for j in 0..per_block {
+                #[unroll]
+                for i in 0..comptime!(lanes / width) {
+                    let at = start + comptime!(GROUP / width * j + i);
+                    add_normals::<E, V>(target, at, vector_of::<N, V>(&normals, j, i), std);
+                }
+            }
         } else {
-            add_where_inside::<E, N, V>(target, &normals, &place, first, std, chacha);
-        }
-    }
-}
-
-/// Adds a unit's normals to the elements from `start` on.
-#[cube]
-fn add_all<E: Float, N: Size, V: Size>(
-    target: &mut [Vector<E, V>],
-    normals: &Array<Vector<f32, N>>,
-    start: u32,
-    std: f32,
-    #[comptime] chacha: bool,
-) {
-    let (lanes, width) = (N::value(), V::value());
-    let start = (start / comptime!(width as u32)) as usize;
-    #[unroll]
-    for i in 0..comptime!(lanes * per_block(chacha) / width) {
-        let normal = vector_of::<N, V>(normals, i, chacha);
-        add_normals::<E, V>(target, start + i, normal, std);
-    }
-}
-
-/// Adds those of them that the target has elements for; `first` counts from the first element of the target's first block.
-#[cube]
-fn add_where_inside<E: Float, N: Size, V: Size>(
-    target: &mut [Vector<E, V>],
-    normals: &Array<Vector<f32, N>>,
-    place: &Place,
-    first: u32,
-    std: f32,
-    #[comptime] chacha: bool,
-) {
-    let (lanes, width) = (N::value(), V::value());
-    #[unroll]
-    for i in 0..comptime!(lanes * per_block(chacha) / width) {
-        let element = first + comptime!((width * i) as u32);
-        if element >= place.skip && element - place.skip < place.len {
-            let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-            let normal = vector_of::<N, V>(normals, i, chacha);
-            add_normals::<E, V>(target, at, normal, std);
+            #[unroll]
+            for j in 0..per_block {
+                #[unroll]
+                for i in 0..comptime!(lanes / width) {
+                    let element = first + comptime!((GROUP * j + width * i) as u32);
+                    if element >= place.skip && element - place.skip < place.len {
+                        let at = ((element - place.skip) / comptime!(width as u32)) as usize;
+                        add_normals::<E, V>(target, at, vector_of::<N, V>(&normals, j, i), std);
+                    }
+                }
+            }
         }
     }
 }

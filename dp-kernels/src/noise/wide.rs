@@ -3,12 +3,12 @@
 //! what contracting multiply and add can change; the conformance suite compares them.
 //!
 //! Where a processor has one operation for what a GPU must not be trusted with, that one is taken, and the bits stay: it converts
-//! any word to the nearest float, multiplies words to 64 bits, and flips a sign.
+//! any word to the nearest float, multiplies words to 64 bits, and flips a sign. It takes a square root too, rounded to nearest where dp-core's
+//! own is within 0.51 units of it: the two differ by a unit now and then.
 //!
-//! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 8 normals: a vector's lanes of them take as many vector
+//! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 10 normals: a vector's lanes of them take as many vector
 //! operations, more than the normals do.
 
-use crate::lanes::riffle;
 use cubecl::prelude::*;
 
 /// The sixteen words of the ChaCha20 blocks of the given counters.
@@ -85,8 +85,7 @@ fn rotate<N: Size>(x: Vector<u32, N>, #[comptime] left: u32) -> Vector<u32, N> {
     (x << Vector::<u32, N>::new(left)) | (x >> Vector::<u32, N>::new(comptime!(32 - left)))
 }
 
-/// [`dp_core::noise::chacha20_normals`] of the given counters, lane by lane. Elements `2 i` and `2 i + 1` of the blocks stand side by side, block after
-/// block, in vectors `2 i` and `2 i + 1`.
+/// [`dp_core::noise::chacha20_normals`] of the given counters, lane by lane: normal `j` of the blocks in vector `j`.
 #[cube]
 pub(crate) fn chacha20_normals<N: Size>(
     counters: Vector<u32, N>,
@@ -96,46 +95,31 @@ pub(crate) fn chacha20_normals<N: Size>(
     step_high: u32,
 ) -> Array<Vector<f32, N>> {
     let words = chacha20_blocks::<N>(counters, key, tensor, step_low, step_high);
-    // Part by part for all four pairs: a part is a chain of operations that wait for each other, and the four do not.
-    let mut exponential = Array::<Vector<f32, N>>::new(4usize);
-    let mut cosine = Array::<Vector<f32, N>>::new(4usize);
-    let mut sine = Array::<Vector<f32, N>>::new(4usize);
+    // Part by part for all five pairs: a part is a chain of operations that wait for each other, and the five do not.
+    let mut exponential = Array::<Vector<f32, N>>::new(5usize);
+    let mut cosine = Array::<Vector<f32, N>>::new(5usize);
+    let mut sine = Array::<Vector<f32, N>>::new(5usize);
     #[unroll]
-    for i in 0..4usize {
-        exponential[i] = minus_ln_uniform::<N>(words[4 * i], words[4 * i + 1]);
+    for i in 0..5usize {
+        exponential[i] = minus_ln_uniform::<N>(words[3 * i], words[3 * i + 1]);
     }
     #[unroll]
-    for i in 0..4usize {
-        let (c, s) = cos_sin_turn::<N>(words[4 * i + 2]);
+    for i in 0..5usize {
+        let (c, s) = cos_sin_turn::<N>(words[3 * i + 2]);
         cosine[i] = c;
         sine[i] = s;
     }
-    let mut normals = Array::<Vector<f32, N>>::new(8usize);
+    let mut normals = Array::<Vector<f32, N>>::new(10usize);
     #[unroll]
-    for i in 0..4usize {
+    for i in 0..5usize {
         let r = square_root_of_twice::<N>(exponential[i]);
-        let (low, high) = side_by_side::<N>(r, cosine[i], sine[i]);
-        normals[2 * i] = low;
-        normals[2 * i + 1] = high;
+        normals[2 * i] = r * cosine[i];
+        normals[2 * i + 1] = r * sine[i];
     }
     normals
 }
 
-/// `r cosine` and `r sine` in turn, lane after lane: those of the first half of the lanes, and of the second.
-///
-/// The factors are brought into that order, not the products: a shuffle of shuffled vectors LLVM makes one of, and that of many vectors.
-#[cube]
-fn side_by_side<N: Size>(
-    r: Vector<f32, N>,
-    cosine: Vector<f32, N>,
-    sine: Vector<f32, N>,
-) -> (Vector<f32, N>, Vector<f32, N>) {
-    let (r_low, r_high) = riffle::<f32, N>(r, r);
-    let (low, high) = riffle::<f32, N>(cosine, sine);
-    (r_low * low, r_high * high)
-}
-
-/// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: both elements of every block. Not secure.
+/// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: both normals of every block. Not secure.
 #[cube]
 pub(crate) fn philox_normals<N: Size>(
     counters: Vector<u32, N>,
@@ -144,7 +128,7 @@ pub(crate) fn philox_normals<N: Size>(
     step_high: u32,
     key_low: u32,
     key_high: u32,
-) -> (Vector<f32, N>, Vector<f32, N>) {
+) -> Array<Vector<f32, N>> {
     // A word in each lane of 64 bits, where a processor has the whole product; what is above the word is rubbish, and not read.
     let word = long::<N>(0xffff_ffffu32);
     let bits = long::<N>(32u32);
@@ -171,7 +155,11 @@ pub(crate) fn philox_normals<N: Size>(
         Vector::<u32, N>::cast_from(x1),
     );
     let (cosine, sine) = cos_sin_turn::<N>(Vector::<u32, N>::cast_from(x2));
-    side_by_side::<N>(square_root_of_twice::<N>(exponential), cosine, sine)
+    let r = square_root_of_twice::<N>(exponential);
+    let mut normals = Array::<Vector<f32, N>>::new(2usize);
+    normals[0] = r * cosine;
+    normals[1] = r * sine;
+    normals
 }
 
 #[cube]
@@ -279,24 +267,8 @@ fn cos_sin_turn<N: Size>(w: Vector<u32, N>) -> (Vector<f32, N>, Vector<f32, N>) 
     )
 }
 
-/// [`dp_core::noise::normal::square_root`] of `2 half`, lane by lane; `half` is positive.
+/// The square root of `2 half`, rounded to nearest, lane by lane: at most one unit from [`dp_core::noise::normal::square_root`].
 #[cube]
 fn square_root_of_twice<N: Size>(half: Vector<f32, N>) -> Vector<f32, N> {
-    let x = half + half;
-    let inverse = inverse_square_root::<N>(x, half);
-    let s = x * inverse;
-    let high = bits_to_float::<N>(float_to_bits::<N>(s) & int::<N>(0xffff_f000u32));
-    let low = s - high;
-    let remainder = ((x - high * high) - float::<N>(2.0f32) * high * low) - low * low;
-    s + float::<N>(0.5f32) * inverse * remainder
-}
-
-#[cube]
-fn inverse_square_root<N: Size>(x: Vector<f32, N>, half: Vector<f32, N>) -> Vector<f32, N> {
-    let three_halves = float::<N>(1.5f32);
-    let bits = float_to_bits::<N>(x) >> int::<N>(1u32);
-    let y = bits_to_float::<N>(int::<N>(0x5f37_59dfu32) - bits);
-    let y = y * (three_halves - (half * y) * y);
-    let y = y * (three_halves - (half * y) * y);
-    y * (three_halves - (half * y) * y)
+    Vector::<f32, N>::sqrt(half + half)
 }

@@ -1,6 +1,6 @@
 //! The kernel of the private update: one unit makes the noise of a few blocks and moves the elements that get it.
 
-use crate::noise::{KeyWords, Place, per_block, unit_normals, vector_of};
+use crate::noise::{GROUP, KeyWords, Place, first_of, per_block, unit_normals, vector_of};
 use crate::reduce::row_of;
 use cubecl::prelude::*;
 
@@ -37,7 +37,7 @@ pub(crate) struct Numbers {
 
 /// One unit makes as many blocks as `N` has lanes, and moves their elements by vectors of `V`.
 ///
-/// `V` divides the length, where the tensor starts in its first block, and the elements of a unit: a vector is inside or outside
+/// `V` divides the length, where the tensor starts in its first group, and `N`: a vector is inside or outside
 /// as a whole.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
@@ -56,17 +56,19 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
 ) {
     let lanes = N::value();
     let width = V::value();
-    let of_unit = comptime!(lanes * per_block(form.chacha));
+    let vectors = comptime!(lanes / width);
     let block = row_of(1u32) as u32 * comptime!(lanes as u32);
     if block < place.blocks {
         let normals = unit_normals::<N>(&place, &key, block, form.chacha);
-        let first = block * comptime!(per_block(form.chacha) as u32);
+        let first = first_of(block, form.chacha);
         #[unroll]
-        for i in 0..comptime!(of_unit / width) {
-            let element = first + comptime!((width * i) as u32);
+        for place_of_vector in 0..comptime!(vectors * per_block(form.chacha)) {
+            let j = comptime!(place_of_vector / vectors);
+            let i = comptime!(place_of_vector % vectors);
+            let element = first + comptime!((GROUP * j + width * i) as u32);
             if element >= place.skip && element - place.skip < place.len {
                 let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-                let normal = vector_of::<N, V>(&normals, i, form.chacha);
+                let normal = vector_of::<N, V>(&normals, j, i);
                 // The multiply-add of `add_gaussian_noise`, in f32 as there, and so its bits.
                 let exact = Vector::<f32, V>::cast_from(sum[at]);
                 let noised = fma(normal, Vector::<f32, V>::new(numbers.std), exact);

@@ -342,7 +342,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-shard-starts-at-its-block", "dp-kernels/src/noise/blocks.rs",
-        "let skip = (draw.first_element % per_block) as usize;",
+        "let skip = (draw.first_element % group) as usize;",
         "let skip = 0usize;",
         Conformance("noise_does_not_see_shards"),
     ),
@@ -359,9 +359,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("noise_does_not_see_shards"),
     ),
     mutant(
-        "noise-halves-exchanged", "dp-kernels/src/noise/blocks.rs",
-        "(place / 2 * 2 + of_pairs / lanes, of_pairs % lanes)",
-        "(place / 2 * 2 + 1 - of_pairs / lanes, of_pairs % lanes)",
+        "noise-sine-for-cosine", "dp-kernels/src/noise/wide.rs",
+        "normals[2 * i] = r * cosine[i];",
+        "normals[2 * i] = r * sine[i];",
+        Conformance("noise_is_the_hosts"),
+    ),
+    mutant(
+        "noise-group-of-one-block-less", "dp-kernels/src/noise/blocks.rs",
+        "block / blocks * comptime!((GROUP * per_block(chacha)) as u32) + block % blocks",
+        "block / blocks * comptime!((GROUP * per_block(chacha) - 1) as u32) + block % blocks",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
