@@ -55,10 +55,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-rows-of-an-example-in-another-order", "dp-kernels/src/norm/gram/registers.rs",
-        "first_token, i, tokens, x_columns, y_columns);\n            sum += of_row;",
-        "first_token, tiles - 1 - i, tokens, x_columns, y_columns);\n            sum += of_row;",
+        "gram-blocks-of-an-example-in-another-order", "dp-kernels/src/norm/gram/registers.rs",
+        "block_of_rows::<F, E, N>(x, y, first_token, block, tokens, x_columns, y_columns);\n            sum += of_block;",
+        "block_of_rows::<F, E, N>(x, y, first_token, blocks - 1 - block, tokens, x_columns, y_columns);\n            sum += of_block;",
         Conformance("microbatches_do_not_matter"),
+    ),
+    mutant(
+        "gram-spans-before-the-last-dropped", "dp-kernels/src/norm/gram/registers.rs",
+        "sums[0] += of_span;",
+        "sums[0] = of_span;",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-stretches-before-the-last-dropped", "dp-kernels/src/norm/gram/registers.rs",
+        "of_span += of_stretch;",
+        "of_span = of_stretch;",
+        Conformance("linear_norms"),
     ),
     mutant(
         "bias-dropped-from-the-norm-of-an-example", "dp-kernels/src/norm/gram/registers.rs",

@@ -112,11 +112,12 @@ pub(super) fn launch_finish(
 pub(super) fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
     match Cut::of(problem, tuning) {
         Cut::Tensor => upper_triangle(problem.t.div_ceil(tile::tensor::SIDE)),
-        Cut::Registers | Cut::Shared => tiles_of(problem.t, tuning),
+        Cut::Registers => registers::blocks(problem.t),
+        Cut::Shared => tiles_of(problem.t, tuning),
     }
 }
 
-/// Likewise of `t` tokens, where no matrix units are used.
+/// Likewise of `t` tokens, where no matrix units are used; a processor's are rows of tiles.
 pub(super) fn tiles_of(t: usize, tuning: &Tuning) -> usize {
     if tuning.is_cpu {
         t.div_ceil(SIDE)

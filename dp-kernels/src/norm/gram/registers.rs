@@ -1,4 +1,4 @@
-//! On a processor: register tiles of four by four tokens, a row of tiles or a whole example for each unit.
+//! On a processor: register tiles of four by four tokens, a block of rows of tiles or a whole example for each unit.
 //!
 //! `sum_{t,t'} <x_t, x_t'> <y_t, y_t'>`, where x is the narrower of A and G and y the wider: linear in `<y_t, y_t'>`, so that only x's dot
 //! products are summed over the lanes of their vectors, and y's are multiplied lane by lane, stretch after stretch of the columns.
@@ -14,9 +14,12 @@ use crate::outer::zeros;
 use crate::reduce::row_of;
 use cubecl::prelude::*;
 
-/// Tiles whose dot products of x are kept while y's are formed: 4 KiB of f32.
-const SPAN: usize = 64;
-/// Vectors of a row that are taken at once: of four tokens 16 KiB, half of the nearest cache.
+/// Rows of tiles that a unit takes together: 32 tokens.
+const ROWS: usize = 8;
+/// Columns of tiles whose dot products of x are kept while y's are formed: with the rows 8 KiB of f32.
+const SPAN: usize = 16;
+/// Vectors of a token that are taken at once: of a tile's second tokens 16 KiB, half of the nearest cache, and of a block's 128 KiB, an eighth of
+/// the next.
 const STRETCH: usize = 64;
 
 /// Whether every unit takes whole examples: where none is idle for long meanwhile.
@@ -41,18 +44,23 @@ fn sorted<'a>(problem: &Problem<'a>) -> [(Arg<'a>, usize); 2] {
     }
 }
 
+/// Blocks of rows of tiles of an example of `t` tokens.
+pub(super) fn blocks(t: usize) -> usize {
+    t.div_ceil(ROWS * SIDE)
+}
+
 pub(super) fn launch_rows(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
     bounds: &Arg<'_>,
-    tiles: usize,
+    blocks: usize,
 ) {
     let Launch { client, tuning, .. } = *launch;
     let Problem { b, t, .. } = problem;
     let vector = vector(problem, tuning);
     let [(x, x_columns), (y, y_columns)] = sorted(problem);
-    let (count, dim) = tuning.grid(b * tiles, 1);
+    let (count, dim) = tuning.grid(b * blocks, 1);
     gram_rows::launch(
         client,
         count,
@@ -62,7 +70,7 @@ pub(super) fn launch_rows(
         y.buffer(vector),
         products.buffer(1),
         bounds.buffer(1),
-        (b * tiles) as u32,
+        (b * blocks) as u32,
         *t as u32,
         (x_columns / vector) as u32,
         (y_columns / vector) as u32,
@@ -107,7 +115,7 @@ pub(super) fn launch_examples(
     bias
 }
 
-/// One unit takes the tiles `(i, i..)` of the upper triangle of one example's Gram matrices.
+/// One unit takes a block of rows of tiles, `(i, i..)` each, of the upper triangle of one example's Gram matrices.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_rows<F: Float, E: Float, N: Size>(
@@ -124,11 +132,11 @@ pub(crate) fn gram_rows<F: Float, E: Float, N: Size>(
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
-        let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
-        let first_token = row / tiles * tokens as usize;
-        let i = row % tiles;
+        let blocks = (tokens as usize + comptime!(ROWS * SIDE - 1)) / comptime!(ROWS * SIDE);
+        let first_token = row / blocks * tokens as usize;
+        let block = row % blocks;
         let (product, bound) =
-            row_of_tiles::<F, E, N>(x, y, first_token, i, tokens, x_columns, y_columns);
+            block_of_rows::<F, E, N>(x, y, first_token, block, tokens, x_columns, y_columns);
         products[row] = product;
         bounds[row] = bound;
     }
@@ -155,15 +163,15 @@ pub(crate) fn gram_examples<F: Float, E: Float, N: Size>(
 ) {
     let b = row_of(1u32);
     if b < examples as usize {
-        let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+        let blocks = (tokens as usize + comptime!(ROWS * SIDE - 1)) / comptime!(ROWS * SIDE);
         let first_token = b * tokens as usize;
         let mut sum = E::new(0.0);
         let mut bound = E::new(0.0);
-        for i in 0..tiles {
-            let (of_row, bound_of_row) =
-                row_of_tiles::<F, E, N>(x, y, first_token, i, tokens, x_columns, y_columns);
-            sum += of_row;
-            bound += bound_of_row;
+        for block in 0..blocks {
+            let (of_block, bound_of_block) =
+                block_of_rows::<F, E, N>(x, y, first_token, block, tokens, x_columns, y_columns);
+            sum += of_block;
+            bound += bound_of_block;
         }
         norms_sq[b] += no_less::<E>(sum, bound);
         if comptime!(bias) {
@@ -173,10 +181,88 @@ pub(crate) fn gram_examples<F: Float, E: Float, N: Size>(
     }
 }
 
-/// The products of tiles `(i, i..)` of one example, summed, those beside the diagonal twice; and `sum |x_t| |y_t|` over the tokens of tile
-/// `(i, i)`.
+/// The products of tiles `(i, i..)` of one example for the rows `i` of a block, summed, those beside the diagonal twice; and
+/// `sum |x_t| |y_t|` over the block's tokens.
+///
+/// A block takes a tile's second tokens once for all of its rows: they stay in the nearest cache meanwhile, and the block's own tokens in the next.
 #[cube]
-fn row_of_tiles<F: Float, E: Float, N: Size>(
+fn block_of_rows<F: Float, E: Float, N: Size>(
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    first_token: usize,
+    block: usize,
+    tokens: u32,
+    x_columns: u32,
+    y_columns: u32,
+) -> (E, E) {
+    let lanes = N::value();
+    let vectors = comptime!(SIDE * SIDE / lanes);
+    let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+    let start = block * comptime!(ROWS);
+    let end = min_index(start + comptime!(ROWS), tiles);
+    let mut sum = E::new(0.0);
+    let mut bound = E::new(0.0);
+    for i in start..end {
+        let (own, bound_of_own) =
+            diagonal_tile::<F, E, N>(x, y, first_token, i, tokens, x_columns, y_columns);
+        sum += own;
+        bound += bound_of_own;
+    }
+    // In front the products; of spans, stretches and tiles each by itself first, so that no running sum is long.
+    let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
+    let mut weights = Array::<Vector<E, N>>::new(comptime!(SPAN * ROWS * vectors));
+    let mut first = start + 1;
+    while first < tiles {
+        let last = min_index(first + comptime!(SPAN), tiles);
+        for j in first..last {
+            for i in start..min_index(end, j) {
+                let dots = x_dots::<F, E, N>(x, first_token, i, j, tokens, x_columns, false);
+                let of_tile = weighted::<E, N>(&dots, i, j, tokens);
+                let at = (j - first) * comptime!(ROWS) + (i - start);
+                #[unroll]
+                for k in 0..vectors {
+                    weights[at * vectors + k] = of_tile[k];
+                }
+            }
+        }
+        let mut of_span = Vector::<E, N>::new(E::new(0.0));
+        let mut begin = 0usize;
+        while begin < y_columns as usize {
+            let stop = min_index(begin + comptime!(STRETCH), y_columns as usize);
+            let mut of_stretch = Vector::<E, N>::new(E::new(0.0));
+            for j in first..last {
+                let mut parts = zeros::<E, N>(SIDE);
+                for i in start..min_index(end, j) {
+                    let dots = dot_sums::<F, E, N>(
+                        y,
+                        y,
+                        first_token,
+                        i,
+                        j,
+                        tokens,
+                        y_columns,
+                        begin,
+                        stop,
+                        false,
+                    );
+                    let at = (j - first) * comptime!(ROWS) + (i - start);
+                    add_products::<E, N>(&dots, &weights, at, &mut parts);
+                }
+                of_stretch += (parts[0] + parts[1]) + (parts[2] + parts[3]);
+            }
+            of_span += of_stretch;
+            begin = stop;
+        }
+        sums[0] += of_span;
+        first = last;
+    }
+    let sums = lane_sums::<E, N>(&sums);
+    (sum + sums[0].extract(0usize), bound)
+}
+
+/// The products of tile `(i, i)`, those beside the diagonal twice; and `sum |x_t| |y_t|` over its tokens.
+#[cube]
+fn diagonal_tile<F: Float, E: Float, N: Size>(
     x: &[Vector<F, N>],
     y: &[Vector<F, N>],
     first_token: usize,
@@ -186,78 +272,33 @@ fn row_of_tiles<F: Float, E: Float, N: Size>(
     y_columns: u32,
 ) -> (E, E) {
     let lanes = N::value();
-    let vectors = comptime!(SIDE * SIDE / lanes);
-    let tiles = (tokens as usize + comptime!(SIDE - 1)) / comptime!(SIDE);
+    let squares = x_dots::<F, E, N>(x, first_token, i, i, tokens, x_columns, true);
+    let weights = weighted::<E, N>(&squares, i, i, tokens);
     // In front the products, then a square of y for each token of the tile.
     let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
-    let mut weights = Array::<Vector<E, N>>::new(comptime!(SPAN * vectors));
-    let mut squares = zeros::<E, N>(vectors);
-    let mut first = i;
-    while first < tiles {
-        let last = min_index(first + comptime!(SPAN), tiles);
-        let mut next = first;
-        if first == i {
-            let dots = x_dots::<F, E, N>(x, first_token, i, i, tokens, x_columns, true);
-            let of_tile = weighted::<E, N>(&dots, i, i, tokens);
-            #[unroll]
-            for k in 0..vectors {
-                squares[k] = dots[k];
-                weights[k] = of_tile[k];
-            }
-            next += 1;
+    let mut begin = 0usize;
+    while begin < y_columns as usize {
+        let stop = min_index(begin + comptime!(STRETCH), y_columns as usize);
+        let dots = dot_sums::<F, E, N>(
+            y,
+            y,
+            first_token,
+            i,
+            i,
+            tokens,
+            y_columns,
+            begin,
+            stop,
+            true,
+        );
+        let mut parts = zeros::<E, N>(SIDE);
+        add_products::<E, N>(&dots, &weights, 0usize, &mut parts);
+        sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);
+        #[unroll]
+        for u in 0..SIDE {
+            sums[1 + u] += dots[u * SIDE + u];
         }
-        for j in next..last {
-            let dots = x_dots::<F, E, N>(x, first_token, i, j, tokens, x_columns, false);
-            let of_tile = weighted::<E, N>(&dots, i, j, tokens);
-            #[unroll]
-            for k in 0..vectors {
-                weights[(j - first) * vectors + k] = of_tile[k];
-            }
-        }
-        let mut begin = 0usize;
-        while begin < y_columns as usize {
-            let end = min_index(begin + comptime!(STRETCH), y_columns as usize);
-            let mut parts = zeros::<E, N>(SIDE);
-            let mut next = first;
-            if first == i {
-                let own = dot_sums::<F, E, N>(
-                    y,
-                    y,
-                    first_token,
-                    i,
-                    i,
-                    tokens,
-                    y_columns,
-                    begin,
-                    end,
-                    true,
-                );
-                add_products::<E, N>(&own, &weights, 0usize, &mut parts);
-                #[unroll]
-                for u in 0..SIDE {
-                    sums[1 + u] += own[u * SIDE + u];
-                }
-                next += 1;
-            }
-            for j in next..last {
-                let dots = dot_sums::<F, E, N>(
-                    y,
-                    y,
-                    first_token,
-                    i,
-                    j,
-                    tokens,
-                    y_columns,
-                    begin,
-                    end,
-                    false,
-                );
-                add_products::<E, N>(&dots, &weights, j - first, &mut parts);
-            }
-            sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);
-            begin = end;
-        }
-        first = last;
+        begin = stop;
     }
     let sums = lane_sums::<E, N>(&sums);
     let mut bound = E::new(0.0);
