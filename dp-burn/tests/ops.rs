@@ -48,6 +48,34 @@ fn gelu_is_burns() {
     }
 }
 
+/// Backward passes write over what they alone hold: not over what the caller keeps, nor over a gradient that another operation takes too.
+#[test]
+fn what_others_hold_is_not_written_over() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let [b, t, v] = SHAPES[0];
+        let x = random([b, t, v], &device);
+        let w = random([b, t, v], &device);
+        // The sum hands one gradient to both of its terms.
+        let ours = both(&x, &w, |x| gelu(x.clone()) + gelu(x));
+        let theirs = both(&x, &w, |x| {
+            gelu_approximate(x.clone()) + gelu_approximate(x)
+        });
+        compare(name, ours, theirs);
+
+        let n = b * t;
+        let targets = Tensor::<1, Int>::zeros([n], &device);
+        let weights = Tensor::<1>::ones([n], &device);
+        let logits = random([n, v], &device).require_grad();
+        let kept = logits.clone();
+        let before: Vec<f32> = logits.to_data().try_to_vec().expect("f32");
+        let gradients = cross_entropy(logits, targets, weights).sum().backward();
+        assert!(kept.grad(&gradients).is_some());
+        let after: Vec<f32> = kept.into_data().try_to_vec().expect("f32");
+        assert_eq!(after, before, "{name}: the logits were written over");
+    }
+}
+
 #[test]
 fn attention_is_softmax_of_products() {
     for (name, device) in devices() {

@@ -1,6 +1,6 @@
 //! GELU in its tanh form (Hendrycks and Gimpel 1606.08415, as GPT-2 has it).
 
-use super::{buffer, empty, grid, lanes, row_of, settle};
+use super::{buffer, empty, grid, lanes, owned, row_of, settle};
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
@@ -27,17 +27,16 @@ pub(crate) fn forward(x: &CubeTensor) -> CubeTensor {
     y
 }
 
-/// The gradient with respect to `x`, given `g`, the gradient with respect to `gelu(x)`.
-pub(crate) fn backward(g: &CubeTensor, x: &CubeTensor) -> CubeTensor {
-    let dx = empty(g, g.shape());
-    let (rows, columns, n) = cut(x, &[g, x, &dx]);
-    let (count, dim) = grid(g, rows);
+/// The gradient with respect to `x`, given `g`, the gradient with respect to `gelu(x)`: in its place where nobody else holds it.
+pub(crate) fn backward(g: CubeTensor, x: &CubeTensor) -> CubeTensor {
+    let dx = owned(g);
+    let (rows, columns, n) = cut(x, &[x, &dx]);
+    let (count, dim) = grid(x, rows);
     gelu_backward::launch(
-        &g.client,
+        &x.client,
         count,
         dim,
         n,
-        buffer(g, n),
         buffer(x, n),
         buffer(&dx, n),
         rows as u32,
@@ -84,7 +83,6 @@ fn gelu<N: Size>(
 
 #[cube(launch)]
 fn gelu_backward<N: Size>(
-    g: &[Vector<f32, N>],
     x: &[Vector<f32, N>],
     dx: &mut [Vector<f32, N>],
     rows: u32,
@@ -99,7 +97,7 @@ fn gelu_backward<N: Size>(
             let v = x[i];
             let t = tanh_of_cubic::<N>(v);
             let slope = (one + v * v * Vector::new(3.0f32 * CUBIC)) * Vector::new(SQRT_2_OVER_PI);
-            dx[i] = g[i] * half * (one + t + v * (one - t * t) * slope);
+            dx[i] = dx[i] * half * (one + t + v * (one - t * t) * slope);
         }
     }
 }

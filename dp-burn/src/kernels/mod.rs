@@ -84,6 +84,15 @@ pub(crate) fn row_of() -> usize {
     CUBE_POS as usize * CUBE_DIM as usize + UNIT_POS as usize
 }
 
+/// `tensor` to be written over: itself, or a copy where anyone else holds its values.
+pub(crate) fn owned(tensor: CubeTensor) -> CubeTensor {
+    if tensor.can_mut() {
+        tensor
+    } else {
+        tensor.copy()
+    }
+}
+
 /// A new f32 tensor beside `like`.
 pub(crate) fn empty(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     let shape = shape.into();

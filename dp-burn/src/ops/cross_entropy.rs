@@ -48,7 +48,7 @@ impl Backward<CubeBackend, 1> for CrossEntropyBackward {
         if let Some(node) = node {
             grads.register::<CubeBackend>(
                 node.id,
-                backward(&g, &logits, &targets, &weights, &log_sum),
+                backward(&g, logits, &targets, &weights, &log_sum),
             );
         }
     }

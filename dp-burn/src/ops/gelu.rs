@@ -46,7 +46,7 @@ impl Backward<CubeBackend, 1> for GeluBackward {
         let g = into_contiguous(grads.consume::<CubeBackend>(&ops.node));
         let x: CubeTensor = checkpointer.retrieve_node_output(ops.state);
         if let Some(node) = nx {
-            grads.register::<CubeBackend>(node.id, backward(&g, &into_contiguous(x)));
+            grads.register::<CubeBackend>(node.id, backward(g, &into_contiguous(x)));
         }
     }
 }
