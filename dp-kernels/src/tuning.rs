@@ -156,6 +156,12 @@ impl Tuning {
         (self.vector_bytes / accumulator.size()).max(1)
     }
 
+    /// Whether each unit takes whole examples: where none is idle for long meanwhile.
+    pub(crate) fn takes_whole_examples(&self, examples: usize) -> bool {
+        let units = self.units as usize;
+        10 * examples.div_ceil(units) * units <= 11 * examples
+    }
+
     /// How many units share a row of `work` loads: one on a CPU, otherwise a power of two.
     pub(crate) fn width(&self, work: usize) -> u32 {
         if self.is_cpu {

@@ -102,20 +102,42 @@ impl<'a> Convolution<'a> {
         self.x.len() == 0 || self.g.len() == 0
     }
 
+    /// Whether a kernel of one place meets every input position once and in order, so that `A` is the copy of `x` as it lies. Without padding no
+    /// axis has more outputs than inputs: as many in all are as many along each.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.places == 1 && self.layout.padding() == [0; 3] && self.tokens == self.inputs
+    }
+
     pub(crate) fn dtype(&self) -> ElemType {
         self.x.dtype()
     }
 
-    /// Room for the copies of `x` and `g`, the table of positions, and what the table is made of.
-    pub(crate) fn workspace(&self) -> [Room; 4] {
+    /// Room for the copies of `x` and `g`.
+    pub(crate) fn copies(&self) -> [Room; 2] {
         let z = self.examples * self.groups;
-        let index = ElemType::UInt(UIntKind::U32);
         [
             Room::of(&[z, self.inputs, self.group_in], self.dtype()),
             Room::of(&[z, self.tokens, self.group_out], self.dtype()),
+        ]
+    }
+
+    /// Room for the copies, the table of positions, and what the table is made of.
+    pub(crate) fn workspace(&self) -> [Room; 4] {
+        let [x, g] = self.copies();
+        let index = ElemType::UInt(UIntKind::U32);
+        [
+            x,
+            g,
             Room::of(&[self.tokens, self.places], index),
             Room::of(&[GEOMETRY], index),
         ]
+    }
+
+    /// Copies `x` and `g` channels last, into the buffers of [`copies`](Self::copies).
+    pub(crate) fn copy(&self, launch: &Launch<'_>, x: &Arg<'_>, g: &Arg<'_>) {
+        let z = self.examples * self.groups;
+        launch_transpose(launch, &self.x, x, z, self.group_in, self.inputs);
+        launch_transpose(launch, &self.g, g, z, self.group_out, self.tokens);
     }
 
     /// Copies `x` and `g` channels last and makes the table of positions, in the buffers of [`workspace`](Self::workspace).
@@ -124,10 +146,8 @@ impl<'a> Convolution<'a> {
         launch: &Launch<'_>,
         [x, g, positions, geometry]: [TensorHandle; 4],
     ) -> Result<Unfolded, KernelError> {
-        let z = self.examples * self.groups;
         let to = |tensor| Arg::new(self.op, "workspace", tensor);
-        launch_transpose(launch, &self.x, &to(&x)?, z, self.group_in, self.inputs);
-        launch_transpose(launch, &self.g, &to(&g)?, z, self.group_out, self.tokens);
+        self.copy(launch, &to(&x)?, &to(&g)?);
         self.launch_positions(launch, &to(&geometry)?, &to(&positions)?);
         Ok(Unfolded { x, g, positions })
     }

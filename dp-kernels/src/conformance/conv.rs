@@ -37,8 +37,8 @@ const fn case(
 }
 
 /// Groups, stride, dilation and padding in each dimension; odd and round widths; more positions than two tiles; input
-/// that no place of the kernel meets.
-pub(super) const CONVS: [ConvCase; 6] = [
+/// that no place of the kernel meets; kernels of one place that meet every position as it lies, and one that meets as many others.
+pub(super) const CONVS: [ConvCase; 9] = [
     case(
         1,
         [4, 6],
@@ -98,6 +98,26 @@ pub(super) const CONVS: [ConvCase; 6] = [
         ConvShape {
             padding: [0, 1, 1],
             ..ConvShape::new([1, 3, 3])
+        },
+    ),
+    case(2, [16, 48], [1, 7, 9], ConvShape::new([1, 1, 1])),
+    case(
+        3,
+        [24, 12],
+        [2, 3, 5],
+        ConvShape {
+            groups: 3,
+            ..ConvShape::new([1, 1, 1])
+        },
+    ),
+    case(
+        2,
+        [4, 6],
+        [1, 3, 3],
+        ConvShape {
+            stride: [1, 2, 2],
+            padding: [0, 1, 1],
+            ..ConvShape::new([1, 1, 1])
         },
     ),
 ];

@@ -52,6 +52,9 @@ pub(super) const TILES: Case = Case::new(2, 264, 136, 144, 24);
 /// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
 pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
 
+/// Rows that a processor takes in several parts, the last of them ragged, with ids that repeat.
+pub(super) const PARTS: Case = Case::new(3, 20, 1, 600, 7);
+
 /// The inputs of every op for one shape.
 #[derive(Debug, Clone)]
 pub struct Host {

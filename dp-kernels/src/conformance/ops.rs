@@ -23,7 +23,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 33] = [
+pub(super) const NORMS: [NormOp; 37] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -198,6 +198,26 @@ pub(super) const NORMS: [NormOp; 33] = [
         launch: |bench, host, out| conv::<5>(bench, host)?.norm(out, LinearNorm::Materialised),
     },
     NormOp {
+        name: "conv_norm_sq pointwise gram",
+        gradient: Gradient::Conv(6),
+        launch: |bench, host, out| conv::<6>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq pointwise materialised",
+        gradient: Gradient::Conv(6),
+        launch: |bench, host, out| conv::<6>(bench, host)?.norm(out, LinearNorm::Materialised),
+    },
+    NormOp {
+        name: "conv_norm_sq pointwise groups gram",
+        gradient: Gradient::Conv(7),
+        launch: |bench, host, out| conv::<7>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
+        name: "conv_norm_sq 1x1 padded gram",
+        gradient: Gradient::Conv(8),
+        launch: |bench, host, out| conv::<8>(bench, host)?.norm(out, LinearNorm::Gram),
+    },
+    NormOp {
         name: "lora_norm_sq gram",
         gradient: Gradient::LoraA,
         launch: |bench, host, out| lora(bench, host, out, LinearNorm::Gram),
@@ -223,7 +243,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 19] = [
+pub(super) const SUMS: [SumOp; 22] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -345,6 +365,21 @@ pub(super) const SUMS: [SumOp; 19] = [
         name: "weighted_sum_conv 2d tiles",
         gradient: Gradient::Conv(5),
         launch: |bench, host, out| conv::<5>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv pointwise",
+        gradient: Gradient::Conv(6),
+        launch: |bench, host, out| conv::<6>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv pointwise groups",
+        gradient: Gradient::Conv(7),
+        launch: |bench, host, out| conv::<7>(bench, host)?.sum(&factors(bench, host), out),
+    },
+    SumOp {
+        name: "weighted_sum_conv 1x1 padded",
+        gradient: Gradient::Conv(8),
+        launch: |bench, host, out| conv::<8>(bench, host)?.sum(&factors(bench, host), out),
     },
     SumOp {
         name: "weighted_sum_lora A",

@@ -183,7 +183,26 @@ pub(crate) fn launch_transpose(
     columns: usize,
 ) {
     let Launch { client, tuning, .. } = *launch;
-    let most = to.vector(rows, from.vector(columns, tuning.lanes_of(from.dtype())));
+    let lanes = tuning.lanes_of(from.dtype());
+    let (narrow, wide) = (from.vector(columns, lanes), to.vector(rows, lanes));
+    if tuning.is_cpu && narrow < wide {
+        let (count, dim) = tuning.grid(z * rows / wide, 1);
+        transpose_strips::launch(
+            client,
+            count,
+            dim,
+            narrow,
+            wide,
+            from.buffer(narrow),
+            to.buffer(wide),
+            z as u32,
+            rows as u32,
+            columns as u32,
+            from.dtype(),
+        );
+        return;
+    }
+    let most = to.vector(rows, narrow);
     if tuning.is_cpu && most > 1 {
         let squares = z * (rows / most) * (columns / most);
         let (count, dim) = tuning.grid(squares, 1);
@@ -245,6 +264,43 @@ pub(crate) fn transpose_squares<F: Float, N: Size>(
         #[unroll]
         for v in 0..lanes {
             to[(z * columns as usize + j * lanes + v) * down + i] = square[v];
+        }
+    }
+}
+
+/// `to[z, j, i] = from[z, i, j]`, of rows that have no whole vectors of `to`'s width: one unit takes as many rows as such a vector has lanes, and
+/// writes whole vectors.
+#[cube(launch)]
+pub(crate) fn transpose_strips<F: Float, NF: Size, NT: Size>(
+    from: &[Vector<F, NF>],
+    to: &mut [Vector<F, NT>],
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let (narrow, wide) = (NF::value(), NT::value());
+    let (down, across) = (rows as usize / wide, columns as usize / narrow);
+    let strip = row_of(1u32);
+    let z = strip / down;
+    if z < batch as usize {
+        let i = strip % down;
+        let first = (z * rows as usize + i * wide) * across;
+        for j in 0..across {
+            let mut taken = Array::<Vector<F, NF>>::new(wide);
+            #[unroll]
+            for u in 0..wide {
+                taken[u] = from[first + u * across + j];
+            }
+            #[unroll]
+            for v in 0..narrow {
+                let mut row = Vector::<F, NT>::new(F::new(0.0));
+                #[unroll]
+                for u in 0..wide {
+                    row.insert(u, taken[u].extract(v));
+                }
+                to[(z * columns as usize + j * narrow + v) * down + i] = row;
+            }
         }
     }
 }

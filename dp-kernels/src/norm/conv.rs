@@ -3,7 +3,7 @@
 use super::gram::{
     self, SIDE, dot_tile, launch_finish, min_index, tile_bound, tile_sum, triangle, write_products,
 };
-use super::linear::LinearNorm;
+use super::linear::{LinearNorm, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::zeros;
@@ -56,6 +56,9 @@ pub fn conv_norm_sq<const N: usize>(
         return Ok(());
     }
     let way = how.resolve(conv.tokens, conv.rows(), conv.group_out);
+    if tuning.is_cpu && way == LinearNorm::Gram && conv.is_pointwise() {
+        return launch_pointwise_gram(launch, op, &conv, &norms_sq);
+    }
     let tiles = match way {
         LinearNorm::Gram => gram::tiles_of(conv.tokens, tuning),
         _ => Tiles::new(&conv, tuning).count,
@@ -81,6 +84,43 @@ pub fn conv_norm_sq<const N: usize>(
         launch_materialised(launch, op, &conv, &unfolded, &products)?;
         let columns = conv.groups * tiles;
         launch_add_row_sums(launch, &products, &norms_sq, conv.examples, columns);
+    }
+    Ok(())
+}
+
+/// By a processor's kernels of a Linear on the copies, `[B * groups, positions, channels of a group]`: they sum the lanes of the narrower side's
+/// products only, read no table, and a unit may take a whole example.
+fn launch_pointwise_gram(
+    launch: &Launch<'_>,
+    op: &'static str,
+    conv: &Convolution<'_>,
+    norms_sq: &Arg<'_>,
+) -> Result<(), KernelError> {
+    let tuning = launch.tuning;
+    // An example has a norm in each group, with a floor of its own: they are added up afterwards.
+    let whole = conv.groups == 1 && tuning.takes_whole_examples(conv.examples);
+    let blocks = if whole { 0 } else { gram::blocks(conv.tokens) };
+    let shape = [conv.examples, conv.groups, blocks];
+    let [x, g] = conv.copies();
+    let part = || Room::of(&shape, norms_sq.dtype());
+    let [x, g, products, bounds] = launch.scratch(op, [x, g, part(), part()])?;
+    let problem = Problem {
+        op,
+        a: Arg::new(op, "workspace", &x)?,
+        g: Arg::new(op, "workspace", &g)?,
+        b: conv.examples * conv.groups,
+        t: conv.tokens,
+        d: conv.group_in,
+        p: conv.group_out,
+    };
+    let products = Arg::new(op, "workspace", &products)?;
+    let bounds = Arg::new(op, "workspace", &bounds)?;
+    conv.copy(launch, &problem.a, &problem.g);
+    if whole {
+        gram::launch_examples(launch, &problem, norms_sq, false);
+    } else {
+        gram::launch_rows(launch, &problem, &products, &bounds, blocks);
+        launch_finish(launch, &products, &bounds, norms_sq, shape);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! An embedding whose table is the head's weight too: two gradients of one parameter, and their product.
 
-use super::embedding::launch_rows;
+use super::embedding;
 use super::gradient;
 use super::gram::{self, SIDE, dot_tile, gram_floor};
 use super::linear::Problem;
@@ -66,21 +66,26 @@ pub fn tied_norm_sq(
     let spans = gradient::spans(&g, p, tuning);
     let crosses = cross_tiles(t, tuning);
     let [products, bounds, parts] = gram::workspace(&head, tuning);
+    let [table, links, slots] = embedding::rooms(&g, [b, t, p], tuning);
     let rooms = [
         products,
         bounds,
         parts,
-        Room::of(&[b, t], norms_sq.dtype()),
+        table,
+        links,
+        slots,
         Room::of(&[b, crosses], norms_sq.dtype()),
         Room::of(&[b, t * spans], norms_sq.dtype()),
     ];
-    let [products, bounds, parts, rows, cross, squares] = launch.scratch(op, rooms)?;
+    let [products, bounds, parts, table, links, slots, cross, squares] =
+        launch.scratch(op, rooms)?;
     let workspace = |tensor| Arg::new(op, "workspace", tensor);
     let (products, bounds) = (workspace(&products)?, workspace(&bounds)?);
-    let (rows, cross, squares) = (workspace(&rows)?, workspace(&cross)?, workspace(&squares)?);
+    let (table, links, slots) = (workspace(&table)?, workspace(&links)?, workspace(&slots)?);
+    let (cross, squares) = (workspace(&cross)?, workspace(&squares)?);
 
     gram::launch_products(launch, &head, &products, &bounds, &workspace(&parts)?);
-    launch_rows(launch, &ids, &g, &rows, [b, t, p]);
+    embedding::launch_parts(launch, &ids, &g, [&table, &links, &slots], [b, t, p]);
     launch_cross(launch, &ids, &g, &head, &cross);
     gradient::launch_squares(launch, &g, &squares, b * t, p);
 
@@ -92,13 +97,13 @@ pub fn tied_norm_sq(
         dim,
         products.buffer(1),
         bounds.buffer(1),
-        rows.buffer(1),
+        table.buffer(1),
         cross.buffer(1),
         squares.buffer(1),
         norms_sq.buffer(1),
         b as u32,
         gram::tiles(&head, tuning) as u32,
-        t as u32,
+        embedding::parts(&g, t, p, tuning) as u32,
         crosses as u32,
         (t * spans) as u32,
         width,
@@ -308,13 +313,13 @@ pub(crate) fn cross_shared<I: Int, F: Float, E: Float, N: Size>(
 pub(crate) fn finish_tied<E: Float>(
     products: &[E],
     bounds: &[E],
-    rows: &[E],
+    table: &[E],
     cross: &[E],
     squares: &[E],
     norms_sq: &mut [E],
     examples: u32,
     tiles: u32,
-    tokens: u32,
+    parts: u32,
     crosses: u32,
     spans: u32,
     #[comptime] width: u32,
@@ -334,8 +339,8 @@ pub(crate) fn finish_tied<E: Float>(
             i += step;
         }
         i = lane;
-        while i < tokens as usize {
-            sum += rows[b * tokens as usize + i];
+        while i < parts as usize {
+            sum += table[b * parts as usize + i];
             i += step;
         }
         i = lane;

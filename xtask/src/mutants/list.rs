@@ -43,6 +43,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("conv_norms"),
     ),
     mutant(
+        "conv-with-padding-taken-for-pointwise", "dp-kernels/src/unfold.rs",
+        "self.places == 1 && self.layout.padding() == [0; 3] && ",
+        "self.places == 1 && ",
+        Conformance("conv_norms"),
+    ),
+    mutant(
+        "conv-pointwise-groups-taken-for-examples", "dp-kernels/src/norm/conv.rs",
+        "let whole = conv.groups == 1 && ",
+        "let whole = ",
+        Conformance("conv_norms"),
+    ),
+    mutant(
         "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/registers.rs",
         "let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));",
         "let own = select(comptime!(u == v).runtime() && inside, dot + dot, E::new(0.0));",
@@ -187,22 +199,34 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("column_and_position_norms"),
     ),
     mutant(
-        "embedding-norm-ids-compared-wrongly", "dp-kernels/src/norm/embedding.rs",
-        "if ids[other] == id {",
-        "if ids[other] >= id {",
+        "embedding-norm-ids-compared-wrongly", "dp-kernels/src/norm/embedding/chains.rs",
+        "as usize - 1] != id {",
+        "as usize - 1] > id {",
         Conformance("embedding_norms"),
     ),
     mutant(
-        "embedding-norm-repeats-counted-again", "dp-kernels/src/norm/embedding.rs",
-        "if earlier == row {",
-        "if earlier <= row {",
+        "embedding-norm-repeats-counted-again", "dp-kernels/src/norm/embedding/chains.rs",
+        "links[first_link + next as usize - 1] |= LATER;",
+        "links[first_link + next as usize - 1] |= 0u32;",
         Conformance("embedding_norms"),
     ),
     mutant(
-        "embedding-norm-tokens-apart", "dp-kernels/src/norm/embedding.rs",
-        "for other in row..end {",
-        "for other in row..row + 1 {",
+        "embedding-norm-tokens-apart", "dp-kernels/src/norm/embedding/chains.rs",
+        "let mut next = link;",
+        "let mut next = END;",
         Conformance("embedding_norms"),
+    ),
+    mutant(
+        "embedding-norm-of-the-first-part-alone", "dp-kernels/src/norm/embedding/chains.rs",
+        "let from = (first_part + k) * span;",
+        "let from = 0 * (first_part + k) * span;",
+        Conformance("embedding_norms"),
+    ),
+    mutant(
+        "embedding-norm-part-adds-to-what-was-there", "dp-kernels/src/norm/embedding/chains.rs",
+        "out[task] = sum_lanes::<E, N>(totals[0]);",
+        "out[task] += sum_lanes::<E, N>(totals[0]);",
+        Conformance("callers_workspace"),
     ),
     // Clip factors and dead examples.
     mutant(

@@ -6,6 +6,7 @@ mod shared;
 mod tensor;
 
 pub(crate) use dots::{SIDE, dot_tile, min_index, tile_bound, tile_sum};
+pub(super) use registers::{blocks, launch_examples, launch_rows};
 pub(crate) use shared::write_products;
 
 use super::linear::{Cut, Problem};
@@ -81,7 +82,7 @@ pub(super) fn launch(
 
 /// Whether a processor's units take whole examples.
 fn takes_examples(problem: &Problem<'_>, tuning: &Tuning) -> bool {
-    Cut::of(problem, tuning) == Cut::Registers && registers::takes_examples(problem, tuning)
+    Cut::of(problem, tuning) == Cut::Registers && tuning.takes_whole_examples(problem.b)
 }
 
 /// Launches [`finish_gram`] of `products` and `bounds`, both `[B, groups, tiles]`.

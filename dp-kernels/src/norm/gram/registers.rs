@@ -22,12 +22,6 @@ const SPAN: usize = 16;
 /// the next.
 const STRETCH: usize = 64;
 
-/// Whether every unit takes whole examples: where none is idle for long meanwhile.
-pub(super) fn takes_examples(problem: &Problem<'_>, tuning: &Tuning) -> bool {
-    let units = tuning.units as usize;
-    10 * problem.b.div_ceil(units) * units <= 11 * problem.b
-}
-
 /// One width for A and G: the lanes of their dot products are multiplied with each other.
 fn vector(problem: &Problem<'_>, tuning: &Tuning) -> usize {
     let Problem { a, g, d, p, .. } = problem;
@@ -45,11 +39,11 @@ fn sorted<'a>(problem: &Problem<'a>) -> [(Arg<'a>, usize); 2] {
 }
 
 /// Blocks of rows of tiles of an example of `t` tokens.
-pub(super) fn blocks(t: usize) -> usize {
+pub(in crate::norm) fn blocks(t: usize) -> usize {
     t.div_ceil(ROWS * SIDE)
 }
 
-pub(super) fn launch_rows(
+pub(in crate::norm) fn launch_rows(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     products: &Arg<'_>,
@@ -80,7 +74,7 @@ pub(super) fn launch_rows(
 }
 
 /// Adds the norms of whole examples, and with `bias` those of G's sums over the tokens; says whether these are among them.
-pub(super) fn launch_examples(
+pub(in crate::norm) fn launch_examples(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     norms_sq: &Arg<'_>,
