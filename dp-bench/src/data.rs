@@ -110,6 +110,17 @@ impl Rows {
         f64::from(self.scale[row])
     }
 
+    /// Some of the columns, of the same rows.
+    pub(crate) fn columns(&self, columns: std::ops::Range<usize>) -> Self {
+        let words = self.table.chunks_exact(self.width);
+        let table = words.flat_map(|word| word[columns.clone()].to_vec());
+        Self {
+            width: columns.len(),
+            table: table.collect(),
+            ..self.clone()
+        }
+    }
+
     /// `[rows, width]`.
     pub(crate) fn values(&self) -> Vec<f32> {
         let mut values = Vec::with_capacity(self.len() * self.width);

@@ -97,6 +97,8 @@ pub struct ConvLayer {
     pub channels: [usize; 2],
     /// Side of the input, side of the kernel, stride.
     pub size: [usize; 3],
+    /// Groups of channels.
+    pub groups: usize,
     /// How often the model has it.
     pub count: u64,
 }
@@ -106,6 +108,7 @@ const fn conv(name: &'static str, channels: [usize; 2], size: [usize; 3], count:
         name,
         channels,
         size,
+        groups: 1,
         count,
     }
 }
@@ -127,6 +130,21 @@ pub const RESNET_50: [ConvLayer; 13] = [
     conv("stage4-3x3", [512, 512], [7, 3, 1], 2),
     conv("stage4-expand", [512, 2048], [7, 1, 1], 3),
 ];
+
+/// Of a ResNeXt-50 (32x4d) the convolutions in 32 groups, but for those that change a stage's size: Xie et al. 1611.05431, table 1.
+pub const RESNEXT_50: [ConvLayer; 4] = [
+    grouped("stage1-3x3", 128, 56, 3),
+    grouped("stage2-3x3", 256, 28, 3),
+    grouped("stage3-3x3", 512, 14, 5),
+    grouped("stage4-3x3", 1024, 7, 2),
+];
+
+const fn grouped(name: &'static str, channels: usize, size: usize, count: u64) -> ConvLayer {
+    ConvLayer {
+        groups: 32,
+        ..conv(name, [channels; 2], [size, 3, 1], count)
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,10 @@
 
 use cubecl::ir::FloatKind;
 
-use crate::models::{RESNET_50, Transformer, transformers};
-use crate::ops::{ClipFactors, Columns, Conv, Embedding, Given, Linear, Noise, Update};
+use crate::models::{RESNET_50, RESNEXT_50, Transformer, transformers};
+use crate::ops::{
+    Channels, ClipFactors, Columns, Conv, Embedding, Given, Linear, LoraLayer, Noise, Tied, Update,
+};
 use crate::{BenchError, Group};
 
 /// How much is measured.
@@ -90,9 +92,13 @@ fn quick(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
         [4, 256, small.width],
         inputs.kind,
     )));
+    groups.push(channels(4, 256, 28, inputs.kind));
     for layer in [&RESNET_50[5], &RESNET_50[9]] {
-        groups.push(convolution(layer, 4, inputs.kind)?);
+        groups.push(convolution("resnet50", layer, 4, inputs.kind)?);
     }
+    groups.push(convolution("resnext50", &RESNEXT_50[2], 4, inputs.kind)?);
+    tied(groups, small, 2, 64, inputs);
+    lora(groups, small, 2, 256, inputs);
     groups.push(Box::new(Given::new(
         ("any", "all"),
         [16, 1 << 20],
@@ -122,8 +128,16 @@ fn full(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
     }
     for layer in &RESNET_50 {
         for b in [1, 16] {
-            groups.push(convolution(layer, b, inputs.kind)?);
+            groups.push(convolution("resnet50", layer, b, inputs.kind)?);
         }
+    }
+    for layer in &RESNEXT_50 {
+        for b in [1, 16] {
+            groups.push(convolution("resnext50", layer, b, inputs.kind)?);
+        }
+    }
+    for [width, size] in [[256, 56], [512, 28], [1024, 14], [2048, 7]] {
+        groups.push(channels(16, width, size, inputs.kind));
     }
     for shape in [[16, 1 << 20], [256, 1 << 20], [8, 85_000_000]] {
         groups.push(Box::new(Given::new(("any", "all"), shape, inputs.kind)));
@@ -132,7 +146,11 @@ fn full(groups: &mut Groups, inputs: Inputs) -> Result<(), BenchError> {
         for b in [1, 8] {
             blocks(groups, model, b, model.tokens, inputs);
             embedding(groups, model, b, model.tokens, inputs);
+            lora(groups, model, b, model.tokens, inputs);
         }
+    }
+    for [b, t] in [[1, 256], [8, 256], [2, 1024]] {
+        tied(groups, &models[0], b, t, inputs);
     }
     for model in [&models[0], &models[5]] {
         for t in TOKENS {
@@ -196,13 +214,42 @@ fn embedding(groups: &mut Groups, model: &Transformer, b: usize, t: usize, input
     }
 }
 
+/// Embedding and head of one table, as GPT-2's.
+fn tied(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {
+    let shape = [b, t, model.width, model.vocabulary];
+    groups.push(Box::new(Tied::new(model.name, shape, inputs.kind)));
+}
+
+/// The rank of a LoRA layer.
+const RANK: usize = 16;
+
+/// Beside the first Linear of a block: the one that makes queries.
+fn lora(groups: &mut Groups, model: &Transformer, b: usize, t: usize, inputs: Inputs) {
+    if let Some(layer) = model.layers.first() {
+        let of = (model.name, layer.name, layer.count);
+        let shape = [b, t, layer.inputs, RANK, layer.outputs];
+        groups.push(Box::new(LoraLayer::new(of, shape, inputs.kind)));
+    }
+}
+
+/// A GroupNorm after a convolution of a ResNet-50.
+fn channels(b: usize, width: usize, size: usize, kind: FloatKind) -> Box<dyn Group> {
+    Box::new(Channels::new(
+        ("resnet50", "group-norm"),
+        [b, width, size],
+        kind,
+    ))
+}
+
 fn convolution(
+    model: &str,
     layer: &crate::models::ConvLayer,
     b: usize,
     kind: FloatKind,
 ) -> Result<Box<dyn Group>, BenchError> {
-    let of = ("resnet50", layer.name, layer.count);
-    let conv = Conv::new(of, b, layer.channels, layer.size, kind)?;
+    let of = (model, layer.name, layer.count);
+    let channels = (layer.channels, layer.groups);
+    let conv = Conv::new(of, b, channels, layer.size, kind)?;
     Ok(Box::new(conv))
 }
 
@@ -241,6 +288,7 @@ mod tests {
             "llama3-8b",
             "vit-b16",
             "resnet50",
+            "resnext50",
         ] {
             assert!(places.iter().any(|place| place.model == model), "{model}");
         }

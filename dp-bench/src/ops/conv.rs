@@ -3,13 +3,13 @@
 use cubecl::{ir::FloatKind, std::tensor::TensorHandle};
 use dp_kernels::{ConvLayout, ConvShape, LinearNorm, conv_norm_sq, weighted_sum_conv};
 
-use super::products::{check_norms, check_product};
+use super::products::{check_product, compare_norms, norms};
 use super::seed;
 use crate::data::{Mix, Rows, Stream};
 use crate::device::{type_name, width};
 use crate::{Bench, BenchError, Buffer, Built, Check, Group, Op, Place};
 
-/// `x [B, C_in, size, size]`, `g [B, C_out, out, out]`, one group, no dilation.
+/// `x [B, C_in, size, size]`, `g [B, C_out, out, out]`, no dilation.
 pub(crate) struct Conv {
     place: Place,
     b: usize,
@@ -27,33 +27,38 @@ const WAYS: [(LinearNorm, &str); 2] = [
 const SUM: usize = 2;
 
 impl Conv {
-    /// A square kernel of side `kernel` over a square input of side `size`.
+    /// A square kernel of side `kernel` over a square input of side `size`, its channels in `groups`.
     ///
     /// # Errors
     /// [`BenchError::Reference`] where that is no convolution.
     pub(crate) fn new(
         (model, layer, count): (&str, &str, u64),
         b: usize,
-        channels: [usize; 2],
+        (channels, groups): ([usize; 2], usize),
         [size, kernel, stride]: [usize; 3],
         kind: FloatKind,
     ) -> Result<Self, BenchError> {
         let shape = ConvShape {
             stride: [stride; 2],
             padding: [kernel / 2 * usize::from(kernel != stride); 2],
+            groups,
             ..ConvShape::new([kernel; 2])
         };
         let layout = shape
             .layout(channels, [size; 2])
             .map_err(|error| BenchError::Reference(error.to_string()))?;
         let [c_in, c_out] = channels;
+        let words = match groups {
+            1 => String::new(),
+            _ => format!(", {groups} groups"),
+        };
         Ok(Self {
             place: Place {
                 model: model.to_owned(),
                 layer: layer.to_owned(),
                 dtype: type_name(kind),
                 shape: format!(
-                    "B {b} [{c_in}, {size}, {size}] to {c_out}, {kernel}x{kernel} / {stride}"
+                    "B {b} [{c_in}, {size}, {size}] to {c_out}, {kernel}x{kernel} / {stride}{words}"
                 ),
                 b: b as u64,
                 t: layout.output().iter().product::<usize>() as u64,
@@ -84,14 +89,16 @@ impl Group for Conv {
     fn ops(&self) -> Vec<Op> {
         let [input, output] = self.positions().map(|n| n as u64);
         let [c_in, c_out] = self.channels.map(|n| n as u64);
-        let (b, d) = (self.b as u64, c_in * self.places() as u64);
+        let (b, rows) = (self.b as u64, c_in * self.places() as u64);
         let inputs = b * (input * c_in + output * c_out) * width(self.kind);
-        let product = 2 * b * output * d * c_out;
+        // Of the weight of all groups: each output channel meets the input channels of its own.
+        let weights = rows / self.layout.groups() as u64 * c_out;
+        let product = 2 * b * output * weights;
         let [gram, materialised] = WAYS.map(|(_, name)| name);
         vec![
-            Op::new(gram, inputs + 8 * b, b * output * output * (d + c_out)),
-            Op::new(materialised, inputs + 8 * b, product + 2 * b * d * c_out),
-            Op::new("weighted_sum_conv", inputs + 4 * b + 8 * d * c_out, product),
+            Op::new(gram, inputs + 8 * b, b * output * output * (rows + c_out)),
+            Op::new(materialised, inputs + 8 * b, product + 2 * b * weights),
+            Op::new("weighted_sum_conv", inputs + 4 * b + 8 * weights, product),
         ]
     }
 
@@ -102,7 +109,10 @@ impl Group for Conv {
         vec![
             Buffer::of(&[b, c_in, input], width(self.kind)),
             Buffer::of(&[b, c_out, output], width(self.kind)),
-            Buffer::of(&[c_in, c_out, self.places() as u64], 4),
+            Buffer::of(
+                &[self.layout.group_in() as u64, c_out, self.places() as u64],
+                4,
+            ),
         ]
     }
 
@@ -123,7 +133,7 @@ impl Group for Conv {
                 g: bench.upload(&[b, c_out, out_height, out_wide], &g_values, self.kind),
                 factors: bench.upload_f32(&[b], &factors),
                 norms: WAYS.map(|_| bench.zeros(&[b])),
-                sum: bench.zeros(&[c_out, c_in, kernel, kernel]),
+                sum: bench.zeros(&[c_out, self.layout.group_in(), kernel, kernel]),
             })
             .collect();
         bench.wait()?;
@@ -165,17 +175,29 @@ impl Built for BuiltConv {
         if op != SUM {
             let got = bench.download(&set.norms[op])?;
             let mixes: Vec<Vec<Mix>> = (0..self.b).map(|b| self.mixes(b..b + 1, |_| 1.0)).collect();
-            return Ok(check_norms(&got, &mixes, &self.x, &self.g));
+            let mut want = vec![0.0; self.b];
+            for [x, g] in self.groups() {
+                for (want, norm) in want.iter_mut().zip(norms(&mixes, &x, &g)) {
+                    *want += norm;
+                }
+            }
+            return Ok(compare_norms(&got, &want));
         }
         let got = bench.download(&set.sum)?;
         let mixes = self.mixes(0..self.b, |b| f64::from(self.factors[b]));
-        let (places, c_in) = (mixes.len(), self.x.width());
-        let checks = mixes.iter().enumerate().map(|(place, mix)| {
-            // `[C_out, C_in, kernel]`.
-            let at = |i: usize, j: usize| got[(j * c_in + i) * places + place];
-            check_product(mix, &self.x, &self.g, at)
-        });
-        let worst = checks.max_by(|a, b| a.error.total_cmp(&b.error));
+        let (places, group_in) = (mixes.len(), self.layout.group_in());
+        let mut checks = Vec::new();
+        for (group, [x, g]) in self.groups().iter().enumerate() {
+            for (place, mix) in mixes.iter().enumerate() {
+                // `[C_out, C_in / groups, kernel]`.
+                let first = group * g.width();
+                let at = |i: usize, j: usize| got[((first + j) * group_in + i) * places + place];
+                checks.push(check_product(mix, x, g, at));
+            }
+        }
+        let worst = checks
+            .into_iter()
+            .max_by(|a, b| a.error.total_cmp(&b.error));
         let mut worst = worst.ok_or_else(|| BenchError::Reference("an empty kernel".into()))?;
         worst.what = format!("at {places} kernel places, {}", worst.what);
         Ok(worst)
@@ -200,6 +222,17 @@ impl Built for BuiltConv {
 }
 
 impl BuiltConv {
+    /// The channels of each group, in and out.
+    fn groups(&self) -> Vec<[Rows; 2]> {
+        let (group_in, group_out) = (self.layout.group_in(), self.layout.group_out());
+        let of = |rows: &Rows, group: usize, width: usize| {
+            rows.columns(group * width..(group + 1) * width)
+        };
+        (0..self.layout.groups())
+            .map(|group| [of(&self.x, group, group_in), of(&self.g, group, group_out)])
+            .collect()
+    }
+
     /// The mix of each kernel place over some examples, each with its factor.
     fn mixes(&self, examples: std::ops::Range<usize>, factor: impl Fn(usize) -> f64) -> Vec<Mix> {
         let layout = &self.layout;

@@ -1,22 +1,28 @@
 //! The groups: what each launches, moves and computes, and how its result is checked.
 
+mod channels;
 mod clip;
 mod columns;
 mod conv;
 mod embedding;
 mod given;
 mod linear;
+mod lora;
 mod noise;
 mod products;
+mod tied;
 mod update;
 
+pub(crate) use channels::Channels;
 pub(crate) use clip::ClipFactors;
 pub(crate) use columns::Columns;
 pub(crate) use conv::Conv;
 pub(crate) use embedding::Embedding;
 pub(crate) use given::Given;
 pub(crate) use linear::Linear;
+pub(crate) use lora::LoraLayer;
 pub(crate) use noise::Noise;
+pub(crate) use tied::Tied;
 pub(crate) use update::Update;
 
 /// The largest error of a squared norm, relative to the largest.
