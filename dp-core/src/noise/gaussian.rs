@@ -83,7 +83,7 @@ pub fn fill_gaussian(
         let block = start / group * BLOCKS_OF_GROUP;
         let wanted = first_element.max(start)..end.min(start + group);
         for lane in 0..BLOCKS_OF_GROUP {
-            // The elements of this block: every 32nd, from the first that is wanted.
+            // The elements of this block: every 16th, from the first that is wanted.
             let skipped = wanted.start.saturating_sub(start + lane);
             let first = start + lane + skipped.next_multiple_of(BLOCKS_OF_GROUP);
             if first >= wanted.end {

@@ -5,8 +5,8 @@
 //! functions that make the bits and the normals are the ones that kernels call (feature `cube`).
 //!
 //! # Counter layout (frozen)
-//! A block of a generator makes `n` normals, and [`BLOCKS_OF_GROUP`] blocks the elements of a group: with `i % (32 n) = 32 j + l`,
-//! element `i` is normal `j` of block `b = 32 (i / (32 n)) + l`. So neighbours come from neighbouring blocks, which are what a processor's
+//! A block of a generator makes `n` normals, and [`BLOCKS_OF_GROUP`] blocks the elements of a group: with `i % (16 n) = 16 j + l`,
+//! element `i` is normal `j` of block `b = 16 (i / (16 n)) + l`. So neighbours come from neighbouring blocks, which are what a processor's
 //! lanes and a GPU's units make side by side, and they lie in memory as they are made.
 //! - ChaCha20, `n = 10`: words 12 to 15 of the initial state are `[b, k, s low, s high]`; normal `j` takes words `3 (j / 2) ..` of the block.
 //!   The last word is left over.
@@ -41,8 +41,9 @@ pub const RESERVED_TENSOR: u32 = u32::MAX;
 /// The largest standard deviation accepted: 2^124, so that no noise value overflows.
 pub const MAX_STD: f32 = f32::MAX / 16.0;
 
-/// Blocks whose normals lie side by side: 32, the widest vector of a processor and the units of a GPU that work in step.
-pub const BLOCKS_OF_GROUP: u64 = 32;
+/// Blocks whose normals lie side by side: 16, the widest vector of a processor, so that what it makes at once is one piece of memory, and whole
+/// sectors for the units of a GPU that work in step.
+pub const BLOCKS_OF_GROUP: u64 = 16;
 
 /// Where the noise bits come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -50,12 +50,7 @@ impl Cut {
     pub(crate) fn new(draw: &GaussianDraw<'_>, len: usize, tuning: &Tuning) -> Self {
         let group = draw.generator.elements_per_group();
         let skip = (draw.first_element % group) as usize;
-        let lanes = match draw.generator {
-            _ if !tuning.is_cpu => 1,
-            Generator::ChaCha20 => tuning.lanes(),
-            // A pair of vectors, two chains of multiplications side by side. ChaCha20's state of 16 vectors has no room for that.
-            Generator::Philox4x32x10NotSecure => 2 * tuning.lanes(),
-        };
+        let lanes = if tuning.is_cpu { tuning.lanes() } else { 1 };
         Self {
             lanes: lanes.min(GROUP),
             skip,
@@ -114,7 +109,7 @@ pub(crate) const fn per_block(chacha: bool) -> usize {
     }
 }
 
-/// The first element of `block`, counted as it is from the first group of the tensor. Its normal `j` is that of the element `32 j` further on.
+/// The first element of `block`, counted as it is from the first group of the tensor. Its normal `j` is that of the element `16 j` further on.
 #[cube]
 pub(crate) fn first_of(block: u32, #[comptime] chacha: bool) -> u32 {
     let blocks = comptime!(GROUP as u32);
