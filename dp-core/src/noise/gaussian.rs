@@ -17,7 +17,7 @@ pub type NormalPair = (f32, f32);
 /// The ten standard normals of one ChaCha20 block, by pairs.
 ///
 /// `input` is `(block, tensor, step low, step high)`; the key is two quarters as in
-/// [`chacha20_block()`]. Which elements they are: the [layout](super).
+/// [`chacha20_block()`]. Which elements they are: the layout of [`crate::noise`].
 #[cfg_attr(feature = "cube", cube)]
 pub fn chacha20_normals(
     key_low: Words4,

@@ -213,7 +213,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "embedding-norm-tokens-apart", "dp-kernels/src/norm/embedding/chains.rs",
         "let mut next = link;",
-        "let mut next = END;",
+        "let mut next = link | END;",
         Conformance("embedding_norms"),
     ),
     mutant(
