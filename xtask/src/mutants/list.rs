@@ -49,7 +49,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("conv_norms"),
     ),
     mutant(
-        "conv-pointwise-groups-taken-for-examples", "dp-kernels/src/norm/conv.rs",
+        "conv-pointwise-groups-taken-for-examples", "dp-kernels/src/norm/conv/gram.rs",
         "let whole = conv.groups == 1 && ",
         "let whole = ",
         Conformance("conv_norms"),

@@ -49,32 +49,8 @@ pub(super) fn slots(t: usize) -> usize {
     (2 * t).next_power_of_two()
 }
 
-/// Adds the norms of whole examples, a unit each.
-pub(super) fn launch_examples(
-    launch: &Launch<'_>,
-    ids: &Arg<'_>,
-    g: &Arg<'_>,
-    chains: [&Arg<'_>; 2],
-    norms_sq: &Arg<'_>,
-    extents: [usize; 3],
-) {
-    launch_chains(launch, ids, g, chains, norms_sq, extents, true);
-}
-
-/// Writes the norms part by part, `[B, parts]`, a unit each.
-pub(super) fn launch_parts(
-    launch: &Launch<'_>,
-    ids: &Arg<'_>,
-    g: &Arg<'_>,
-    chains: [&Arg<'_>; 2],
-    partials: &Arg<'_>,
-    extents: [usize; 3],
-) {
-    launch_chains(launch, ids, g, chains, partials, extents, false);
-}
-
-/// Launches [`embedding_chains`], a unit for each example or for each part of one.
-fn launch_chains(
+/// Adds the norms of examples into `out [B]` where each unit takes a `whole` one, otherwise writes their parts, `out [B, parts]`, a unit each.
+pub(super) fn launch(
     launch: &Launch<'_>,
     ids: &Arg<'_>,
     g: &Arg<'_>,

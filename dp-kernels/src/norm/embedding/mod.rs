@@ -50,7 +50,15 @@ pub fn embedding_norm_sq(
     let links = Arg::new(op, "workspace", links)?;
     let slots = Arg::new(op, "workspace", slots)?;
     if tuning.is_cpu && tuning.takes_whole_examples(b) {
-        chains::launch_examples(launch, &ids, &g, [&links, &slots], &norms_sq, [b, t, p]);
+        chains::launch(
+            launch,
+            &ids,
+            &g,
+            [&links, &slots],
+            &norms_sq,
+            [b, t, p],
+            true,
+        );
         return Ok(());
     }
     launch_parts(launch, &ids, &g, [&partials, &links, &slots], [b, t, p]);
@@ -92,7 +100,7 @@ pub(super) fn launch_parts(
     extents: [usize; 3],
 ) {
     if launch.tuning.is_cpu {
-        chains::launch_parts(launch, ids, g, [links, slots], partials, extents);
+        chains::launch(launch, ids, g, [links, slots], partials, extents, false);
     } else {
         rows::launch(launch, ids, g, partials, extents);
     }
