@@ -20,10 +20,18 @@ pub(super) struct Scan<'a> {
     ln_below: f64,
 }
 
+/// Losses are counted in buckets, from one less than this to its negative: all of them, and sums of two, are exact as integers and in f64.
+const MOST_BUCKETS: f64 = (1u64 << 51) as f64;
+
 impl<'a> Scan<'a> {
-    /// Starts at the loss `top`; nothing above it is summed, what is there goes into the bound.
-    pub fn new(law: &'a Composed<'a>, top: f64) -> Self {
-        let top = libm::ceil(top / law.interval) as i64;
+    /// Starts at the loss `top`; nothing above it is summed, what is there goes into the bound. Nothing where `top` is so many buckets away that
+    /// they can't be told apart.
+    pub fn new(law: &'a Composed<'a>, top: f64) -> Option<Self> {
+        let top = libm::ceil(top / law.interval);
+        if top.is_nan() || top.abs() >= MOST_BUCKETS {
+            return None;
+        }
+        let top = top as i64;
         let len = law.measure.len() as i64;
         let (theta, step) = (law.theta, law.interval);
         let weight = 1.0 / libm::expm1(theta) - 1.0 / libm::expm1(theta + step);
@@ -44,7 +52,7 @@ impl<'a> Scan<'a> {
         scan.ln_above = scan.ln_tail(top);
         // Buckets hold the losses top - len + 1 to top; what wraps onto them from below is lower than that.
         scan.ln_below = scan.ln_tail(top - len);
-        scan
+        Some(scan)
     }
 
     /// Lowest loss that can be asked, in buckets.
@@ -120,7 +128,7 @@ impl<'a> Scan<'a> {
 
 /// Delta at `epsilon`: linear in `e^epsilon` between buckets. Nothing where `epsilon` is outside the window.
 pub(super) fn delta_at(law: &Composed<'_>, top: f64, epsilon: f64) -> Option<f64> {
-    let mut scan = Scan::new(law, top);
+    let mut scan = Scan::new(law, top)?;
     let place = libm::floor(epsilon / law.interval) as i64;
     if place < scan.bottom() || place >= scan.place() {
         return None;
@@ -144,7 +152,7 @@ pub(super) fn delta_at(law: &Composed<'_>, top: f64, epsilon: f64) -> Option<f64
 
 /// Epsilon at which delta falls to `target`, zero if it is there from the start; nothing where the window doesn't have it.
 pub(super) fn epsilon_at(law: &Composed<'_>, top: f64, target: f64) -> Option<f64> {
-    let mut scan = Scan::new(law, top);
+    let mut scan = Scan::new(law, top)?;
     let bottom = scan.bottom().max(0);
     let mut right = scan.delta();
     if right > target {

@@ -5,8 +5,8 @@ use super::super::normal::ln_delta;
 use super::super::{Event, Run};
 use super::compose::{Composed, compose};
 use super::discretise::Side;
-use super::plan::{Plan, Query};
-use super::query::delta_at;
+use super::plan::{Plan, Query, TAILS};
+use super::query::{delta_at, epsilon_at};
 use super::{DIRECTIONS, Pld, pld_workspace_len};
 use std::vec;
 
@@ -69,4 +69,25 @@ fn the_tilt_does_not_matter_where_rounding_does_not() {
     let plain = delta(Side::Above, 0, Some(1.0));
     assert!(plain >= truth());
     assert!((plain / tilted - 1.0).abs() < 1e-4, "{plain} {tilted}");
+}
+
+/// Found by fuzzing: the buckets of a loss of 1e9 at an interval of 1e-12 are more than an i64 holds.
+#[test]
+fn a_window_too_far_away_has_no_answer() {
+    let law = Composed {
+        measure: &[1.0],
+        interval: 1e-12,
+        theta: 1e-12,
+        ln_scale: 0.0,
+        relative: 0.0,
+        noise: 0.0,
+        infinite: 0.0,
+        tails: [(0.0, 0.0); TAILS],
+        side: Side::Below,
+    };
+    for top in [1e9, f64::INFINITY, f64::NAN, -1e9] {
+        assert_eq!(delta_at(&law, top, 1e9), None, "{top}");
+        assert_eq!(epsilon_at(&law, top, 1e-6), None, "{top}");
+    }
+    assert!(epsilon_at(&law, 1e-9, 0.5).is_some());
 }
