@@ -45,6 +45,7 @@ mod reduce;
 pub mod sum;
 mod tile;
 mod tuning;
+mod unchecked;
 mod unfold;
 mod update;
 mod words;

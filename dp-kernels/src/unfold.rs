@@ -8,6 +8,7 @@
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::matmul::launch_transpose;
+use crate::outer::{DEPTH as PANEL, Tile, add_panel, load_row};
 use crate::reduce::row_of;
 use crate::tile::{self, DEPTH, PITCH, TILE, UNITS};
 use crate::words::launch_words;
@@ -226,15 +227,16 @@ pub(crate) fn unfold_positions(geometry: &[u32], positions: &mut [u32], tokens: 
     }
 }
 
-/// `sums[u, v] += sum over tokens of A[t, row + u] * g[t, column + v]`, `row..row + tile_rows` in place `place` of the
-/// kernel from channel `channel` on: [`outer_tile`](crate::outer::outer_tile) of an `A` that isn't there.
+/// `totals[i, v] = sum over tokens of A[t, first_row + i] * g[t, column + v]`, for the channels `first_row..last_row` in place `place` of the kernel, each
+/// number in the order of the tokens: [`example_block`](crate::outer::example_block) of an `A` that isn't there. Tokens whose place lies
+/// outside of the input are left out.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn unfolded_outer_tile<F: Float, E: Float, N: Size>(
+pub(crate) fn unfolded_block<F: Float, E: Float, NM: Size, N: Size>(
     x: &[F],
-    g: &[Vector<F, N>],
+    g: &[Vector<F, NM>],
     positions: &[u32],
-    sums: &mut Array<Vector<E, N>>,
+    totals: &mut Array<Vector<E, N>>,
     x_first: usize,
     g_first: usize,
     tokens: usize,
@@ -242,30 +244,38 @@ pub(crate) fn unfolded_outer_tile<F: Float, E: Float, N: Size>(
     place: usize,
     x_columns: usize,
     g_columns: usize,
-    channel: usize,
+    first_row: usize,
+    last_row: usize,
     column: usize,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] tile: Tile,
 ) {
-    for t in 0..tokens {
-        let at = positions[t * places + place];
-        if at != OUTSIDE {
-            let x_at = (x_first + at as usize) * x_columns + channel;
-            let g_at = (g_first + t) * g_columns + column;
-            let mut right = Array::<Vector<E, N>>::new(tile_columns);
-            #[unroll]
-            for v in 0..tile_columns {
-                right[v] = Vector::<E, N>::cast_from(g[g_at + v]);
-            }
-            #[unroll]
-            for u in 0..tile_rows {
-                let left = Vector::<E, N>::new(E::cast_from(x[x_at + u]));
-                #[unroll]
-                for v in 0..tile_columns {
-                    sums[u * tile_columns + v] = fma(left, right[v], sums[u * tile_columns + v]);
-                }
+    let mut panel = Array::<Vector<E, N>>::new(comptime!(PANEL * tile.columns));
+    let mut starts = Array::<usize>::new(PANEL);
+    for s in 0..(last_row - first_row) * tile.columns {
+        totals[s] = Vector::<E, N>::new(E::new(0.0));
+    }
+    let mut begin = 0usize;
+    while begin < tokens {
+        let end = min(begin + PANEL, tokens);
+        let mut depth = 0usize;
+        for t in begin..end {
+            let at = positions[t * places + place];
+            if at != OUTSIDE {
+                starts[depth] = (x_first + at as usize) * x_columns;
+                load_row::<F, E, NM, N>(
+                    g,
+                    &mut panel,
+                    depth,
+                    (g_first + t) * g_columns,
+                    column,
+                    g_columns,
+                    tile,
+                );
+                depth += 1;
             }
         }
+        add_panel::<F, E, N>(x, &starts, &panel, totals, depth, first_row, last_row, tile);
+        begin = end;
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) const LONG: Case = Case::new(2, 3, 1, 6000, 1);
 /// Several tiles of a GPU's matrix units along every axis, the last of them ragged, and a depth of more than one stretch of theirs.
 pub(super) const TILES: Case = Case::new(2, 264, 136, 144, 24);
 
+/// No axis whole in anything: rows without whole vectors, tiles with tails, several blocks and panels, tokens of more than one stretch.
+pub(super) const UNEVEN: Case = Case::new(3, 300, 150, 530, 37);
+
 /// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
 pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
 

@@ -7,7 +7,7 @@ use crate::{Routine, Transposes, matmul};
 use cubecl::ir::FloatKind;
 
 /// Batch, m, k, n.
-const SHAPES: [(usize, usize, usize, usize); 9] = [
+const SHAPES: [(usize, usize, usize, usize); 10] = [
     (1, 1, 1, 1),
     (1, 16, 16, 16),
     (3, 7, 5, 9),
@@ -17,6 +17,7 @@ const SHAPES: [(usize, usize, usize, usize); 9] = [
     (1, 128, 256, 128),
     (2, 24, 600, 40),
     (1, 520, 16, 33),
+    (1, 394, 300, 530),
 ];
 
 /// The same for matrix units, whose rows are whole loads: several tiles, ragged ones, several stretches.

@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case, LONG, PARTS, TILES, WIDE};
+use super::data::{CASES, Case, LONG, PARTS, TILES, UNEVEN, WIDE};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -14,6 +14,7 @@ pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = with(bench, &gradients, TILES)?;
     for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
         rows.push(row(bench, op, WIDE, 8)?);
+        rows.push(row(bench, op, UNEVEN, 9)?);
     }
     Ok(rows)
 }
@@ -44,7 +45,11 @@ pub(super) fn channels(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 }
 
 pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    with(bench, &[Gradient::Tied], TILES)
+    let mut rows = with(bench, &[Gradient::Tied], TILES)?;
+    for op in NORMS.iter().filter(|op| op.gradient == Gradient::Tied) {
+        rows.push(row(bench, op, UNEVEN, 9)?);
+    }
+    Ok(rows)
 }
 
 pub(super) fn lora(bench: &Bench) -> Result<Vec<Row>, CheckError> {

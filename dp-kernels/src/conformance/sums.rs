@@ -1,7 +1,7 @@
 //! Weighted sums against the reference.
 
 use super::bench::{Bench, relative_error};
-use super::data::{CASES, Case, LONG, TILES};
+use super::data::{CASES, Case, LONG, TILES, UNEVEN};
 use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -10,7 +10,11 @@ use super::{CheckError, Row};
 pub(super) const SUM_BUDGET: f64 = 1e-5;
 
 pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    with(bench, &[Gradient::Linear], TILES)
+    let mut rows = with(bench, &[Gradient::Linear], TILES)?;
+    for op in SUMS.iter().filter(|op| op.gradient == Gradient::Linear) {
+        rows.push(row(bench, op, UNEVEN, 9)?);
+    }
+    Ok(rows)
 }
 
 pub(super) fn columns(bench: &Bench) -> Result<Vec<Row>, CheckError> {

@@ -1,22 +1,16 @@
 //! Matrix products on a processor: register tiles, one thread for a block of rows.
 //!
-//! `out[i, j] = sum_k a[i, k] b[k, j]`: a tile of rows times two vectors of columns stays in registers
-//! while `k` runs; `b` is read in vectors, `a` one broadcast element at a time, by any strides. The axis
-//! `k` is cut so that the columns of `b` that a tile reads stay in the nearest cache.
-//!
-//! A transposed `b` is copied first: `k n` elements against `m k n` products.
+//! `out[i, j] = sum_k a[i, k] b[k, j]`, in the register tiles of [`crate::outer`]; a transposed `b` is copied first: `k n` elements against
+//! `m k n` products.
 
 use super::Product;
 use crate::check::Arg;
 use crate::lanes::transpose_lanes;
 use crate::launch::Room;
-use crate::outer::block;
+use crate::outer::{DEPTH, LONG, Outer, SHORT, Tile, add_products, load_row, part_of, zeros};
 use crate::reduce::row_of;
 use crate::{KernelError, Launch};
 use cubecl::prelude::*;
-
-/// How much of `k` is taken at once: with two vectors of 64 bytes a row, 32 KiB.
-const DEPTH: usize = 256;
 
 pub(super) fn launch(launch: &Launch<'_>, product: &Product<'_>) -> Result<(), KernelError> {
     if !product.b_transposed {
@@ -43,127 +37,191 @@ fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
         a_transposed,
         ..
     } = product;
-    let most = tuning.lanes_of(out.dtype());
-    let vector = b.vector(*n, most).min(out.vector(*n, most));
-    let columns = n / vector;
-    let tile_columns = if columns.is_multiple_of(2) { 2 } else { 1 };
-    let tile_rows = [8, 4, 2]
-        .into_iter()
-        .find(|r| m.is_multiple_of(*r))
-        .unwrap_or(1);
-    let panel = vector * tile_columns;
-    let [block_rows, block_columns] = block([*m, *n], [tile_rows, panel], *z, tuning);
+    let tile_rows = if *a_transposed { LONG } else { SHORT };
+    let shape = Outer::new(&[b, out], [*m, *n], tile_rows, tuning);
+    let [block_rows, block_columns] = shape.block([*m, *n], *z, tuning);
     let blocks = z * m.div_ceil(block_rows) * n.div_ceil(block_columns);
-    let (a_row, a_depth) = if *a_transposed { (1, *m) } else { (*k, 1) };
     let (count, dim) = tuning.grid(blocks, 1);
     product_registers::launch(
         client,
         count,
         dim,
-        vector,
+        shape.native,
+        shape.lanes,
         a.buffer(1),
-        b.buffer(vector),
-        out.buffer(vector),
-        *z as u32,
-        *m as u32,
-        columns as u32,
-        *k as u32,
-        a_row as u32,
-        a_depth as u32,
-        block_rows as u32,
-        (block_columns / vector) as u32,
-        tile_rows,
-        tile_columns,
+        b.buffer(shape.native),
+        out.buffer(shape.native),
+        SizesLaunch::new(
+            *z as u32,
+            *m as u32,
+            (n / shape.native) as u32,
+            *k as u32,
+            block_rows as u32,
+            (block_columns / shape.native) as u32,
+        ),
+        *a_transposed,
+        shape.tile,
         out.dtype(),
     );
+}
+
+/// What is multiplied, and the block of the result that is a unit's; columns are vectors.
+#[derive(CubeType, CubeLaunch, Clone, Copy)]
+pub(crate) struct Sizes {
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    block_rows: u32,
+    block_columns: u32,
 }
 
 /// One unit takes one block of rows and columns of one product of the batch.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn product_registers<E: Float, N: Size>(
+pub(crate) fn product_registers<E: Float, NM: Size, N: Size>(
     a: &[E],
-    b: &[Vector<E, N>],
-    out: &mut [Vector<E, N>],
-    batch: u32,
-    rows: u32,
-    columns: u32,
-    depth: u32,
-    a_row: u32,
-    a_depth: u32,
-    block_rows: u32,
-    block_columns: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    b: &[Vector<E, NM>],
+    out: &mut [Vector<E, NM>],
+    sizes: Sizes,
+    #[comptime] a_transposed: bool,
+    #[comptime] tile: Tile,
     #[define(E)] _dtype: ElemType,
 ) {
-    let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
-    let (a_row, a_depth) = (a_row as usize, a_depth as usize);
-    let across = (columns + block_columns as usize - 1) / block_columns as usize;
-    let down = (rows + block_rows as usize - 1) / block_rows as usize;
+    let (rows, columns) = (sizes.rows as usize, sizes.columns as usize);
+    let (depth, batch) = (sizes.depth as usize, sizes.batch as usize);
+    let (block_rows, block_columns) = (sizes.block_rows as usize, sizes.block_columns as usize);
+    let across = (columns + block_columns - 1) / block_columns;
+    let down = (rows + block_rows - 1) / block_rows;
     let task = row_of(1u32);
     let z = task / (across * down);
-    if z < batch as usize {
+    if z < batch {
         let place = task % (across * down);
-        let first_row = place / across * block_rows as usize;
-        let first_column = place % across * block_columns as usize;
-        let last_row = smaller(first_row + block_rows as usize, rows);
-        let last_column = smaller(first_column + block_columns as usize, columns);
-        let a_start = z * rows * depth;
-        let b_start = z * depth * columns;
-        let out_start = z * rows * columns;
-        let mut k0 = 0usize;
-        while k0 < depth {
-            let k1 = smaller(k0 + comptime!(DEPTH), depth);
-            let mut j = first_column;
-            while j < last_column {
-                let mut i = first_row;
-                while i < last_row {
-                    let mut sums = Array::<Vector<E, N>>::new(comptime!(tile_rows * tile_columns));
-                    #[unroll]
-                    for s in 0..tile_rows * tile_columns {
-                        sums[s] = Vector::<E, N>::new(E::new(0.0));
-                    }
-                    if k0 > 0 {
-                        #[unroll]
-                        for u in 0..tile_rows {
-                            #[unroll]
-                            for v in 0..tile_columns {
-                                sums[u * tile_columns + v] =
-                                    out[out_start + (i + u) * columns + j + v];
-                            }
-                        }
-                    }
-                    for k in k0..k1 {
-                        let a_at = a_start + i * a_row + k * a_depth;
-                        let b_at = b_start + k * columns + j;
-                        let mut right = Array::<Vector<E, N>>::new(tile_columns);
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            right[v] = b[b_at + v];
-                        }
-                        #[unroll]
-                        for u in 0..tile_rows {
-                            let left = Vector::<E, N>::new(a[a_at + u * a_row]);
-                            #[unroll]
-                            for v in 0..tile_columns {
-                                sums[u * tile_columns + v] =
-                                    fma(left, right[v], sums[u * tile_columns + v]);
-                            }
-                        }
-                    }
-                    #[unroll]
-                    for u in 0..tile_rows {
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            out[out_start + (i + u) * columns + j + v] = sums[u * tile_columns + v];
-                        }
-                    }
-                    i += tile_rows;
-                }
-                j += tile_columns;
+        let first_row = place / across * block_rows;
+        let first_column = place % across * block_columns;
+        let last_row = min(first_row + block_rows, rows);
+        let last_column = min(first_column + block_columns, columns);
+        let (native, lanes) = (NM::value(), N::value());
+        let panel_columns = comptime!(tile.columns * lanes / native);
+        // Neighbours of a row of A are a column of it apart, or one.
+        let (row_step, depth_step) = if comptime!(a_transposed) {
+            (1usize, rows)
+        } else {
+            (depth, 1usize)
+        };
+        let mut panel = Array::<Vector<E, N>>::new(comptime!(DEPTH * tile.columns));
+        let mut starts = Array::<usize>::new(DEPTH);
+        let mut begin = 0usize;
+        while begin < depth {
+            let stretch = min(comptime!(DEPTH), depth - begin);
+            for k in 0..stretch {
+                starts[k] = z * rows * depth + (begin + k) * depth_step;
             }
-            k0 = k1;
+            let mut column = first_column;
+            while column < last_column {
+                for k in 0..stretch {
+                    let start = (z * depth + begin + k) * columns;
+                    load_row::<E, E, NM, N>(b, &mut panel, k, start, column, columns, tile);
+                }
+                let mut i = first_row;
+                // Whole tiles, then what is left, in code of its own.
+                #[unroll]
+                for part in 0..2usize {
+                    let height = comptime!(if part == 0 { tile.rows } else { tile.tail });
+                    if comptime!(height > 0) {
+                        while i + height <= last_row {
+                            let at = (z * rows + i) * columns;
+                            product_tile::<E, NM, N>(
+                                a,
+                                &starts,
+                                &panel,
+                                out,
+                                stretch,
+                                i * row_step,
+                                row_step,
+                                at,
+                                column,
+                                columns,
+                                begin > 0,
+                                height,
+                                tile,
+                            );
+                            i += height;
+                        }
+                    }
+                }
+                column += panel_columns;
+            }
+            begin += comptime!(DEPTH);
+        }
+    }
+}
+
+/// A tile of the result, whose first row begins at `at`: the products of a stretch, after those of the former ones where `goes_on`.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn product_tile<E: Float, NM: Size, N: Size>(
+    a: &[E],
+    starts: &Array<usize>,
+    panel: &Array<Vector<E, N>>,
+    out: &mut [Vector<E, NM>],
+    depth: usize,
+    first: usize,
+    row_step: usize,
+    at: usize,
+    column: usize,
+    columns: usize,
+    goes_on: bool,
+    #[comptime] rows: usize,
+    #[comptime] tile: Tile,
+) {
+    let (native, lanes) = (NM::value(), N::value());
+    let parts = comptime!(lanes / native);
+    let mut sums = zeros::<E, N>(comptime!(rows * tile.columns));
+    if goes_on {
+        #[unroll]
+        for u in 0..rows {
+            #[unroll]
+            for v in 0..tile.columns {
+                let mut sum = Vector::<E, N>::new(E::new(0.0));
+                #[unroll]
+                for part in 0..parts {
+                    let place = column + comptime!(v * parts + part);
+                    if comptime!(!tile.padded).runtime() || place < columns {
+                        let former = out[at + u * columns + place];
+                        #[unroll]
+                        for lane in 0..native {
+                            sum.insert(comptime!(part * native + lane), former.extract(lane));
+                        }
+                    }
+                }
+                sums[u * tile.columns + v] = sum;
+            }
+        }
+    }
+    add_products::<E, E, N>(
+        a,
+        starts,
+        panel,
+        &mut sums,
+        depth,
+        first,
+        row_step,
+        rows,
+        tile.columns,
+    );
+    #[unroll]
+    for u in 0..rows {
+        #[unroll]
+        for v in 0..tile.columns {
+            let sum = sums[u * tile.columns + v];
+            #[unroll]
+            for part in 0..parts {
+                let place = column + comptime!(v * parts + part);
+                if comptime!(!tile.padded).runtime() || place < columns {
+                    out[at + u * columns + place] = part_of::<E, NM, N>(sum, part);
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::linear::{Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::outer::{self, Outer, outer_tile};
+use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block, part_of};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::tensor::{self, Operand, Stages};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS, offset};
@@ -56,9 +56,9 @@ pub fn keep_linear_gradients(
         Cut::Tensor if kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
         cut => cut,
     };
-    let shape = registers(&problem, &kept, launch);
+    let shape = Outer::new(&[&problem.g, &kept], [d, p], LONG, tuning);
     let tiles = match cut {
-        Cut::Registers => p / (shape.vector * shape.columns),
+        Cut::Registers => p.div_ceil(shape.panel()),
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
         Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
     };
@@ -73,17 +73,18 @@ pub fn keep_linear_gradients(
                 client,
                 count,
                 dim,
-                shape.vector,
+                shape.native,
+                shape.lanes,
                 a.buffer(1),
-                g.buffer(shape.vector),
-                kept.buffer(shape.vector),
+                g.buffer(shape.native),
+                kept.buffer(shape.native),
                 partials.buffer(1),
                 rows as u32,
                 t as u32,
                 d as u32,
-                (p / shape.vector) as u32,
-                shape.rows,
-                shape.columns,
+                (p / shape.native) as u32,
+                shape.reads_in_place(t),
+                shape.tile,
                 a.dtype(),
                 partials.dtype(),
             );
@@ -131,65 +132,69 @@ pub fn keep_linear_gradients(
     Ok(())
 }
 
-/// The register tile of a processor, narrow enough for where `kept` begins.
-fn registers(problem: &Problem<'_>, kept: &Arg<'_>, launch: &Launch<'_>) -> Outer {
-    let Problem { a, g, d, p, .. } = problem;
-    let shape = Outer::new(a, g, *d, *p, launch.tuning);
-    let vector = kept.vector(*p, shape.vector);
-    Outer { vector, ..shape }
-}
-
-/// One unit takes all rows of one example's gradient, `columns` vectors wide.
+/// One unit takes all rows of one example's gradient, a panel wide.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
-pub(crate) fn kept_registers<F: Float, E: Float, N: Size>(
+pub(crate) fn kept_registers<F: Float, E: Float, NM: Size, N: Size>(
     a: &[F],
-    g: &[Vector<F, N>],
-    kept: &mut [Vector<F, N>],
+    g: &[Vector<F, NM>],
+    kept: &mut [Vector<F, NM>],
     partials: &mut [E],
     rows: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] in_place: bool,
+    #[comptime] tile: Tile,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
         let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
-        let tiles = g_columns / tile_columns;
-        let b = row / tiles;
-        let column = row % tiles * tile_columns;
+        let (native, lanes) = (NM::value(), N::value());
+        let parts = comptime!(lanes / native);
+        let panel_columns = comptime!(tile.columns * parts);
+        let panels = (g_columns + panel_columns - 1) / panel_columns;
+        let b = row / panels;
+        let column = row % panels * panel_columns;
+        let mut totals = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
         let mut squares = Vector::<E, N>::new(E::new(0.0));
-        let mut i = 0usize;
-        while i < a_columns {
-            let mut sums = outer::zeros::<E, N>(comptime!(tile_rows * tile_columns));
-            outer_tile::<F, E, N>(
+        let mut first_row = 0usize;
+        while first_row < a_columns {
+            let last_row = min(first_row + comptime!(BLOCK_ROWS), a_columns);
+            example_block::<F, E, NM, N>(
                 a,
                 g,
-                &mut sums,
+                &mut totals,
                 b * tokens as usize,
                 tokens as usize,
                 a_columns,
                 g_columns,
-                i,
+                first_row,
+                last_row,
                 column,
-                tile_rows,
-                tile_columns,
+                in_place,
+                tile,
             );
-            #[unroll]
-            for u in 0..tile_rows {
+            for i in first_row..last_row {
                 #[unroll]
-                for v in 0..tile_columns {
-                    let rounded = Vector::<F, N>::cast_from(sums[u * tile_columns + v]);
-                    kept[(b * a_columns + i + u) * g_columns + column + v] = rounded;
+                for v in 0..tile.columns {
+                    let total = totals[(i - first_row) * tile.columns + v];
+                    let rounded = Vector::<F, N>::cast_from(total);
+                    #[unroll]
+                    for part in 0..parts {
+                        let place = column + comptime!(v * parts + part);
+                        if comptime!(!tile.padded).runtime() || place < g_columns {
+                            kept[(b * a_columns + i) * g_columns + place] =
+                                part_of::<F, NM, N>(rounded, part);
+                        }
+                    }
                     let back = Vector::<E, N>::cast_from(rounded);
                     squares = fma(back, back, squares);
                 }
             }
-            i += tile_rows;
+            first_row += comptime!(BLOCK_ROWS);
         }
         partials[row] = sum_lanes::<E, N>(squares);
     }

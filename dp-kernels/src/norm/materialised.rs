@@ -3,7 +3,7 @@
 use super::linear::{Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::outer::{self, Outer, outer_tile};
+use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::tensor::{self, Operand, PAIRS, Stages};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
@@ -20,11 +20,11 @@ pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> Room {
 
 /// How many partial sums an example has.
 fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
-    let Problem { a, g, d, p, .. } = problem;
+    let Problem { g, d, p, .. } = problem;
     match Cut::of(problem, tuning) {
         Cut::Registers => {
-            let shape = Outer::new(a, g, *d, *p, tuning);
-            p / (shape.vector * shape.columns)
+            let shape = Outer::new(&[g], [*d, *p], LONG, tuning);
+            p.div_ceil(shape.panel())
         }
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
         Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
@@ -46,22 +46,23 @@ pub(super) fn launch(
     let partials = Arg::new(problem.op, "workspace", scratch)?;
     match Cut::of(problem, tuning) {
         Cut::Registers => {
-            let shape = Outer::new(a, g, *d, *p, tuning);
+            let shape = Outer::new(&[g], [*d, *p], LONG, tuning);
             let (count, dim) = tuning.grid(b * tiles, 1);
             materialised_registers::launch(
                 client,
                 count,
                 dim,
-                shape.vector,
+                shape.native,
+                shape.lanes,
                 a.buffer(1),
-                g.buffer(shape.vector),
+                g.buffer(shape.native),
                 partials.buffer(1),
                 (b * tiles) as u32,
                 *t as u32,
                 *d as u32,
-                (p / shape.vector) as u32,
-                shape.rows,
-                shape.columns,
+                (p / shape.native) as u32,
+                shape.reads_in_place(*t),
+                shape.tile,
                 a.dtype(),
                 partials.dtype(),
             );
@@ -107,48 +108,51 @@ pub(super) fn launch(
     Ok(())
 }
 
-/// One unit takes all rows of one example's gradient, `columns` vectors wide.
+/// One unit takes all rows of one example's gradient, a panel wide.
 #[cube(launch)]
-pub(crate) fn materialised_registers<F: Float, E: Float, N: Size>(
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn materialised_registers<F: Float, E: Float, NM: Size, N: Size>(
     a: &[F],
-    g: &[Vector<F, N>],
+    g: &[Vector<F, NM>],
     partials: &mut [E],
     rows: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] in_place: bool,
+    #[comptime] tile: Tile,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
-        let tiles = g_columns as usize / tile_columns;
-        let token = row / tiles * tokens as usize;
-        let column = row % tiles * tile_columns;
+        let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
+        let (native, lanes) = (NM::value(), N::value());
+        let panel_columns = comptime!(tile.columns * lanes / native);
+        let panels = (g_columns + panel_columns - 1) / panel_columns;
+        let mut totals = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
         let mut squares = Vector::<E, N>::new(E::new(0.0));
-        let mut i = 0usize;
-        while i < a_columns as usize {
-            let mut sums = outer::zeros::<E, N>(comptime!(tile_rows * tile_columns));
-            outer_tile::<F, E, N>(
+        let mut first_row = 0usize;
+        while first_row < a_columns {
+            let last_row = min(first_row + comptime!(BLOCK_ROWS), a_columns);
+            example_block::<F, E, NM, N>(
                 a,
                 g,
-                &mut sums,
-                token,
+                &mut totals,
+                row / panels * tokens as usize,
                 tokens as usize,
-                a_columns as usize,
-                g_columns as usize,
-                i,
-                column,
-                tile_rows,
-                tile_columns,
+                a_columns,
+                g_columns,
+                first_row,
+                last_row,
+                row % panels * panel_columns,
+                in_place,
+                tile,
             );
-            #[unroll]
-            for s in 0..tile_rows * tile_columns {
-                squares = fma(sums[s], sums[s], squares);
+            for s in 0..(last_row - first_row) * tile.columns {
+                squares = fma(totals[s], totals[s], squares);
             }
-            i += tile_rows;
+            first_row += comptime!(BLOCK_ROWS);
         }
         partials[row] = sum_lanes::<E, N>(squares);
     }

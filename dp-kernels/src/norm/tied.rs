@@ -65,26 +65,24 @@ pub fn tied_norm_sq(
     }
     let spans = gradient::spans(&g, p, tuning);
     let crosses = cross_tiles(t, tuning);
-    let [products, bounds, parts] = gram::workspace(&head, tuning);
-    let [table, links, slots] = embedding::rooms(&g, [b, t, p], tuning);
-    let rooms = [
-        products,
-        bounds,
-        parts,
-        table,
-        links,
-        slots,
-        Room::of(&[b, crosses], norms_sq.dtype()),
-        Room::of(&[b, t * spans], norms_sq.dtype()),
-    ];
-    let [products, bounds, parts, table, links, slots, cross, squares] =
-        launch.scratch(op, rooms)?;
+    let of_head = gram::workspace(&head, tuning);
+    let head_rooms = of_head.len();
+    let mut rooms = Vec::from(of_head);
+    rooms.extend(embedding::rooms(&g, [b, t, p], tuning));
+    rooms.push(Room::of(&[b, crosses], norms_sq.dtype()));
+    rooms.push(Room::of(&[b, t * spans], norms_sq.dtype()));
+    let scratch = launch.scratches(op, rooms)?;
+    let (of_head, rest) = scratch.split_at(head_rooms);
     let workspace = |tensor| Arg::new(op, "workspace", tensor);
-    let (products, bounds) = (workspace(&products)?, workspace(&bounds)?);
-    let (table, links, slots) = (workspace(&table)?, workspace(&links)?, workspace(&slots)?);
-    let (cross, squares) = (workspace(&cross)?, workspace(&squares)?);
+    let (products, bounds) = (workspace(&of_head[0])?, workspace(&of_head[1])?);
+    let (table, links, slots) = (
+        workspace(&rest[0])?,
+        workspace(&rest[1])?,
+        workspace(&rest[2])?,
+    );
+    let (cross, squares) = (workspace(&rest[3])?, workspace(&rest[4])?);
 
-    gram::launch_products(launch, &head, &products, &bounds, &workspace(&parts)?);
+    gram::launch_products(launch, &head, of_head)?;
     embedding::launch_parts(launch, &ids, &g, [&table, &links, &slots], [b, t, p]);
     launch_cross(launch, &ids, &g, &head, &cross);
     gradient::launch_squares(launch, &g, &squares, b * t, p);

@@ -4,10 +4,10 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
 use crate::norm::conv::Tiles;
-use crate::outer::zeros;
+use crate::outer::{BLOCK_ROWS, Outer, Tile, part_of};
 use crate::reduce::row_of;
 use crate::tile::{self, REGISTERS, TILE, offset};
-use crate::unfold::{Convolution, unfolded_outer_tile, unfolded_product};
+use crate::unfold::{Convolution, unfolded_block, unfolded_product};
 use crate::{ConvShape, KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
@@ -66,27 +66,33 @@ pub fn weighted_sum_conv<const N: usize>(
     let g = Arg::new(op, "workspace", &unfolded.g)?;
     let positions = Arg::new(op, "workspace", &unfolded.positions)?;
     if tuning.is_cpu {
-        let blocks = conv.groups * tiles.count * (conv.rows() / tiles.rows);
-        let (count, dim) = tuning.grid(blocks, 1);
+        let Outer {
+            native,
+            lanes,
+            tile,
+        } = tiles.shape;
+        let block_rows = BLOCK_ROWS / tile.rows * tile.rows;
+        let tasks = conv.groups * conv.places * conv.group_in.div_ceil(block_rows) * tiles.count;
+        let (count, dim) = tuning.grid(tasks, 1);
         weighted_conv_registers::launch(
             client,
             count,
             dim,
-            tiles.vector,
+            native,
+            lanes,
             x.buffer(1),
-            g.buffer(tiles.vector),
+            g.buffer(native),
             positions.buffer(1),
             factors.buffer(1),
-            partials.buffer(tiles.vector),
+            partials.buffer(native),
             conv.examples as u32,
             conv.groups as u32,
             conv.tokens as u32,
             conv.places as u32,
             conv.inputs as u32,
             conv.group_in as u32,
-            (conv.group_out / tiles.vector) as u32,
-            tiles.rows,
-            tiles.columns,
+            (conv.group_out / native) as u32,
+            tile,
             conv.dtype(),
             partials.dtype(),
         );
@@ -130,14 +136,15 @@ pub fn weighted_sum_conv<const N: usize>(
     Ok(())
 }
 
-/// One unit owns a register tile of one group's weight, and walks the microbatch example by example.
+/// One unit owns a block of the channels that one place of the kernel meets in one group, a panel wide, and walks the microbatch example by example.
 #[cube(launch)]
-pub(crate) fn weighted_conv_registers<F: Float, E: Float, N: Size>(
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn weighted_conv_registers<F: Float, E: Float, NM: Size, N: Size>(
     x: &[F],
-    g: &[Vector<F, N>],
+    g: &[Vector<F, NM>],
     positions: &[u32],
     factors: &[E],
-    partials: &mut [Vector<E, N>],
+    partials: &mut [Vector<E, NM>],
     examples: u32,
     groups: u32,
     tokens: u32,
@@ -145,54 +152,69 @@ pub(crate) fn weighted_conv_registers<F: Float, E: Float, N: Size>(
     inputs: u32,
     x_columns: u32,
     g_columns: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] tile: Tile,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
     let (x_columns, g_columns) = (x_columns as usize, g_columns as usize);
-    let across = g_columns / tile_columns;
-    let down = places as usize * x_columns / tile_rows;
-    let block = row_of(1u32);
-    let group = block / (across * down);
-    if group < groups as usize {
-        let column = block % across * tile_columns;
-        let row = block / across % down * tile_rows;
-        let mut totals = zeros::<E, N>(comptime!(tile_rows * tile_columns));
+    let (groups, places) = (groups as usize, places as usize);
+    let (native, lanes) = (NM::value(), N::value());
+    let parts = comptime!(lanes / native);
+    let panel_columns = comptime!(tile.columns * parts);
+    let block_rows = comptime!(BLOCK_ROWS / tile.rows * tile.rows);
+    let across = (g_columns + panel_columns - 1) / panel_columns;
+    let down = (x_columns + block_rows - 1) / block_rows;
+    let task = row_of(1u32);
+    let group = task / (across * down * places);
+    if group < groups {
+        let place = task / (across * down) % places;
+        let column = task % across * panel_columns;
+        let first_row = task / across % down * block_rows;
+        let last_row = min(first_row + block_rows, x_columns);
+        let vectors = (last_row - first_row) * tile.columns;
+        let mut totals = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
+        let mut example = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
+        for s in 0..vectors {
+            totals[s] = Vector::<E, N>::new(E::new(0.0));
+        }
         for b in 0..examples as usize {
             let factor = factors[b];
             if is_live::<E>(factor) {
-                let z = b * groups as usize + group;
-                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                unfolded_outer_tile::<F, E, N>(
+                let z = b * groups + group;
+                unfolded_block::<F, E, NM, N>(
                     x,
                     g,
                     positions,
-                    &mut sums,
+                    &mut example,
                     z * inputs as usize,
                     z * tokens as usize,
                     tokens as usize,
-                    places as usize,
-                    row / x_columns,
+                    places,
+                    place,
                     x_columns,
                     g_columns,
-                    row % x_columns,
+                    first_row,
+                    last_row,
                     column,
-                    tile_rows,
-                    tile_columns,
+                    tile,
                 );
-                #[unroll]
-                for s in 0..tile_rows * tile_columns {
-                    totals[s] = fma(sums[s], Vector::<E, N>::new(factor), totals[s]);
+                for s in 0..vectors {
+                    totals[s] = fma(example[s], Vector::<E, N>::new(factor), totals[s]);
                 }
             }
         }
-        let first = group * places as usize * x_columns + row;
-        #[unroll]
-        for u in 0..tile_rows {
+        let first = (group * places + place) * x_columns;
+        for i in first_row..last_row {
             #[unroll]
-            for v in 0..tile_columns {
-                partials[(first + u) * g_columns + column + v] = totals[u * tile_columns + v];
+            for v in 0..tile.columns {
+                let total = totals[(i - first_row) * tile.columns + v];
+                #[unroll]
+                for part in 0..parts {
+                    let at = column + comptime!(v * parts + part);
+                    if comptime!(!tile.padded).runtime() || at < g_columns {
+                        partials[(first + i) * g_columns + at] = part_of::<E, NM, N>(total, part);
+                    }
+                }
             }
         }
     }

@@ -117,13 +117,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "kept-norm-unrounded", "dp-kernels/src/norm/kept.rs",
         "let back = Vector::<E, N>::cast_from(rounded);",
-        "let back = sums[u * tile_columns + v];",
+        "let back = total;",
         Conformance("kept_gradients"),
     ),
     mutant(
         "kept-example-swapped", "dp-kernels/src/norm/kept.rs",
-        "kept[(b * a_columns + i + u) * g_columns + column + v] = rounded;",
-        "kept[((b ^ 1) * a_columns + i + u) * g_columns + column + v] = rounded;",
+        "kept[(b * a_columns + i) * g_columns + place] =",
+        "kept[((b ^ 1) * a_columns + i) * g_columns + place] =",
         Conformance("kept_gradients"),
     ),
     mutant(
@@ -157,16 +157,46 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("matrix_products"),
     ),
     mutant(
-        "outer-tile-last-token-dropped", "dp-kernels/src/outer.rs",
+        "outer-tile-last-token-dropped", "dp-kernels/src/outer/example.rs",
         "for t in 0..tokens {",
         "for t in 0..tokens - 1 {",
         Conformance("linear_norms"),
     ),
     mutant(
-        "outer-tile-tokens-and-columns-swapped", "dp-kernels/src/outer.rs",
+        "outer-tile-tokens-and-columns-swapped", "dp-kernels/src/outer/example.rs",
         "let a_at = (first_token + t) * a_columns + row;",
         "let a_at = first_token * a_columns + row * tokens + t;",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "panel-reaches-into-the-next-row", "dp-kernels/src/outer/panel.rs",
+        "            if column + part < columns {\n                let small",
+        "            if column + part < columns + 1 {\n                let small",
         Conformance("linear_sums"),
+    ),
+    mutant(
+        "tail-of-a-block-dropped", "dp-kernels/src/outer/panel.rs",
+        "let height = comptime!(if part == 0 { tile.rows } else { tile.tail });",
+        "let height = comptime!(if part == 0 { tile.rows } else { 0 });",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "stretches-before-the-last-dropped", "dp-kernels/src/outer/panel.rs",
+        "        sums[s] = totals[at + s];",
+        "        sums[s] = Vector::<E, N>::new(E::new(0.0)) + zeros::<E, N>(1usize)[0];",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "product-stretches-before-the-last-dropped", "dp-kernels/src/matmul/registers.rs",
+        "    if goes_on {",
+        "    if goes_on && depth == comptime!(DEPTH) {",
+        Conformance("matrix_products"),
+    ),
+    mutant(
+        "gram-of-copies-with-what-was-there", "dp-kernels/src/norm/gram/ragged.rs",
+        "load::<F, F, NM, N>(from, row * columns, v * parts, columns, true);",
+        "load::<F, F, NM, N>(from, row * columns, v * parts, columns + 1, true);",
+        Conformance("linear_norms"),
     ),
     mutant(
         "f64-rounded-to-f32-as-it-is-read", "dp-kernels/src/norm/columns.rs",
@@ -267,14 +297,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "dead-example-in-linear-sum", "dp-kernels/src/sum/linear/registers.rs",
-        "if is_live::<E>(factor) {\n            let mut column",
-        "if factor >= E::new(0.0) {\n            let mut column",
-        Conformance("dead_examples_never_reach_a_sum"),
-    ),
-    mutant(
-        "dead-example-in-linear-sum-of-a-group", "dp-kernels/src/sum/linear/registers.rs",
-        "if is_live::<E>(factor) {\n                    for token",
-        "if factor >= E::new(0.0) {\n                    for token",
+        "if is_live::<E>(factor) {",
+        "if factor >= E::new(0.0) {",
         Conformance("dead_examples_never_reach_a_sum"),
     ),
     mutant(
@@ -298,14 +322,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Weighted sums.
     mutant(
         "linear-sum-unweighted", "dp-kernels/src/sum/linear/registers.rs",
-        "panel[live * tile_columns + v] = term * Vector::<E, N>::new(factor);",
-        "panel[live * tile_columns + v] = term;",
+        "panel[live * tile.columns + v] *= Vector::<E, N>::new(factor);",
+        "panel[live * tile.columns + v] *= Vector::<E, N>::new(E::new(1.0));",
         Conformance("linear_sums"),
     ),
     mutant(
-        "linear-sum-of-a-single-example-unweighted", "dp-kernels/src/sum/linear/registers.rs",
-        "&sums,\n                        factor,",
-        "&sums,\n                        E::new(1.0),",
+        "linear-sum-stretches-before-the-last-dropped", "dp-kernels/src/sum/linear/registers.rs",
+        "        if goes_on {",
+        "        if goes_on && waits {",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-groups-before-the-last-dropped", "dp-kernels/src/sum/linear/registers.rs",
+        "block[of_block + kept + s] += sums[s];",
+        "block[of_block + kept + s] = sums[s];",
         Conformance("linear_sums"),
     ),
     mutant(
@@ -315,16 +345,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_sums"),
     ),
     mutant(
-        "linear-sum-reads-a-of-other-rounding", "dp-kernels/src/outer.rs",
-        "let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));",
-        "let bits = f32::cast_from(a[a_at + u]).to_bits() & 0xffff_0000u32;\n            \
+        "linear-sum-reads-a-of-other-rounding", "dp-kernels/src/outer/panel.rs",
+        "let left = Vector::<E, N>::new(E::cast_from(read::<F>(a, at + u * step)));",
+        "let bits = f32::cast_from(read::<F>(a, at + u * step)).to_bits() & 0xffff_0000u32;\n            \
          let left = Vector::<E, N>::new(E::cast_from(f32::from_bits(bits)));",
         Conformance("linear_sums"),
     ),
     mutant(
         "linear-sum-overwrites", "dp-kernels/src/sum/linear/registers.rs",
-        "Vector::<E, N>::new(scale),\n                out[at],",
-        "Vector::<E, N>::new(scale),\n                Vector::<E, N>::new(E::new(0.0)),",
+        "out[(row + u) * g_columns + place] += part_of",
+        "out[(row + u) * g_columns + place] = part_of",
         Conformance("linear_sums"),
     ),
     mutant(

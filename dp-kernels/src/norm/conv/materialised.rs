@@ -1,50 +1,41 @@
 //! Tiles of a convolution's gradient, squared before they leave the registers.
 
 use crate::check::Arg;
-use crate::outer::zeros;
+use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, that_fit};
 use crate::reduce::{row_of, sum_lanes, sum_units};
 use crate::tile::{self, REGISTERS, TILE, TILE_UNITS};
-use crate::unfold::{Convolution, Unfolded, unfolded_outer_tile, unfolded_product};
+use crate::unfold::{Convolution, Unfolded, unfolded_block, unfolded_product};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::prelude::*;
 
-/// How the materialised way cuts a group's gradient.
+/// How the materialised way and the weighted sum cut a group's gradient.
 pub(crate) struct Tiles {
-    /// Elements of a vector of `G`.
-    pub vector: usize,
-    /// Vectors of a register tile's row.
-    pub columns: usize,
-    /// Rows of a register tile: neighbouring channels of one place of the kernel.
-    pub rows: usize,
+    /// Register tiles of the channels that one place of the kernel meets, on a processor.
+    pub shape: Outer,
     /// Parts of an example's norm in a group.
     pub count: usize,
 }
 
 impl Tiles {
     pub(crate) fn new(conv: &Convolution<'_>, tuning: &Tuning) -> Self {
-        let vector = widest(conv.group_out, tuning.lanes_of(conv.x.accumulator()));
-        let columns = widest(conv.group_out / vector, 2);
+        let most = tuning.lanes_of(conv.x.accumulator());
+        // The copies start where any vector may.
+        let mut native = most;
+        while !conv.group_out.is_multiple_of(native) {
+            native /= 2;
+        }
+        let shape = Outer::cut(
+            [conv.group_in, conv.group_out],
+            [native, most],
+            that_fit(LONG, tuning),
+        );
         let count = if tuning.is_cpu {
-            conv.group_out / (vector * columns)
+            conv.group_out.div_ceil(shape.panel())
         } else {
             conv.rows().div_ceil(TILE) * conv.group_out.div_ceil(TILE)
         };
-        Self {
-            vector,
-            columns,
-            rows: widest(conv.group_in, 8),
-            count,
-        }
+        Self { shape, count }
     }
-}
-
-/// The largest of `most` and its halves that divides `n`; the copies start where any vector may.
-fn widest(n: usize, most: usize) -> usize {
-    let mut width = most.max(1);
-    while !n.is_multiple_of(width) {
-        width /= 2;
-    }
-    width
 }
 
 /// Writes the parts of the norms, `[B, groups, tiles]`.
@@ -67,9 +58,10 @@ pub(super) fn launch(
             client,
             count,
             dim,
-            tiles.vector,
+            tiles.shape.native,
+            tiles.shape.lanes,
             x.buffer(1),
-            g.buffer(tiles.vector),
+            g.buffer(tiles.shape.native),
             positions.buffer(1),
             partials.buffer(1),
             rows as u32,
@@ -77,9 +69,8 @@ pub(super) fn launch(
             conv.places as u32,
             conv.inputs as u32,
             conv.group_in as u32,
-            (conv.group_out / tiles.vector) as u32,
-            tiles.rows,
-            tiles.columns,
+            (conv.group_out / tiles.shape.native) as u32,
+            tiles.shape.tile,
             x.dtype(),
             partials.dtype(),
         );
@@ -106,11 +97,12 @@ pub(super) fn launch(
     Ok(())
 }
 
-/// One unit takes all rows of one example's and group's gradient, `tile_columns` vectors wide.
+/// One unit takes all rows of one example's and group's gradient, a panel wide.
 #[cube(launch)]
-pub(crate) fn conv_materialised_registers<F: Float, E: Float, N: Size>(
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn conv_materialised_registers<F: Float, E: Float, NM: Size, N: Size>(
     x: &[F],
-    g: &[Vector<F, N>],
+    g: &[Vector<F, NM>],
     positions: &[u32],
     partials: &mut [E],
     rows: u32,
@@ -119,43 +111,44 @@ pub(crate) fn conv_materialised_registers<F: Float, E: Float, N: Size>(
     inputs: u32,
     x_columns: u32,
     g_columns: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] tile: Tile,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
     let row = row_of(1u32);
     if row < rows as usize {
-        let tiles = g_columns as usize / tile_columns;
-        let z = row / tiles;
-        let column = row % tiles * tile_columns;
+        let (x_columns, g_columns) = (x_columns as usize, g_columns as usize);
+        let (native, lanes) = (NM::value(), N::value());
+        let panel_columns = comptime!(tile.columns * lanes / native);
+        let panels = (g_columns + panel_columns - 1) / panel_columns;
+        let z = row / panels;
+        let mut totals = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
         let mut squares = Vector::<E, N>::new(E::new(0.0));
         for place in 0..places as usize {
-            let mut channel = 0usize;
-            while channel < x_columns as usize {
-                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                unfolded_outer_tile::<F, E, N>(
+            let mut first_row = 0usize;
+            while first_row < x_columns {
+                let last_row = min(first_row + comptime!(BLOCK_ROWS), x_columns);
+                unfolded_block::<F, E, NM, N>(
                     x,
                     g,
                     positions,
-                    &mut sums,
+                    &mut totals,
                     z * inputs as usize,
                     z * tokens as usize,
                     tokens as usize,
                     places as usize,
                     place,
-                    x_columns as usize,
-                    g_columns as usize,
-                    channel,
-                    column,
-                    tile_rows,
-                    tile_columns,
+                    x_columns,
+                    g_columns,
+                    first_row,
+                    last_row,
+                    row % panels * panel_columns,
+                    tile,
                 );
-                #[unroll]
-                for s in 0..tile_rows * tile_columns {
-                    squares = fma(sums[s], sums[s], squares);
+                for s in 0..(last_row - first_row) * tile.columns {
+                    squares = fma(totals[s], totals[s], squares);
                 }
-                channel += tile_rows;
+                first_row += comptime!(BLOCK_ROWS);
             }
         }
         partials[row] = sum_lanes::<E, N>(squares);

@@ -1,6 +1,7 @@
 //! Dot products of four by four tokens, in a processor's registers.
 
 use crate::outer::zeros;
+use crate::unchecked::read;
 use cubecl::prelude::*;
 
 /// Tokens of a register tile's side.
@@ -151,11 +152,11 @@ pub(super) fn dot_sums<F: Float, E: Float, N: Size>(
         let mut left = Array::<Vector<E, N>>::new(SIDE);
         #[unroll]
         for u in 0..SIDE {
-            left[u] = Vector::<E, N>::cast_from(x[rows[u] + k]);
+            left[u] = Vector::<E, N>::cast_from(read::<Vector<F, N>>(x, rows[u] + k));
         }
         #[unroll]
         for v in 0..SIDE {
-            let right = Vector::<E, N>::cast_from(y[rows[v + SIDE] + k]);
+            let right = Vector::<E, N>::cast_from(read::<Vector<F, N>>(y, rows[v + SIDE] + k));
             #[unroll]
             for u in 0..SIDE {
                 if comptime!(!upper || u <= v) {

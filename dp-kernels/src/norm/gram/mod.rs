@@ -1,6 +1,7 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
 mod dots;
+mod ragged;
 mod registers;
 mod shared;
 mod tensor;
@@ -52,12 +53,13 @@ const fn floor_of(bytes: usize) -> f32 {
     }
 }
 
-/// What [`launch`] takes: [`workspace`], or nothing where a unit has a whole example's norm in its registers.
+/// What [`launch`] takes: [`workspace`], or no more than copies where a unit has a whole example's norm in its registers.
 pub(super) fn rooms(problem: &Problem<'_>, tuning: &Tuning) -> Vec<Room> {
-    if takes_examples(problem, tuning) {
-        return Vec::new();
+    match takes_examples(problem, tuning) {
+        true if ragged::copies(problem, tuning) => ragged::rooms(problem, tuning).into(),
+        true => Vec::new(),
+        false => workspace(problem, tuning).into(),
     }
-    workspace(problem, tuning).into()
 }
 
 /// Adds the norms, by way of the buffers of [`rooms`], and says whether with `bias` those of the bias are among them.
@@ -69,13 +71,19 @@ pub(super) fn launch(
     bias: bool,
 ) -> Result<bool, KernelError> {
     if takes_examples(problem, launch.tuning) {
-        return Ok(registers::launch_examples(launch, problem, norms_sq, bias));
+        let [a_copy, g_copy] = scratch else {
+            return Ok(registers::launch_examples(launch, problem, norms_sq, bias));
+        };
+        // The bias's norm is taken of G itself.
+        let problem = ragged::launch_copies(launch, problem, [a_copy, g_copy])?;
+        return Ok(registers::launch_examples(
+            launch, &problem, norms_sq, false,
+        ));
     }
     let tiles = tiles(problem, launch.tuning);
+    launch_products(launch, problem, scratch)?;
     let products = Arg::new(problem.op, "workspace", &scratch[0])?;
     let bounds = Arg::new(problem.op, "workspace", &scratch[1])?;
-    let parts = Arg::new(problem.op, "workspace", &scratch[2])?;
-    launch_products(launch, problem, &products, &bounds, &parts);
     launch_finish(launch, &products, &bounds, norms_sq, [problem.b, 1, tiles]);
     Ok(false)
 }
@@ -132,15 +140,16 @@ fn upper_triangle(side: usize) -> usize {
     side * (side + 1) / 2
 }
 
-/// Room for the partial products and bounds, each `[B, tiles]`, and for the dot products where a tile is cut.
-pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 3] {
+/// Room for the partial products and bounds, each `[B, tiles]`, for the dot products where a tile is cut, and for copies of A and G.
+pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 5] {
     let shape = [problem.b, tiles(problem, tuning)];
     let room = |shape: &[usize]| Room::of(shape, problem.a.accumulator());
     let parts = match cut_tiles(problem, tuning) {
         Some(cut) => [cut.rows * cut.parts(), cut.tile],
         None => [0, 0],
     };
-    [room(&shape), room(&shape), room(&parts)]
+    let [a_copy, g_copy] = ragged::rooms(problem, tuning);
+    [room(&shape), room(&shape), room(&parts), a_copy, g_copy]
 }
 
 /// Tiles whose dot products are taken stretch by stretch, each in a cube of its own, where there are too few tiles to fill a GPU.
@@ -188,18 +197,22 @@ fn cut_tiles(problem: &Problem<'_>, tuning: &Tuning) -> Option<CutTiles> {
     (cut.rows <= enough && cut.parts() > 2 && numbers <= MOST_PARTS).then_some(cut)
 }
 
-/// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`.
+/// The parts of `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>` and of `sum_t |a_t| |g_t|`, into the first two buffers of [`workspace`].
 pub(super) fn launch_products(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
-    products: &Arg<'_>,
-    bounds: &Arg<'_>,
-    parts: &Arg<'_>,
-) {
+    scratch: &[TensorHandle],
+) -> Result<(), KernelError> {
     let tiles = tiles(problem, launch.tuning);
     let cut = cut_tiles(problem, launch.tuning);
+    let products = &Arg::new(problem.op, "workspace", &scratch[0])?;
+    let bounds = &Arg::new(problem.op, "workspace", &scratch[1])?;
+    let parts = &Arg::new(problem.op, "workspace", &scratch[2])?;
     match (Cut::of(problem, launch.tuning), cut) {
-        (Cut::Registers, _) => registers::launch_rows(launch, problem, products, bounds, tiles),
+        (Cut::Registers, _) => {
+            let problem = ragged::launch_copies(launch, problem, [&scratch[3], &scratch[4]])?;
+            registers::launch_rows(launch, &problem, products, bounds, tiles);
+        }
         (Cut::Shared, None) => shared::launch(launch, problem, products, bounds, tiles),
         (Cut::Shared, Some(cut)) => {
             shared::launch_parts(launch, problem, [products, bounds, parts], tiles, &cut);
@@ -209,6 +222,7 @@ pub(super) fn launch_products(
             tensor::launch_parts(launch, problem, [products, bounds, parts], tiles, &cut);
         }
     }
+    Ok(())
 }
 
 /// The place in the upper triangle of `side * side` tiles, row by row: (0,0) (0,1) .. (1,1) ..

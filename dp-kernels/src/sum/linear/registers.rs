@@ -3,7 +3,9 @@
 use super::LinearSum;
 use crate::Launch;
 use crate::live::is_live;
-use crate::outer::{Outer, block, outer_tile, zeros};
+use crate::outer::{
+    BLOCK_COLUMNS, BLOCK_ROWS, DEPTH, LONG, Outer, Tile, add_products, load_row, part_of, zeros,
+};
 use crate::reduce::row_of;
 use cubecl::prelude::*;
 
@@ -20,60 +22,37 @@ pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>) {
         p,
         ..
     } = sum;
-    let shape = Outer::new(a, g, *d, *p, tuning);
-    let vector = shape.vector.min(out.vector(*p, shape.vector));
-    let panel = vector * shape.columns;
-    let [block_rows, block_columns] = block([*d, *p], [shape.rows, panel], 1, tuning);
+    let shape = Outer::new(&[g, out], [*d, *p], LONG, tuning);
+    let [block_rows, block_columns] = shape.block([*d, *p], 1, tuning);
     let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns);
     let (count, dim) = tuning.grid(tasks, 1);
-    let sizes = SizesLaunch::new(
-        *b as u32,
-        *t as u32,
-        *d as u32,
-        (p / vector) as u32,
-        block_rows as u32,
-        (block_columns / vector) as u32,
-    );
-    let (a, g, factors) = (a.buffer(1), g.buffer(vector), factors.buffer(1));
-    let (dtype, accumulator) = (sum.a.dtype(), out.dtype());
-    let out = out.buffer(vector);
-    match group(*b, *t) {
-        1 => weighted_outer_registers::launch(
-            client,
-            count,
-            dim,
-            vector,
-            a,
-            g,
-            factors,
-            out,
-            sizes,
-            shape.rows,
-            shape.columns,
-            dtype,
-            accumulator,
-        ),
-        group => grouped_outer_registers::launch(
-            client,
-            count,
-            dim,
-            vector,
-            a,
-            g,
-            factors,
-            out,
-            sizes,
+    let group = group(*b, *t);
+    weighted_outer_registers::launch(
+        client,
+        count,
+        dim,
+        shape.native,
+        shape.lanes,
+        a.buffer(1),
+        g.buffer(shape.native),
+        factors.buffer(1),
+        out.buffer(shape.native),
+        SizesLaunch::new(
+            *b as u32,
+            *t as u32,
+            *d as u32,
+            (p / shape.native) as u32,
+            block_rows as u32,
+            (block_columns / shape.native) as u32,
             group as u32,
-            shape.rows,
-            shape.columns,
-            dtype,
-            accumulator,
         ),
-    }
+        group < *b,
+        *t > DEPTH,
+        shape.tile,
+        a.dtype(),
+        out.dtype(),
+    );
 }
-
-/// Tokens of a group's examples, at most: with two vectors of 64 bytes a token, 32 KiB of `G`.
-const GROUP_TOKENS: usize = 256;
 
 /// How many examples a register tile adds up before it is added to the sum: more than one where they are short, or the
 /// sum would be read and written for every few tokens.
@@ -82,7 +61,7 @@ const GROUP_TOKENS: usize = 256;
 /// of its own example and one an example, which is what [`Tuning::weighted_sum_depth`] says.
 fn group(examples: usize, tokens: usize) -> usize {
     let depth = |group: usize| group * tokens + examples.div_ceil(group);
-    let mut group = (GROUP_TOKENS / tokens).clamp(1, examples);
+    let mut group = (DEPTH / tokens).clamp(1, examples);
     while depth(group) > depth(1) {
         group -= 1;
     }
@@ -98,182 +77,231 @@ pub(crate) struct Sizes {
     g_columns: u32,
     block_rows: u32,
     block_columns: u32,
+    /// Examples whose tokens a panel holds together.
+    group: u32,
 }
 
-/// The rows and columns of a unit's block, `(first row, last row, first column, last column)`; none where it has no block.
-#[cube]
-fn block_of(sizes: &Sizes) -> (usize, usize, usize, usize) {
+/// One unit owns a block of the weight, and walks the microbatch group by group of examples; where `long`, one by one and in stretches of their tokens.
+/// Where there are `several` groups it adds them up in memory of its own, and goes through `out` once.
+///
+/// The columns of G are scaled as they are laid into the panel. Of a dead example neither G nor A is read.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
+    a: &[F],
+    g: &[Vector<F, NM>],
+    factors: &[E],
+    out: &mut [Vector<E, NM>],
+    sizes: Sizes,
+    #[comptime] several: bool,
+    #[comptime] long: bool,
+    #[comptime] tile: Tile,
+    #[define(F)] _dtype: ElemType,
+    #[define(E)] _accumulator: ElemType,
+) {
+    let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
     let (block_rows, block_columns) = (sizes.block_rows as usize, sizes.block_columns as usize);
-    let across = (sizes.g_columns as usize + block_columns - 1) / block_columns;
+    let (examples, tokens) = (sizes.examples as usize, sizes.tokens as usize);
+    let across = (g_columns + block_columns - 1) / block_columns;
     let task = row_of(1u32);
     let first_row = task / across * block_rows;
     let first_column = task % across * block_columns;
-    let last_row = min(first_row + block_rows, sizes.a_columns as usize);
-    let last_column = min(first_column + block_columns, sizes.g_columns as usize);
+    let last_row = min(first_row + block_rows, a_columns);
+    let last_column = min(first_column + block_columns, g_columns);
+    // None where there is no such block.
     let last_column = select(first_row < last_row, last_column, 0usize);
-    (first_row, last_row, first_column, last_column)
-}
-
-/// One unit owns a block of the weight, and walks the microbatch example by example.
-#[cube(launch)]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn weighted_outer_registers<F: Float, E: Float, N: Size>(
-    a: &[F],
-    g: &[Vector<F, N>],
-    factors: &[E],
-    out: &mut [Vector<E, N>],
-    sizes: Sizes,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
-    #[define(F)] _dtype: ElemType,
-    #[define(E)] _accumulator: ElemType,
-) {
-    let (first_row, last_row, first_column, last_column) = block_of(&sizes);
-    let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
-    let tokens = sizes.tokens as usize;
-    for b in 0..sizes.examples as usize {
-        // The example's sum is scaled by it, not every token.
-        let factor = factors[b];
-        if is_live::<E>(factor) {
-            let mut column = first_column;
-            while column < last_column {
-                let mut i = first_row;
-                while i < last_row {
-                    // From zero, not from `out`: a number then goes through one addition a token of its own example and
-                    // one an example, not through one for every token of the batch.
-                    let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                    outer_tile::<F, E, N>(
-                        a,
-                        g,
-                        &mut sums,
-                        b * tokens,
-                        tokens,
-                        a_columns,
-                        g_columns,
-                        i,
-                        column,
-                        tile_rows,
-                        tile_columns,
-                    );
-                    add_tile::<E, N>(
-                        &sums,
-                        factor,
-                        out,
-                        i,
-                        column,
-                        g_columns,
-                        tile_rows,
-                        tile_columns,
-                    );
-                    i += tile_rows;
-                }
-                column += tile_columns;
-            }
+    let (native, lanes) = (NM::value(), N::value());
+    let panel_columns = comptime!(tile.columns * lanes / native);
+    let mut panel = Array::<Vector<E, N>>::new(comptime!(DEPTH * tile.columns));
+    let mut starts = Array::<usize>::new(DEPTH);
+    let mut example =
+        Array::<Vector<E, N>>::new(comptime!(if long { BLOCK_ROWS * tile.columns } else { 1 }));
+    let mut block = Array::<Vector<E, N>>::new(comptime!(if several {
+        BLOCK_ROWS * BLOCK_COLUMNS / lanes
+    } else {
+        1
+    }));
+    if comptime!(several) {
+        for s in 0..comptime!(BLOCK_ROWS * BLOCK_COLUMNS / lanes) {
+            block[s] = Vector::<E, N>::new(E::new(0.0));
         }
     }
-}
-
-/// Likewise group by group of short examples, whose tokens a tile adds up together.
-///
-/// The group's columns of G are scaled and laid side by side once for all tiles of the block. Of a dead example neither G
-/// nor A is read.
-#[cube(launch)]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn grouped_outer_registers<F: Float, E: Float, N: Size>(
-    a: &[F],
-    g: &[Vector<F, N>],
-    factors: &[E],
-    out: &mut [Vector<E, N>],
-    sizes: Sizes,
-    group: u32,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
-    #[define(F)] _dtype: ElemType,
-    #[define(E)] _accumulator: ElemType,
-) {
-    let (first_row, last_row, first_column, last_column) = block_of(&sizes);
-    let (a_columns, g_columns) = (sizes.a_columns as usize, sizes.g_columns as usize);
-    let (examples, tokens) = (sizes.examples as usize, sizes.tokens as usize);
-    let mut panel = Array::<Vector<E, N>>::new(comptime!(GROUP_TOKENS * tile_columns));
-    let mut a_starts = Array::<usize>::new(GROUP_TOKENS);
     let mut first = 0usize;
     while first < examples {
-        let last = min(first + group as usize, examples);
+        let last = min(first + sizes.group as usize, examples);
         let mut column = first_column;
         while column < last_column {
-            let mut live = 0usize;
-            for b in first..last {
-                let factor = factors[b];
-                if is_live::<E>(factor) {
-                    for token in b * tokens..(b + 1) * tokens {
-                        a_starts[live] = token * a_columns;
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            let term = Vector::<E, N>::cast_from(g[token * g_columns + column + v]);
-                            panel[live * tile_columns + v] = term * Vector::<E, N>::new(factor);
+            let of_block =
+                (column - first_column) / panel_columns * comptime!(BLOCK_ROWS * tile.columns);
+            let mut begin = 0usize;
+            while begin < tokens {
+                let end = min(begin + comptime!(DEPTH), tokens);
+                let mut live = 0usize;
+                for b in first..last {
+                    let factor = factors[b];
+                    if is_live::<E>(factor) {
+                        for token in b * tokens + begin..b * tokens + end {
+                            starts[live] = token * a_columns;
+                            load_row::<F, E, NM, N>(
+                                g,
+                                &mut panel,
+                                live,
+                                token * g_columns,
+                                column,
+                                g_columns,
+                                tile,
+                            );
+                            #[unroll]
+                            for v in 0..tile.columns {
+                                panel[live * tile.columns + v] *= Vector::<E, N>::new(factor);
+                            }
+                            live += 1;
                         }
-                        live += 1;
                     }
                 }
-            }
-            let mut i = first_row;
-            while i < last_row {
-                let mut sums = zeros::<E, N>(comptime!(tile_rows * tile_columns));
-                for token in 0..live {
-                    let a_at = a_starts[token] + i;
+                if live > 0 {
+                    let mut i = first_row;
+                    // Whole tiles, then what is left, in code of its own.
                     #[unroll]
-                    for u in 0..tile_rows {
-                        let left = Vector::<E, N>::new(E::cast_from(a[a_at + u]));
-                        #[unroll]
-                        for v in 0..tile_columns {
-                            let right = panel[token * tile_columns + v];
-                            sums[u * tile_columns + v] =
-                                fma(left, right, sums[u * tile_columns + v]);
+                    for part in 0..2usize {
+                        let height = comptime!(if part == 0 { tile.rows } else { tile.tail });
+                        if comptime!(height > 0) {
+                            while i + height <= last_row {
+                                weighted_tile::<F, E, NM, N>(
+                                    a,
+                                    &starts,
+                                    &panel,
+                                    &mut example,
+                                    &mut block,
+                                    out,
+                                    live,
+                                    i,
+                                    (i - first_row) * tile.columns,
+                                    of_block,
+                                    column,
+                                    g_columns,
+                                    begin > 0,
+                                    end < tokens,
+                                    several,
+                                    long,
+                                    height,
+                                    tile,
+                                );
+                                i += height;
+                            }
                         }
                     }
                 }
-                let scaled = E::new(1.0);
-                add_tile::<E, N>(
-                    &sums,
-                    scaled,
-                    out,
-                    i,
-                    column,
-                    g_columns,
-                    tile_rows,
-                    tile_columns,
-                );
-                i += tile_rows;
+                begin = end;
             }
-            column += tile_columns;
+            column += panel_columns;
         }
         first = last;
     }
+    if comptime!(several) {
+        let mut column = first_column;
+        while column < last_column {
+            let of_block =
+                (column - first_column) / panel_columns * comptime!(BLOCK_ROWS * tile.columns);
+            for i in first_row..last_row {
+                let mut sums = Array::<Vector<E, N>>::new(tile.columns);
+                #[unroll]
+                for v in 0..tile.columns {
+                    sums[v] = block[of_block + (i - first_row) * tile.columns + v];
+                }
+                add_tile::<E, NM, N>(&sums, out, i, column, g_columns, 1usize, tile);
+            }
+            column += panel_columns;
+        }
+    }
 }
 
-/// `out += scale sums`, at the tile's place.
+/// A tile's products over the panel, into the block or into `out`. Those of a long example go on in `example` from stretch to stretch (`goes_on`: there
+/// were some before, `waits`: there are some to come), so that a number goes through one addition a token and one an example.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-fn add_tile<E: Float, N: Size>(
+fn weighted_tile<F: Float, E: Float, NM: Size, N: Size>(
+    a: &[F],
+    starts: &Array<usize>,
+    panel: &Array<Vector<E, N>>,
+    example: &mut Array<Vector<E, N>>,
+    block: &mut Array<Vector<E, N>>,
+    out: &mut [Vector<E, NM>],
+    depth: usize,
+    row: usize,
+    kept: usize,
+    of_block: usize,
+    column: usize,
+    g_columns: usize,
+    goes_on: bool,
+    waits: bool,
+    #[comptime] several: bool,
+    #[comptime] long: bool,
+    #[comptime] rows: usize,
+    #[comptime] tile: Tile,
+) {
+    let mut sums = zeros::<E, N>(comptime!(rows * tile.columns));
+    if comptime!(long) {
+        if goes_on {
+            #[unroll]
+            for s in 0..rows * tile.columns {
+                sums[s] = example[kept + s];
+            }
+        }
+    }
+    add_products::<F, E, N>(
+        a,
+        starts,
+        panel,
+        &mut sums,
+        depth,
+        row,
+        1usize,
+        rows,
+        tile.columns,
+    );
+    if comptime!(long).runtime() && waits {
+        if comptime!(long) {
+            #[unroll]
+            for s in 0..rows * tile.columns {
+                example[kept + s] = sums[s];
+            }
+        }
+    } else if comptime!(several) {
+        #[unroll]
+        for s in 0..rows * tile.columns {
+            block[of_block + kept + s] += sums[s];
+        }
+    } else {
+        add_tile::<E, NM, N>(&sums, out, row, column, g_columns, rows, tile);
+    }
+}
+
+/// `out += sums`, of a tile of `rows` from `row` and `column` on.
+#[cube]
+fn add_tile<E: Float, NM: Size, N: Size>(
     sums: &Array<Vector<E, N>>,
-    scale: E,
-    out: &mut [Vector<E, N>],
+    out: &mut [Vector<E, NM>],
     row: usize,
     column: usize,
     g_columns: usize,
-    #[comptime] tile_rows: usize,
-    #[comptime] tile_columns: usize,
+    #[comptime] rows: usize,
+    #[comptime] tile: Tile,
 ) {
+    let (native, lanes) = (NM::value(), N::value());
+    let parts = comptime!(lanes / native);
     #[unroll]
-    for u in 0..tile_rows {
+    for u in 0..rows {
         #[unroll]
-        for v in 0..tile_columns {
-            let at = (row + u) * g_columns + column + v;
-            out[at] = fma(
-                sums[u * tile_columns + v],
-                Vector::<E, N>::new(scale),
-                out[at],
-            );
+        for v in 0..tile.columns {
+            let sum = sums[u * tile.columns + v];
+            #[unroll]
+            for part in 0..parts {
+                let place = column + comptime!(v * parts + part);
+                if comptime!(!tile.padded).runtime() || place < g_columns {
+                    out[(row + u) * g_columns + place] += part_of::<E, NM, N>(sum, part);
+                }
+            }
         }
     }
 }
@@ -299,7 +327,7 @@ mod tests {
             for tokens in 1..80 {
                 let group = group(examples, tokens);
                 assert!(
-                    group == 1 || group * tokens <= GROUP_TOKENS,
+                    group == 1 || group * tokens <= DEPTH,
                     "B {examples} T {tokens}: room for a group's tokens"
                 );
                 for microbatches in [1, 2, 9] {
