@@ -56,7 +56,7 @@ impl DeviceCeilings {
             copy_bytes_per_s: copy_rate(bench)?,
             read_bytes_per_s: kernels.read_bytes(),
             gemm_flop_per_s: single_rate(bench)?,
-            gemm_half_flop_per_s: match bench.backend.tuning.tensor_cores {
+            gemm_half_flop_per_s: match bench.backend.tuning.matrix_units.is_some() {
                 true => Some(half_rate(bench)?),
                 false => None,
             },

@@ -46,12 +46,12 @@ const EXAMPLES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// The groups of an extent, with inputs of each of `kinds` (f32, f16, bf16).
 ///
-/// `tensor_cores`: the device multiplies 16-bit floats in its matrix units ([`Tuning::tensor_cores`](dp_kernels::Tuning::tensor_cores)), so
+/// `matrix_units`: the device multiplies 16-bit floats in its matrix units ([`Tuning::matrix_units`](dp_kernels::Tuning::matrix_units)), so
 /// that there is a step without privacy to compare with.
 ///
 /// # Errors
 /// [`BenchError`] where a geometry of the models is no convolution.
-pub fn plan(extent: Extent, kinds: &[FloatKind], tensor_cores: bool) -> Result<Groups, BenchError> {
+pub fn plan(extent: Extent, kinds: &[FloatKind], matrix_units: bool) -> Result<Groups, BenchError> {
     let mut groups: Groups = Vec::new();
     // What is quick comes first: a run that ends early has then told of every op.
     let elements: &[usize] = match extent {
@@ -72,7 +72,7 @@ pub fn plan(extent: Extent, kinds: &[FloatKind], tensor_cores: bool) -> Result<G
     for &kind in kinds {
         let inputs = Inputs {
             kind,
-            products: kind == FloatKind::F32 || tensor_cores,
+            products: kind == FloatKind::F32 || matrix_units,
         };
         match extent {
             Extent::Quick => quick(&mut groups, inputs)?,

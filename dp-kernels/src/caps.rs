@@ -20,7 +20,7 @@ pub(crate) const ACCUMULATORS: [FloatKind; 2] = [FloatKind::F32, FloatKind::F64]
 /// What the launchers of this crate take on a device. The conformance suite holds it against their answers.
 ///
 /// No kernel needs atomics or plane operations; 16-bit floats go through matrix units where
-/// [`Tuning::tensor_cores`](crate::Tuning::tensor_cores) says that they are there. What the hardware is (units, planes, memory) is in
+/// [`Tuning::matrix_units`](crate::Tuning::matrix_units) says that they are there. What the hardware is (units, planes, memory) is in
 /// [`Description`](crate::Description).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

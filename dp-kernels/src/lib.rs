@@ -72,6 +72,7 @@ pub use sum::{
     weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora,
     weighted_sum_position, weighted_sum_scale, weighted_sum_tied,
 };
+pub use tile::tensor::MatrixUnits;
 pub use tuning::{STRETCH_ROUNDINGS, Tuning};
 pub use update::{Updated, noised_update, noised_updates};
 pub use workspace::Workspace;

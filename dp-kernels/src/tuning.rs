@@ -1,7 +1,7 @@
 //! Launch parameters, read from the device's properties.
 
 use crate::Routine;
-use crate::tile::tensor;
+use crate::tile::tensor::{self, MatrixUnits};
 use cubecl::{
     client::Client,
     ir::ElemType,
@@ -12,6 +12,9 @@ use dp_core::sensitivity::ClippedSum;
 /// As how many roundings a stretch of 256 products counts that a matrix unit adds up: 16 instructions, each of which
 /// cuts 16 products, the sum so far and the result to 24 bits, twice a rounding's error each.
 pub const STRETCH_ROUNDINGS: u64 = (tensor::STRETCH as u64 / 16) * 18 * 2;
+
+/// Cubes of ordinary units that keep one multiprocessor busy.
+pub(crate) const BUSY_CUBES: usize = 4;
 
 /// How to cut work for one device.
 ///
@@ -32,8 +35,8 @@ pub struct Tuning {
     pub max_cubes: u32,
     /// Cubes that keep a GPU busy.
     pub busy_cubes: usize,
-    /// Whether a GPU multiplies 16-bit floats in matrices and adds them up in f32.
-    pub tensor_cores: bool,
+    /// What a GPU has that multiplies 16-bit floats in matrices and adds them up in f32.
+    pub matrix_units: Option<MatrixUnits>,
     /// The exact routine for [`matmul`](crate::matmul).
     pub routine: Routine,
 }
@@ -62,8 +65,8 @@ impl Tuning {
             units,
             vector_bytes: vector_bytes.clamp(4, 64),
             max_cubes: x.min(y),
-            busy_cubes: 4 * hardware.num_streaming_multiprocessors.unwrap_or(16) as usize,
-            tensor_cores: !is_cpu && tensor::has(client),
+            busy_cubes: BUSY_CUBES * hardware.num_streaming_multiprocessors.unwrap_or(16) as usize,
+            matrix_units: MatrixUnits::of(client).filter(|_| !is_cpu),
             routine: Routine::for_client(client),
         }
     }
@@ -72,7 +75,7 @@ impl Tuning {
     #[must_use]
     pub fn without_matrix_units(&self) -> Self {
         Self {
-            tensor_cores: false,
+            matrix_units: None,
             ..self.clone()
         }
     }
@@ -118,7 +121,7 @@ impl Tuning {
     }
 
     fn stretch_roundings(&self) -> u64 {
-        if self.tensor_cores {
+        if self.matrix_units.is_some() {
             STRETCH_ROUNDINGS
         } else {
             0
@@ -198,7 +201,7 @@ mod tests {
             vector_bytes: 16,
             max_cubes: 1 << 16,
             busy_cubes: 528,
-            tensor_cores: true,
+            matrix_units: Some(MatrixUnits::Planes),
             routine: Routine::Units,
         };
         let without = with.without_matrix_units();

@@ -70,7 +70,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let kinds = kinds(args, extent, &backend)?;
     // Whole steps first: what a run that ends early must not lack.
     let mut groups = step::groups(extent, name)?;
-    groups.extend(plan(extent, &kinds, backend.tuning.tensor_cores)?);
+    groups.extend(plan(extent, &kinds, backend.tuning.matrix_units.is_some())?);
     check_filter(&args.filter, &groups)?;
     let bench = Bench::new(backend.clone(), memory(args, &backend)?);
     // Before anything is measured: a folder that can't be written would cost the whole run.

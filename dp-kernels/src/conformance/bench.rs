@@ -2,7 +2,7 @@
 
 use super::CheckError;
 use super::data::{Case, Host, Stream};
-use crate::{Backend, Launch, Tuning, Workspace};
+use crate::{Backend, Launch, MatrixUnits, Tuning, Workspace};
 use cubecl::{
     CubeElement, MemoryPoolsReport, MemoryScope,
     client::Client,
@@ -68,14 +68,26 @@ impl Bench {
         number.wrapping_add(self.seed.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
-    /// One bench for each type of inputs that kernels take and the device has.
+    /// One bench for each type of inputs that kernels take and the device has; two for those that it multiplies by matrix units in two ways.
     #[must_use]
     pub fn every_input(backend: &Backend) -> Vec<Self> {
+        let mut backends = vec![backend.clone()];
+        if backend.tuning.matrix_units == Some(MatrixUnits::Warpgroups) {
+            let mut other = backend.clone();
+            other.tuning.matrix_units = Some(MatrixUnits::Planes);
+            backends.push(other);
+        }
+        let benches_of = |kind: FloatKind| {
+            let is_half = matches!(kind, FloatKind::F16 | FloatKind::BF16);
+            let ways = if is_half { backends.len() } else { 1 };
+            let backends = backends.iter().take(ways).cloned();
+            backends.map(move |backend| Self::with_input(backend, kind))
+        };
         backend
             .caps()
             .inputs
             .into_iter()
-            .map(|kind| Self::with_input(backend.clone(), kind))
+            .flat_map(benches_of)
             .collect()
     }
 

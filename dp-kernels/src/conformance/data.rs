@@ -52,6 +52,9 @@ pub(super) const TILES: Case = Case::new(2, 264, 136, 144, 24);
 /// No axis whole in anything: rows without whole vectors, tiles with tails, several blocks and panels, tokens of more than one stretch.
 pub(super) const UNEVEN: Case = Case::new(3, 300, 150, 530, 37);
 
+/// More tiles than a GPU runs at once: its cubes take one after the other.
+pub(super) const MANY: Case = Case::new(270, 72, 16, 24, 5);
+
 /// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
 pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
 

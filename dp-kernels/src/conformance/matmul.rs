@@ -20,13 +20,16 @@ const SHAPES: [(usize, usize, usize, usize); 10] = [
     (1, 394, 300, 530),
 ];
 
-/// The same for matrix units, whose rows are whole loads: several tiles, ragged ones, several stretches.
-const UNIT_SHAPES: [(usize, usize, usize, usize); 5] = [
+/// The same for matrix units, whose rows are whole loads: several tiles, ragged ones, several stretches, so many that they are taken beside each
+/// other, and more tiles than run at once.
+const UNIT_SHAPES: [(usize, usize, usize, usize); 7] = [
     (1, 8, 8, 8),
     (2, 64, 48, 32),
     (3, 24, 600, 40),
     (1, 264, 136, 144),
     (1, 520, 16, 40),
+    (2, 24, 2056, 40),
+    (270, 16, 72, 24),
 ];
 
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {
@@ -82,7 +85,7 @@ fn on_matrix_units(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         FloatKind::BF16 => 2f64.powi(-8),
         _ => return Ok(rows),
     };
-    if !bench.tuning().tensor_cores {
+    if bench.tuning().matrix_units.is_none() {
         return Ok(rows);
     }
     for (i, (b, m, k, n)) in UNIT_SHAPES.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case, LONG, PARTS, TILES, UNEVEN, WIDE};
+use super::data::{CASES, Case, LONG, MANY, PARTS, TILES, UNEVEN, WIDE};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -15,6 +15,7 @@ pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
         rows.push(row(bench, op, WIDE, 8)?);
         rows.push(row(bench, op, UNEVEN, 9)?);
+        rows.push(row(bench, op, MANY, 10)?);
     }
     Ok(rows)
 }
@@ -48,6 +49,7 @@ pub(super) fn tied(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = with(bench, &[Gradient::Tied], TILES)?;
     for op in NORMS.iter().filter(|op| op.gradient == Gradient::Tied) {
         rows.push(row(bench, op, UNEVEN, 9)?);
+        rows.push(row(bench, op, MANY, 10)?);
     }
     Ok(rows)
 }

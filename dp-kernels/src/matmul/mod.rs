@@ -70,7 +70,7 @@ pub enum Routine {
     /// This crate's tiles in shared memory on a GPU's ordinary units: f32 or f64, contiguous operands. GPU only; what f64 has there.
     Tiles,
     /// This crate's tiles on a GPU's matrix units: f16 or bf16, contiguous operands whose rows are multiples of 8, results of the same
-    /// type. GPUs whose [`Tuning::tensor_cores`](crate::Tuning::tensor_cores) says so.
+    /// type. GPUs whose [`Tuning::matrix_units`](crate::Tuning::matrix_units) says so.
     MatrixUnits,
     /// Tensor cores where the device has them for the types, else [`Routine::Units`]. f32 operands
     /// are then rounded to TF32: not for anything that a norm was taken of.
@@ -213,10 +213,12 @@ pub fn matmul(
         match routine {
             Routine::Registers => registers::launch(launch, &product)?,
             Routine::MatrixUnits => {
-                if let Some(why) = tensor::refusal(launch, &product) {
-                    return Err(refused(why.into()));
-                }
-                tensor::launch(launch, &product);
+                let units =
+                    tensor::units_for(launch, &product).map_err(|why| refused(why.into()))?;
+                let slices = tensor::slices(&product, launch.tuning);
+                let parts = launch.scratches(op, tensor::rooms(&product, slices))?;
+                let parts = parts.first().map(|parts| Arg::new(op, "workspace", parts));
+                tensor::launch(launch, &product, parts.transpose()?.as_ref(), slices, units);
             }
             _ => tiles::launch(launch, &product),
         }

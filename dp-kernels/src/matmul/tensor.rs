@@ -2,13 +2,19 @@
 //! can be as quick as a private one.
 
 use super::Product;
-use crate::Launch;
+use crate::check::Arg;
+use crate::launch::Room;
+use crate::reduce::row_of;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, LANES, Operand, SIDE, Stages};
+use crate::tile::tensor::{self, LANES, MatrixUnits, Operand, Operands, SIDE, STRETCH, Stages};
+use crate::{Launch, Tuning};
 use cubecl::prelude::*;
 
-/// Why a product can't be taken here, if it can't.
-pub(super) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'static str> {
+/// What takes a product here, or why nothing can.
+pub(super) fn units_for(
+    launch: &Launch<'_>,
+    product: &Product<'_>,
+) -> Result<MatrixUnits, &'static str> {
     let Product {
         a,
         b,
@@ -23,22 +29,59 @@ pub(super) fn refusal(launch: &Launch<'_>, product: &Product<'_>) -> Option<&'st
     let a_row = if *a_transposed { *m } else { *k };
     let b_row = if *b_transposed { *k } else { *n };
     let whole = [(a, a_row), (b, b_row), (out, *n)];
-    if !launch.tuning.tensor_cores {
-        Some("the device has no matrix units for it")
-    } else if a.dtype().size() != 2 {
-        Some("it is for f16 and bf16")
+    let Some(units) = launch.tuning.matrix_units else {
+        return Err("the device has no matrix units for it");
+    };
+    if a.dtype().size() != 2 {
+        Err("it is for f16 and bf16")
     } else if whole
         .iter()
         .any(|(arg, row)| arg.vector(*row, LANES) < LANES)
     {
-        Some("rows must be multiples of 8 elements, and start where 16 bytes can be read")
+        Err("rows must be multiples of 8 elements, and start where 16 bytes can be read")
     } else {
-        None
+        Ok(units)
     }
 }
 
-/// Launches a product that [`refusal`] has nothing against.
-pub(super) fn launch(launch: &Launch<'_>, product: &Product<'_>) {
+/// The most numbers that slices may take: 64 MiB of f32.
+const MOST_PARTS: usize = 1 << 24;
+/// What one launch more takes, in the depth of a tile that is multiplied meanwhile.
+const LAUNCH_DEPTH: usize = 512;
+
+/// Into how many slices the depth is cut, where there are too few tiles to fill a GPU.
+pub(super) fn slices(product: &Product<'_>, tuning: &Tuning) -> usize {
+    let Product { z, m, n, k, .. } = product;
+    let tiles = tiles(product);
+    let parts = |slices: usize| match slices {
+        1 => 0,
+        _ if slices * z * m * n > MOST_PARTS => usize::MAX,
+        _ => LAUNCH_DEPTH + tensor::part_depth(tiles * slices),
+    };
+    tensor::slices(tiles, [k.div_ceil(STRETCH), STRETCH], parts, tuning)
+}
+
+fn tiles(product: &Product<'_>) -> usize {
+    product.z * product.m.div_ceil(SIDE) * product.n.div_ceil(SIDE)
+}
+
+/// Room for the sums of `slices` slices; a whole product needs none.
+pub(super) fn rooms(product: &Product<'_>, slices: usize) -> Vec<Room> {
+    let Product { z, m, n, .. } = product;
+    match slices {
+        1 => Vec::new(),
+        _ => vec![Room::f32(&[slices, z * m * n])],
+    }
+}
+
+/// Launches a product that `units` take by [`units_for`], in slices where there is room for `parts` of them.
+pub(super) fn launch(
+    launch: &Launch<'_>,
+    product: &Product<'_>,
+    parts: Option<&Arg<'_>>,
+    slices: usize,
+    units: MatrixUnits,
+) {
     let Launch { client, tuning, .. } = *launch;
     let Product {
         a,
@@ -52,29 +95,63 @@ pub(super) fn launch(launch: &Launch<'_>, product: &Product<'_>) {
         b_transposed,
         ..
     } = product;
-    let tiles = z * m.div_ceil(SIDE) * n.div_ceil(SIDE);
-    let (count, dim) = tensor::grid(tiles, tuning);
-    product_tensor::launch(
+    let deep = Deep {
+        x: !*a_transposed,
+        y: *b_transposed,
+    };
+    let (count, dim) = tensor::walking_grid(tiles(product) * slices, tuning);
+    let Some(parts) = parts else {
+        return product_tensor::launch(
+            client,
+            count,
+            dim,
+            LANES,
+            a.buffer(LANES),
+            b.buffer(LANES),
+            out.buffer(LANES),
+            *z as u32,
+            *m as u32,
+            *n as u32,
+            *k as u32,
+            deep,
+            units,
+            a.dtype(),
+        );
+    };
+    product_parts_tensor::launch(
         client,
         count,
         dim,
         LANES,
+        2,
         a.buffer(LANES),
         b.buffer(LANES),
-        out.buffer(LANES),
+        parts.buffer(2),
         *z as u32,
         *m as u32,
         *n as u32,
         *k as u32,
-        Deep {
-            x: !*a_transposed,
-            y: *b_transposed,
-        },
+        slices as u32,
+        deep,
+        units,
+        a.dtype(),
+    );
+    let vectors = z * m * n / LANES;
+    let (count, dim) = tuning.grid(vectors, 1);
+    add_slices::launch(
+        client,
+        count,
+        dim,
+        LANES,
+        parts.buffer(LANES),
+        out.buffer(LANES),
+        slices as u32,
+        vectors as u32,
         a.dtype(),
     );
 }
 
-/// One cube takes one tile of one product of the batch.
+/// One cube takes tiles of the batch's products, one after the other.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn product_tensor<F: Float, N: Size>(
@@ -86,39 +163,150 @@ pub(crate) fn product_tensor<F: Float, N: Size>(
     columns: u32,
     depth: u32,
     #[comptime] deep: Deep,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
     let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
-    let across = (columns + comptime!(SIDE - 1)) / comptime!(SIDE);
-    let down = (rows + comptime!(SIDE - 1)) / comptime!(SIDE);
-    let place = CUBE_POS as usize;
-    let z = place / (across * down);
-    if z < batch as usize {
-        let first_row = place % (across * down) / across * comptime!(SIDE);
-        let first_column = place % across * comptime!(SIDE);
-        let x = Operand {
-            start: z * rows * depth,
-            first: first_row,
-            rows,
-            depths: depth,
-            stride: stride(depth, rows, comptime!(deep.x)),
-        };
-        let y = Operand {
-            start: z * depth * columns,
-            first: first_column,
-            rows: columns,
-            depths: depth,
-            stride: stride(depth, columns, comptime!(deep.y)),
-        };
-        let mut stages = Stages::<F, N>::new();
-        let tile = tensor::product::<F, N>(&mut stages, a, b, &x, &y, deep);
-        let start = z * rows * columns;
-        tensor::write_tile::<F, N>(&tile, out, start, first_row, first_column, rows, columns);
+    let tiles = batch as usize * tiles_of(rows, columns);
+    let mut at = CUBE_POS as usize;
+    let mut stages = Stages::<F, N>::new(units);
+    if at < tiles {
+        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+        tensor::begin::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
+    }
+    while at < tiles {
+        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+        let tile = tensor::product_begun::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
+        let start = at / tiles_of(rows, columns) * rows * columns;
+        at += CUBE_COUNT as usize;
+        if at < tiles {
+            let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+            tensor::begin::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
+        }
+        tensor::write_tile::<F, N>(
+            &tile, out, start, of.x.first, of.y.first, rows, columns, units,
+        );
     }
 }
 
-/// Elements from one row to the next where the depth is contiguous, else from one depth to the next.
+/// One cube takes one slice of the depth of one tile after the other, all tiles of a slice before the next: their sums, not rounded.
+#[cube(launch)]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn product_parts_tensor<F: Float, N: Size, M: Size>(
+    a: &[Vector<F, N>],
+    b: &[Vector<F, N>],
+    parts: &mut [Vector<f32, M>],
+    batch: u32,
+    rows: u32,
+    columns: u32,
+    depth: u32,
+    slices: u32,
+    #[comptime] deep: Deep,
+    #[comptime] units: MatrixUnits,
+    #[define(F)] _dtype: ElemType,
+) {
+    let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
+    let slices = slices as usize;
+    let tiles = batch as usize * tiles_of(rows, columns);
+    let stretches = (depth + comptime!(STRETCH - 1)) / comptime!(STRETCH);
+    let of_slice = (stretches + slices - 1) / slices * comptime!(STRETCH);
+    let mut at = CUBE_POS as usize;
+    let mut stages = Stages::<F, N>::new(units);
+    while at < tiles * slices {
+        let (slice, tile) = (at / tiles, at % tiles);
+        let begin = min(slice * of_slice, depth);
+        let end = min(begin + of_slice, depth);
+        let of = product_tile(tile, rows, columns, depth, begin, end, deep);
+        let sums = tensor::product::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
+        let start = (slice * batch as usize + tile / tiles_of(rows, columns)) * rows * columns;
+        tensor::write_sums::<M>(
+            &sums, parts, start, of.x.first, of.y.first, rows, columns, units,
+        );
+        at += CUBE_COUNT as usize;
+    }
+}
+
+/// `out[i] = sum over slices of parts[slice, i]`, slices in order, rounded once.
+#[cube(launch)]
+pub(crate) fn add_slices<F: Float, N: Size>(
+    parts: &[Vector<f32, N>],
+    out: &mut [Vector<F, N>],
+    slices: u32,
+    vectors: u32,
+    #[define(F)] _dtype: ElemType,
+) {
+    let i = row_of(1u32);
+    if i < vectors as usize {
+        let mut sum = Vector::<f32, N>::new(0.0f32);
+        for slice in 0..slices as usize {
+            sum += parts[slice * vectors as usize + i];
+        }
+        out[i] = Vector::<F, N>::cast_from(sum);
+    }
+}
+
+/// Tiles of one product.
 #[cube]
-fn stride(depth: usize, rows: usize, #[comptime] deep: bool) -> usize {
-    if comptime!(deep) { depth } else { rows }
+fn tiles_of(rows: usize, columns: usize) -> usize {
+    let across = (columns + comptime!(SIDE - 1)) / comptime!(SIDE);
+    let down = (rows + comptime!(SIDE - 1)) / comptime!(SIDE);
+    across * down
+}
+
+/// Where the factors of tile number `at` of the batch lie, from depth `begin` to `end` of `depth`.
+#[cube]
+fn product_tile(
+    at: usize,
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    begin: usize,
+    end: usize,
+    #[comptime] deep: Deep,
+) -> Operands {
+    let across = (columns + comptime!(SIDE - 1)) / comptime!(SIDE);
+    let z = at / tiles_of(rows, columns);
+    let place = at % tiles_of(rows, columns);
+    Operands {
+        x: factor_of(
+            z * rows * depth,
+            place / across,
+            rows,
+            depth,
+            begin,
+            end,
+            comptime!(deep.x),
+        ),
+        y: factor_of(
+            z * depth * columns,
+            place % across,
+            columns,
+            depth,
+            begin,
+            end,
+            comptime!(deep.y),
+        ),
+    }
+}
+
+/// Tile number `tile` of a factor of `rows` rows whose elements begin at `start`.
+#[cube]
+fn factor_of(
+    start: usize,
+    tile: usize,
+    rows: usize,
+    depth: usize,
+    begin: usize,
+    end: usize,
+    #[comptime] deep: bool,
+) -> Operand {
+    let stride = if comptime!(deep) { depth } else { rows };
+    let skipped = if comptime!(deep) { begin } else { begin * rows };
+    Operand {
+        start: start + skipped,
+        first: tile * comptime!(SIDE),
+        rows,
+        depths: end - begin,
+        stride,
+    }
 }

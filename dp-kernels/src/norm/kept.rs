@@ -1,11 +1,12 @@
 //! `A_b^T G_b` in tiles, written to memory, and its squared norm: for whoever has room for every example's gradient.
 
 use super::linear::{Cut, Problem};
+use super::materialised::example_tile;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block, part_of};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Operand, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Stages};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -53,14 +54,14 @@ pub fn keep_linear_gradients(
     }
     let cut = match Cut::of(&problem, tuning) {
         // It writes whole vectors.
-        Cut::Tensor if kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
+        Cut::Tensor(_) if kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
         cut => cut,
     };
     let shape = Outer::new(&[&problem.g, &kept], [d, p], LONG, tuning);
     let tiles = match cut {
         Cut::Registers => p.div_ceil(shape.panel()),
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
-        Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
+        Cut::Tensor(_) => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
     };
     let [partials] = launch.scratch(op, [Room::of(&[b, tiles], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
@@ -109,8 +110,8 @@ pub fn keep_linear_gradients(
                 partials.dtype(),
             );
         }
-        Cut::Tensor => {
-            let (count, dim) = tensor::grid(rows, tuning);
+        Cut::Tensor(units) => {
+            let (count, dim) = tensor::walking_grid(rows, tuning);
             kept_tensor::launch(
                 client,
                 count,
@@ -124,6 +125,7 @@ pub fn keep_linear_gradients(
                 t as u32,
                 d as u32,
                 p as u32,
+                units,
                 a.dtype(),
             );
         }
@@ -263,7 +265,7 @@ pub(crate) fn kept_shared<F: Float, E: Float, N: Size>(
     }
 }
 
-/// One cube takes one tile of one example's gradient, by the matrix units.
+/// One cube takes tiles of the examples' gradients, one after the other, by the matrix units.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn kept_tensor<F: Float, N: Size>(
@@ -275,46 +277,34 @@ pub(crate) fn kept_tensor<F: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
-    if row < rows as usize {
-        let (tokens, a_columns, g_columns) =
-            (tokens as usize, a_columns as usize, g_columns as usize);
-        let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let b = row / (across * down);
-        let place = row % (across * down);
-        let first_row = place / across * comptime!(tensor::SIDE);
-        let first_column = place % across * comptime!(tensor::SIDE);
-        let x = Operand {
-            start: b * tokens * a_columns,
-            first: first_row,
-            rows: a_columns,
-            depths: tokens,
-            stride: a_columns,
-        };
-        let y = Operand {
-            start: b * tokens * g_columns,
-            first: first_column,
-            rows: g_columns,
-            depths: tokens,
-            stride: g_columns,
-        };
-        let mut stages = Stages::<F, N>::new();
-        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, Deep::NONE);
+    let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
+    let rows = rows as usize;
+    let mut row = CUBE_POS as usize;
+    let mut stages = Stages::<F, N>::new(units);
+    if row < rows {
+        let of = example_tile(row, tokens, a_columns, g_columns);
+        tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+    }
+    while row < rows {
+        let of = example_tile(row, tokens, a_columns, g_columns);
+        let tile = tensor::product_begun::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+        // Of a token's columns to one of the gradient's rows.
+        let start = of.x.start / tokens * g_columns;
+        let next = row + CUBE_COUNT as usize;
+        if next < rows {
+            let of = example_tile(next, tokens, a_columns, g_columns);
+            tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+        }
         let sum = tensor::write_tile::<F, N>(
-            &tile,
-            kept,
-            b * a_columns * g_columns,
-            first_row,
-            first_column,
-            a_columns,
-            g_columns,
+            &tile, kept, start, of.x.first, of.y.first, a_columns, g_columns, units,
         );
         let total = sum_units::<f32>(sum, tensor::UNITS, tensor::UNITS);
         if UNIT_POS == 0 {
             partials[row] = total;
         }
+        row = next;
     }
 }

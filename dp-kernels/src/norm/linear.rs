@@ -4,7 +4,7 @@ use super::{columns, gram, materialised};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
-use crate::tile::tensor;
+use crate::tile::tensor::{self, MatrixUnits};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, prelude::*, std::tensor::TensorHandle};
 
@@ -224,7 +224,7 @@ pub(super) enum Cut {
     /// A GPU's ordinary units.
     Shared,
     /// A GPU's matrix units.
-    Tensor,
+    Tensor(MatrixUnits),
 }
 
 impl Cut {
@@ -232,10 +232,8 @@ impl Cut {
         let Problem { a, g, d, p, .. } = problem;
         if tuning.is_cpu {
             Self::Registers
-        } else if tensor::takes(a, *d, g, *p, tuning) {
-            Self::Tensor
         } else {
-            Self::Shared
+            tensor::takes(a, *d, g, *p, tuning).map_or(Self::Shared, Self::Tensor)
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, PAIRS, Stages};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -27,7 +27,7 @@ fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
             p.div_ceil(shape.panel())
         }
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
-        Cut::Tensor => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
+        Cut::Tensor(_) => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
     }
 }
 
@@ -86,8 +86,8 @@ pub(super) fn launch(
                 partials.dtype(),
             );
         }
-        Cut::Tensor => {
-            let (count, dim) = tensor::grid(b * tiles, tuning);
+        Cut::Tensor(units) => {
+            let (count, dim) = tensor::walking_grid(b * tiles, tuning);
             materialised_tensor::launch(
                 client,
                 count,
@@ -100,6 +100,7 @@ pub(super) fn launch(
                 *t as u32,
                 *d as u32,
                 *p as u32,
+                units,
                 a.dtype(),
             );
         }
@@ -205,7 +206,7 @@ pub(crate) fn materialised_shared<F: Float, E: Float, N: Size>(
     }
 }
 
-/// One cube takes one tile of one example's gradient, by the matrix units.
+/// One cube takes tiles of the examples' gradients, one after the other, by the matrix units.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn materialised_tensor<F: Float, N: Size>(
@@ -216,32 +217,25 @@ pub(crate) fn materialised_tensor<F: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
-    if row < rows as usize {
-        let (tokens, a_columns, g_columns) =
-            (tokens as usize, a_columns as usize, g_columns as usize);
-        let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let b = row / (across * down);
-        let place = row % (across * down);
-        let x = Operand {
-            start: b * tokens * a_columns,
-            first: place / across * comptime!(tensor::SIDE),
-            rows: a_columns,
-            depths: tokens,
-            stride: a_columns,
-        };
-        let y = Operand {
-            start: b * tokens * g_columns,
-            first: place % across * comptime!(tensor::SIDE),
-            rows: g_columns,
-            depths: tokens,
-            stride: g_columns,
-        };
-        let mut stages = Stages::<F, N>::new();
-        let tile = tensor::product::<F, N>(&mut stages, a, g, &x, &y, Deep::NONE);
+    let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
+    let rows = rows as usize;
+    let mut row = CUBE_POS as usize;
+    let mut stages = Stages::<F, N>::new(units);
+    if row < rows {
+        let of = example_tile(row, tokens, a_columns, g_columns);
+        tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+    }
+    while row < rows {
+        let of = example_tile(row, tokens, a_columns, g_columns);
+        let tile = tensor::product_begun::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+        let next = row + CUBE_COUNT as usize;
+        if next < rows {
+            let of = example_tile(next, tokens, a_columns, g_columns);
+            tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
+        }
         let mut sum = tensor::Pair::new(0.0f32);
         #[unroll]
         for s in 0..PAIRS {
@@ -252,5 +246,36 @@ pub(crate) fn materialised_tensor<F: Float, N: Size>(
         if UNIT_POS == 0 {
             partials[row] = total;
         }
+        row = next;
+    }
+}
+
+/// Where A and G of tile number `row` lie, examples one after the other and their tiles row by row.
+#[cube]
+pub(super) fn example_tile(
+    row: usize,
+    tokens: usize,
+    a_columns: usize,
+    g_columns: usize,
+) -> Operands {
+    let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let b = row / (across * down);
+    let place = row % (across * down);
+    Operands {
+        x: Operand {
+            start: b * tokens * a_columns,
+            first: place / across * comptime!(tensor::SIDE),
+            rows: a_columns,
+            depths: tokens,
+            stride: a_columns,
+        },
+        y: Operand {
+            start: b * tokens * g_columns,
+            first: place % across * comptime!(tensor::SIDE),
+            rows: g_columns,
+            depths: tokens,
+            stride: g_columns,
+        },
     }
 }

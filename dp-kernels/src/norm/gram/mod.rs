@@ -120,7 +120,7 @@ pub(super) fn launch_finish(
 /// How many partial results an example has.
 pub(super) fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
     match Cut::of(problem, tuning) {
-        Cut::Tensor => upper_triangle(problem.t.div_ceil(tile::tensor::SIDE)),
+        Cut::Tensor(_) => upper_triangle(problem.t.div_ceil(tile::tensor::SIDE)),
         Cut::Registers => registers::blocks(problem.t),
         Cut::Shared => tiles_of(problem.t, tuning),
     }
@@ -181,7 +181,7 @@ fn cut_tiles(problem: &Problem<'_>, tuning: &Tuning) -> Option<CutTiles> {
     let (stretch, side, enough) = match Cut::of(problem, tuning) {
         Cut::Registers => return None,
         Cut::Shared => (tile::STRETCH, TILE, tuning.busy_cubes / 2),
-        Cut::Tensor => (
+        Cut::Tensor(_) => (
             tile::tensor::STRETCH,
             tile::tensor::SIDE,
             tuning.busy_cubes / 8,
@@ -217,9 +217,18 @@ pub(super) fn launch_products(
         (Cut::Shared, Some(cut)) => {
             shared::launch_parts(launch, problem, [products, bounds, parts], tiles, &cut);
         }
-        (Cut::Tensor, None) => tensor::launch(launch, problem, products, bounds, tiles),
-        (Cut::Tensor, Some(cut)) => {
-            tensor::launch_parts(launch, problem, [products, bounds, parts], tiles, &cut);
+        (Cut::Tensor(units), None) => {
+            tensor::launch(launch, problem, products, bounds, tiles, units);
+        }
+        (Cut::Tensor(units), Some(cut)) => {
+            tensor::launch_parts(
+                launch,
+                problem,
+                [products, bounds, parts],
+                tiles,
+                &cut,
+                units,
+            );
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use crate::check::Arg;
 use crate::norm::linear::Problem;
 use crate::reduce::sum_units;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, Operand, PAIRS, Pair, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, PAIRS, Pair, Stages};
 use cubecl::prelude::*;
 
 pub(super) fn launch_parts(
@@ -15,6 +15,7 @@ pub(super) fn launch_parts(
     [products, bounds, parts]: [&Arg<'_>; 3],
     tiles: usize,
     cut: &CutTiles,
+    units: MatrixUnits,
 ) {
     let Launch { client, tuning, .. } = *launch;
     let Problem { a, g, t, d, p, .. } = problem;
@@ -33,6 +34,7 @@ pub(super) fn launch_parts(
         *t as u32,
         *d as u32,
         *p as u32,
+        units,
         a.dtype(),
     );
     let (count, dim) = tensor::grid(cut.rows, tuning);
@@ -49,6 +51,7 @@ pub(super) fn launch_parts(
         *t as u32,
         cut.a_parts as u32,
         cut.g_parts as u32,
+        units,
     );
 }
 
@@ -64,6 +67,7 @@ pub(crate) fn gram_parts_tensor<F: Float, N: Size, M: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
     let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
@@ -76,7 +80,7 @@ pub(crate) fn gram_parts_tensor<F: Float, N: Size, M: Size>(
         let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
         let (i, j) = triangle(row % tiles as usize, side);
         let first = row / tiles as usize * tokens;
-        let mut stages = Stages::<F, N>::new();
+        let mut stages = Stages::<F, N>::new(units);
         let at = place * comptime!(PAIRS * tensor::UNITS as usize) + UNIT_POS as usize;
         if part < a_parts {
             let x = stretch_of(&token_rows(first, i, tokens, a_columns), part);
@@ -130,6 +134,7 @@ pub(crate) fn gram_of_parts_tensor<M: Size>(
     tokens: u32,
     a_parts: u32,
     g_parts: u32,
+    #[comptime] units: MatrixUnits,
 ) {
     let row = CUBE_POS as usize;
     if row < rows as usize {
@@ -147,9 +152,9 @@ pub(crate) fn gram_of_parts_tensor<M: Size>(
         let mut sum = Pair::new(0.0f32);
         for part in first + a_parts..first + a_parts + g_parts {
             let mut more = read_pairs::<M>(parts, part);
-            sum = multiply_stretch(&dots, &mut more, &mut own, sum, diagonal);
+            sum = multiply_stretch(&dots, &mut more, &mut own, sum, diagonal, units);
         }
-        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal);
+        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);
     }
 }
 
@@ -159,12 +164,13 @@ pub(super) fn launch(
     products: &Arg<'_>,
     bounds: &Arg<'_>,
     tiles: usize,
+    units: MatrixUnits,
 ) {
     let Launch { client, tuning, .. } = *launch;
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let (count, dim) = tensor::grid(b * tiles, tuning);
+    let (count, dim) = tensor::walking_grid(b * tiles, tuning);
     gram_tensor::launch(
         client,
         count,
@@ -179,14 +185,15 @@ pub(super) fn launch(
         *t as u32,
         *d as u32,
         *p as u32,
+        units,
         a.dtype(),
     );
 }
 
-/// One cube takes one tile of the upper triangle of one example's Gram matrices, by the matrix units.
+/// One cube takes tiles of the upper triangles of the examples' Gram matrices, one after the other, by the matrix units.
 ///
 /// `<a_t, a_t'>` are finished first. Of `<g_t, g_t'>` a stretch at a time is multiplied with them and forgotten, but for the diagonal, which
-/// the bound needs whole.
+/// the bound needs whole. The stages of G follow those of A without a pause.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_tensor<F: Float, N: Size>(
@@ -199,39 +206,109 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
-    let row = CUBE_POS as usize;
-    if row < rows as usize {
-        let tokens = tokens as usize;
-        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let (i, j) = triangle(row % tiles as usize, side);
-        let diagonal = i == j;
-        let first = row / tiles as usize * tokens;
-        let mut stages = Stages::<F, N>::new();
-        let columns = a_columns as usize;
-        let x = token_rows(first, i, tokens, columns);
-        let y = token_rows(first, j, tokens, columns);
-        let dots = tensor::product::<F, N>(&mut stages, a, a, &x, &y, Deep::BOTH);
-
-        let mut own = no_diagonal();
-        let columns = g_columns as usize;
-        let x = token_rows(first, i, tokens, columns);
-        let y = token_rows(first, j, tokens, columns);
+    let (rows, tiles, tokens) = (rows as usize, tiles as usize, tokens as usize);
+    let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
+    let a_stages = tensor::stages_of(a_columns, units);
+    let g_stages = tensor::stages_of(g_columns, units);
+    let ahead = comptime!(units.ahead());
+    let mut stages = Stages::<F, N>::new(units);
+    let mut row = CUBE_POS as usize;
+    if row < rows {
+        let of = GramTile::of(row, tiles, tokens);
+        #[unroll]
+        for stage in 0..ahead {
+            load_stage::<F, N>(&mut stages, a, g, &of, stage, a_columns, g_columns);
+        }
+    }
+    while row < rows {
+        let of = GramTile::of(row, tiles, tokens);
+        let diagonal = of.i == of.j;
+        let mut dots = tensor::no_sums();
         let mut part = tensor::no_sums();
+        let mut own = no_diagonal();
         let mut sum = Pair::new(0.0f32);
-        let count = tensor::stages_of(columns);
-        tensor::begin::<F, N>(&mut stages, g, g, &x, &y, Deep::BOTH);
-        for stage in 0..count {
-            tensor::turn();
-            tensor::load_next::<F, N>(&mut stages, stage + 2, g, g, &x, &y, Deep::BOTH);
-            tensor::multiply::<F, N>(&mut stages, stage, &mut part, Deep::BOTH);
-            if tensor::ends_stretch(stage, count) {
-                sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal);
+        for stage in 0..a_stages + g_stages {
+            tensor::turn(units);
+            load_stage::<F, N>(&mut stages, a, g, &of, stage + ahead, a_columns, g_columns);
+            let of_a = stage < a_stages;
+            let within = select(of_a, stage, stage - a_stages);
+            let count = select(of_a, a_stages, g_stages);
+            let fresh = tensor::begins_stretch(within, units);
+            tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::BOTH);
+            if tensor::ends_stretch(within, count, units) {
+                tensor::settle(&mut part, units);
+                if of_a {
+                    tensor::take(&mut part, &mut dots, 1.0f32);
+                } else {
+                    sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal, units);
+                }
             }
         }
         tensor::finish();
-        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal);
+        let next = row + CUBE_COUNT as usize;
+        if next < rows {
+            let of = GramTile::of(next, tiles, tokens);
+            #[unroll]
+            for stage in 0..ahead {
+                load_stage::<F, N>(&mut stages, a, g, &of, stage, a_columns, g_columns);
+            }
+        }
+        write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);
+        row = next;
+    }
+}
+
+/// A tile of the upper triangle of an example that begins at token `first` of all, whose tokens are `tokens`.
+#[derive(CubeType, Clone, Copy)]
+struct GramTile {
+    first: usize,
+    tokens: usize,
+    i: usize,
+    j: usize,
+}
+
+#[cube]
+impl GramTile {
+    fn of(row: usize, tiles: usize, tokens: usize) -> Self {
+        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let (i, j) = triangle(row % tiles, side);
+        GramTile {
+            first: row / tiles * tokens,
+            tokens,
+            i,
+            j,
+        }
+    }
+}
+
+/// Begins to load stage number `stage` of a tile's products, A's first, then G's, if they have so many.
+#[cube]
+fn load_stage<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    a: &[Vector<F, N>],
+    g: &[Vector<F, N>],
+    of: &GramTile,
+    stage: usize,
+    a_columns: usize,
+    g_columns: usize,
+) {
+    let units = comptime!(stages.units);
+    let a_stages = tensor::stages_of(a_columns, units);
+    if stage < a_stages {
+        let k0 = stage * comptime!(units.depth());
+        let x = token_rows(of.first, of.i, of.tokens, a_columns);
+        let y = token_rows(of.first, of.j, of.tokens, a_columns);
+        tensor::load::<F, N>(stages, stage, a, a, &x, &y, k0, true, Deep::BOTH);
+    } else if stage < a_stages + tensor::stages_of(g_columns, units) {
+        let k0 = (stage - a_stages) * comptime!(units.depth());
+        let x = token_rows(of.first, of.i, of.tokens, g_columns);
+        let y = token_rows(of.first, of.j, of.tokens, g_columns);
+        tensor::load::<F, N>(stages, stage, g, g, &x, &y, k0, true, Deep::BOTH);
+    } else {
+        tensor::load_nothing();
     }
 }
 
@@ -243,10 +320,11 @@ fn multiply_stretch(
     own: &mut Shared<[f32]>,
     sum: Pair,
     diagonal: bool,
+    #[comptime] units: MatrixUnits,
 ) -> Pair {
     let mut sum = sum;
     if diagonal {
-        add_diagonal(part, own);
+        add_diagonal(part, own, units);
     }
     #[unroll]
     for s in 0..PAIRS {
@@ -266,11 +344,12 @@ fn write_tensor_products(
     bounds: &mut [f32],
     row: usize,
     diagonal: bool,
+    #[comptime] units: MatrixUnits,
 ) {
     let weight = select(diagonal, 1.0f32, 2.0f32);
     let mut bound = 0.0f32;
     if diagonal {
-        bound = diagonal_bound(dots, own);
+        bound = diagonal_bound(dots, own, units);
     }
     let total = sum.extract(0usize) + sum.extract(1usize);
     let total = sum_units::<f32>(total * weight, tensor::UNITS, tensor::UNITS);
@@ -320,14 +399,10 @@ fn stretch_of(rows: &Operand, part: usize) -> Operand {
 
 /// Adds the diagonal of a tile to `own`, each element by the unit that holds it.
 #[cube]
-fn add_diagonal(part: &mut Array<Pair>, own: &mut Shared<[f32]>) {
+fn add_diagonal(part: &mut Array<Pair>, own: &mut Shared<[f32]>, #[comptime] units: MatrixUnits) {
     #[unroll]
     for s in 0..PAIRS {
-        let (u, v) = tensor::place(
-            comptime!(s / 2 / tensor::COLUMNS),
-            comptime!(s / 2 % tensor::COLUMNS),
-            comptime!(s % 2),
-        );
+        let (u, v) = tensor::place(s, units);
         if u == v {
             own[u] += part[s].extract(0usize);
         }
@@ -339,15 +414,11 @@ fn add_diagonal(part: &mut Array<Pair>, own: &mut Shared<[f32]>) {
 
 /// This unit's part of `sum |a_t| |g_t|` over the diagonal, of which `own` has the second factors squared.
 #[cube]
-fn diagonal_bound(dots: &Array<Pair>, own: &Shared<[f32]>) -> f32 {
+fn diagonal_bound(dots: &Array<Pair>, own: &Shared<[f32]>, #[comptime] units: MatrixUnits) -> f32 {
     let mut bound = 0.0f32;
     #[unroll]
     for s in 0..PAIRS {
-        let (u, v) = tensor::place(
-            comptime!(s / 2 / tensor::COLUMNS),
-            comptime!(s / 2 % tensor::COLUMNS),
-            comptime!(s % 2),
-        );
+        let (u, v) = tensor::place(s, units);
         if u == v {
             bound += (dots[s].extract(0usize) * own[u]).sqrt();
         }

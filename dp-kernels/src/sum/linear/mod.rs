@@ -6,7 +6,7 @@ mod tensor;
 
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::tile::{self, TILE};
+use crate::tile::{self, TILE, tensor::MatrixUnits};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, std::tensor::TensorHandle};
 
@@ -121,8 +121,8 @@ impl<'a> LinearSum<'a> {
             [] => registers::launch(launch, self),
             [partials, ..] => {
                 let partials = Arg::new(self.op, "workspace", partials)?;
-                if self.takes_tensor(launch.tuning) {
-                    tensor::launch(launch, self, &partials);
+                if let Some(units) = self.matrix_units(launch.tuning) {
+                    tensor::launch(launch, self, &partials, units);
                 } else {
                     shared::launch(launch, self, &partials);
                 }
@@ -131,14 +131,14 @@ impl<'a> LinearSum<'a> {
         Ok(())
     }
 
-    /// Whether the matrix units take it: not where an example's tokens don't fill a stage, which would be mostly zeros.
-    fn takes_tensor(&self, tuning: &Tuning) -> bool {
-        self.t >= tile::tensor::DEPTH
-            && tile::tensor::takes(&self.a, self.d, &self.g, self.p, tuning)
+    /// The matrix units that take it: none where an example's tokens leave a stage mostly zeros.
+    fn matrix_units(&self, tuning: &Tuning) -> Option<MatrixUnits> {
+        tile::tensor::takes(&self.a, self.d, &self.g, self.p, tuning)
+            .filter(|_| self.t >= tile::tensor::LEAST_DEPTH)
     }
 
     fn tiles(&self, tuning: &Tuning) -> usize {
-        let side = if self.takes_tensor(tuning) {
+        let side = if self.matrix_units(tuning).is_some() {
             tile::tensor::SIDE
         } else {
             TILE
@@ -149,6 +149,12 @@ impl<'a> LinearSum<'a> {
     /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
     fn slices(&self, tuning: &Tuning) -> usize {
         let tiles = self.tiles(tuning);
-        tuning.busy_cubes.div_ceil(tiles).clamp(1, self.b)
+        match self.matrix_units(tuning) {
+            Some(_) => {
+                let parts = |slices: usize| tile::tensor::part_depth(tiles * slices);
+                tile::tensor::slices(tiles, [self.b, self.t], parts, tuning)
+            }
+            None => tuning.busy_cubes.div_ceil(tiles).clamp(1, self.b),
+        }
     }
 }

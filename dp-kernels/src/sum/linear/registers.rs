@@ -113,7 +113,11 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
     let (native, lanes) = (NM::value(), N::value());
     let panel_columns = comptime!(tile.columns * lanes / native);
     let mut panel = Array::<Vector<E, N>>::new(comptime!(DEPTH * tile.columns));
-    let mut starts = Array::<usize>::new(DEPTH);
+    let mut live = LiveTokens::<E> {
+        starts: Array::<usize>::new(DEPTH),
+        rows: Array::<usize>::new(DEPTH),
+        factors: Array::<E>::new(DEPTH),
+    };
     let mut example =
         Array::<Vector<E, N>>::new(comptime!(if long { BLOCK_ROWS * tile.columns } else { 1 }));
     let mut block = Array::<Vector<E, N>>::new(comptime!(if several {
@@ -129,6 +133,11 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
     let mut first = 0usize;
     while first < examples {
         let last = min(first + sizes.group as usize, examples);
+        // A group of short examples is one stretch, which all panels of the block are laid from.
+        let mut count = 0usize;
+        if comptime!(!long) {
+            count = list_live::<E>(&mut live, factors, &sizes, first, last, 0usize, tokens);
+        }
         let mut column = first_column;
         while column < last_column {
             let of_block =
@@ -136,30 +145,11 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
             let mut begin = 0usize;
             while begin < tokens {
                 let end = min(begin + comptime!(DEPTH), tokens);
-                let mut live = 0usize;
-                for b in first..last {
-                    let factor = factors[b];
-                    if is_live::<E>(factor) {
-                        for token in b * tokens + begin..b * tokens + end {
-                            starts[live] = token * a_columns;
-                            load_row::<F, E, NM, N>(
-                                g,
-                                &mut panel,
-                                live,
-                                token * g_columns,
-                                column,
-                                g_columns,
-                                tile,
-                            );
-                            #[unroll]
-                            for v in 0..tile.columns {
-                                panel[live * tile.columns + v] *= Vector::<E, N>::new(factor);
-                            }
-                            live += 1;
-                        }
-                    }
+                if comptime!(long) {
+                    count = list_live::<E>(&mut live, factors, &sizes, first, last, begin, end);
                 }
-                if live > 0 {
+                lay_live::<F, E, NM, N>(g, &live, &mut panel, count, column, g_columns, tile);
+                if count > 0 {
                     let mut i = first_row;
                     // Whole tiles, then what is left, in code of its own.
                     #[unroll]
@@ -169,12 +159,12 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
                             while i + height <= last_row {
                                 weighted_tile::<F, E, NM, N>(
                                     a,
-                                    &starts,
+                                    &live.starts,
                                     &panel,
                                     &mut example,
                                     &mut block,
                                     out,
-                                    live,
+                                    count,
                                     i,
                                     (i - first_row) * tile.columns,
                                     of_block,
@@ -212,6 +202,62 @@ pub(crate) fn weighted_outer_registers<F: Float, E: Float, NM: Size, N: Size>(
                 add_tile::<E, NM, N>(&sums, out, i, column, g_columns, 1usize, tile);
             }
             column += panel_columns;
+        }
+    }
+}
+
+/// Where the rows of a group's live tokens begin, in A and in G, and their examples' factors.
+#[derive(CubeType)]
+struct LiveTokens<E: Float> {
+    starts: Array<usize>,
+    rows: Array<usize>,
+    factors: Array<E>,
+}
+
+/// Lists tokens `begin..end` of the live ones of examples `first..last`, and says how many there are.
+#[cube]
+fn list_live<E: Float>(
+    live: &mut LiveTokens<E>,
+    factors: &[E],
+    sizes: &Sizes,
+    first: usize,
+    last: usize,
+    begin: usize,
+    end: usize,
+) -> usize {
+    let mut count = 0usize;
+    for b in first..last {
+        let factor = factors[b];
+        if is_live::<E>(factor) {
+            let of_example = b * sizes.tokens as usize;
+            for token in of_example + begin..of_example + end {
+                live.starts[count] = token * sizes.a_columns as usize;
+                live.rows[count] = token * sizes.g_columns as usize;
+                live.factors[count] = factor;
+                count += 1;
+            }
+        }
+    }
+    count
+}
+
+/// Lays the panel's columns of the first `count` listed rows of G side by side, each times its factor.
+#[cube]
+fn lay_live<F: Float, E: Float, NM: Size, N: Size>(
+    g: &[Vector<F, NM>],
+    live: &LiveTokens<E>,
+    panel: &mut Array<Vector<E, N>>,
+    count: usize,
+    column: usize,
+    g_columns: usize,
+    #[comptime] tile: Tile,
+) {
+    for row in 0..count {
+        load_row::<F, E, NM, N>(g, panel, row, live.rows[row], column, g_columns, tile);
+        let factor = Vector::<E, N>::new(live.factors[row]);
+        #[unroll]
+        for v in 0..tile.columns {
+            panel[row * tile.columns + v] *= factor;
         }
     }
 }
@@ -320,7 +366,7 @@ mod tests {
             vector_bytes: 64,
             max_cubes: 1 << 16,
             busy_cubes: 4,
-            tensor_cores: false,
+            matrix_units: None,
             routine: Routine::Registers,
         };
         for examples in 1..200usize {

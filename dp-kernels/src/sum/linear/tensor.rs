@@ -6,10 +6,15 @@ use crate::check::Arg;
 use crate::live::is_live;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, Operand, PAIRS, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, Stages};
 use cubecl::prelude::*;
 
-pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>, partials: &Arg<'_>) {
+pub(super) fn launch(
+    launch: &Launch<'_>,
+    sum: &LinearSum<'_>,
+    partials: &Arg<'_>,
+    units: MatrixUnits,
+) {
     let Launch { client, tuning, .. } = *launch;
     let LinearSum {
         a,
@@ -39,6 +44,7 @@ pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>, partials: &Arg<'_
         *d as u32,
         *p as u32,
         slices as u32,
+        units,
         a.dtype(),
     );
     launch_add_columns(launch, partials, out, slices, d * p);
@@ -59,6 +65,7 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
     a_columns: u32,
     g_columns: u32,
     slices: u32,
+    #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
     let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
@@ -76,8 +83,8 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
         let last = min(first + per_slice, examples);
         let mut sums = tensor::no_sums();
         let mut part = tensor::no_sums();
-        let mut stages = Stages::<F, N>::new();
-        let of_example = tensor::stages_of(tokens);
+        let mut stages = Stages::<F, N>::new(units);
+        let of_example = tensor::stages_of(tokens, units);
         let count = (last - first) * of_example;
         let tile = SliceTile {
             first,
@@ -89,13 +96,19 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
             a_columns,
             g_columns,
         };
-        load_stage::<F, N>(&mut stages, a, g, factors, &tile, 0usize);
-        load_stage::<F, N>(&mut stages, a, g, factors, &tile, 1usize);
+        let ahead = comptime!(units.ahead());
+        #[unroll]
+        for stage in 0..ahead {
+            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage);
+        }
         for stage in 0..count {
-            tensor::turn();
-            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage + 2);
-            tensor::multiply::<F, N>(&mut stages, stage, &mut part, Deep::NONE);
-            if tensor::ends_stretch(stage % of_example, of_example) {
+            tensor::turn(units);
+            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage + ahead);
+            let within = stage % of_example;
+            let fresh = tensor::begins_stretch(within, units);
+            tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::NONE);
+            if tensor::ends_stretch(within, of_example, units) {
+                tensor::settle(&mut part, units);
                 let factor = factors[first + stage / of_example];
                 let scale = select(is_live::<f32>(factor), factor, 0.0f32);
                 tensor::take(&mut part, &mut sums, scale);
@@ -103,22 +116,16 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
         }
         tensor::finish();
         let start = slice * a_columns * g_columns;
-        #[unroll]
-        for s in 0..PAIRS {
-            let (u, v) = tensor::place(
-                comptime!(s / 2 / tensor::COLUMNS),
-                comptime!(s / 2 % tensor::COLUMNS),
-                comptime!(s % 2),
-            );
-            let (row, column) = (first_row + u, first_column + v);
-            // Both columns are inside or neither: rows are whole loads.
-            if row < a_columns && column < g_columns {
-                let mut pair = Vector::<f32, M>::new(0.0f32);
-                pair.insert(0usize, sums[s].extract(0usize));
-                pair.insert(1usize, sums[s].extract(1usize));
-                partials[(start + row * g_columns + column) / 2usize] = pair;
-            }
-        }
+        tensor::write_sums::<M>(
+            &sums,
+            partials,
+            start,
+            first_row,
+            first_column,
+            a_columns,
+            g_columns,
+            units,
+        );
     }
 }
 
@@ -147,7 +154,7 @@ fn load_stage<F: Float, N: Size>(
 ) {
     if stage < tile.count {
         let b = tile.first + stage / tile.of_example;
-        let k0 = stage % tile.of_example * comptime!(tensor::DEPTH);
+        let k0 = stage % tile.of_example * comptime!(stages.units.depth());
         let x = example_columns(b, tile.first_row, tile.tokens, tile.a_columns);
         let y = example_columns(b, tile.first_column, tile.tokens, tile.g_columns);
         let live = is_live::<f32>(factors[b]);

@@ -1,0 +1,576 @@
+//! A square tile of a matrix product by the matrix units of a GPU: 16-bit floats in, f32 sums.
+//!
+//! Two instructions do it ([`MatrixUnits`]). Products of two f16 or bf16 are exact in either; it adds up 16 of them at a time in f32 by
+//! cutting, where other sums round. So it takes [`STRETCH`] terms at most, and rounded additions take over: docs/proofs/sensitivity.md
+//! says what that costs.
+//!
+//! What a unit holds of a tile: [`PAIRS`] pairs of neighbouring columns ([`place`]).
+//!
+//! References: NVIDIA, "Parallel Thread Execution ISA", matrix fragments for mma.m16n8k16, ldmatrix and wgmma; M. Fasi, N. Higham, M. Mikaitis,
+//! S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 7:e330 (2021).
+
+mod planes;
+mod warpgroups;
+
+use super::Deep;
+use crate::Tuning;
+use crate::check::Arg;
+use crate::tuning::BUSY_CUBES;
+use cubecl::prelude::barrier::copy_async_checked;
+use cubecl::{client::Client, prelude::*};
+
+/// Which of a GPU's instructions multiplies matrices of 16-bit floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MatrixUnits {
+    /// `mma.m16n8k16`, which multiplies what a plane has in its registers: NVIDIA GPUs from compute capability 8.0 on.
+    Planes,
+    /// `wgmma.m64n128k16`, which reads the factors from shared memory by itself: compute capability 9.0 alone.
+    Warpgroups,
+}
+
+impl MatrixUnits {
+    /// What the device has, for f16 and bf16 alike.
+    pub(crate) fn of(client: &Client) -> Option<Self> {
+        if warpgroups::has(client) {
+            Some(Self::Warpgroups)
+        } else if planes::has(client) {
+            Some(Self::Planes)
+        } else {
+            None
+        }
+    }
+
+    /// Depth staged at once.
+    pub(crate) const fn depth(self) -> usize {
+        match self {
+            Self::Planes => 32,
+            Self::Warpgroups => 64,
+        }
+    }
+
+    /// Stages that are being loaded while one is multiplied.
+    pub(crate) const fn ahead(self) -> usize {
+        match self {
+            Self::Planes => 2,
+            Self::Warpgroups => 3,
+        }
+    }
+
+    /// Stages in shared memory: those, the one that is multiplied, and where products go on beside the next barrier that of the stage before.
+    const fn slots(self) -> usize {
+        match self {
+            Self::Planes => 3,
+            Self::Warpgroups => 5,
+        }
+    }
+
+    /// Vectors that hold one stage of one operand.
+    const fn stage(self) -> usize {
+        match self {
+            Self::Planes => planes::STAGE,
+            Self::Warpgroups => warpgroups::STAGE,
+        }
+    }
+
+    /// Vectors of a stage that a unit loads.
+    const fn loads(self) -> usize {
+        SIDE * self.depth() / (LANES * UNITS as usize)
+    }
+
+    /// Stages of a stretch.
+    const fn stretch(self) -> usize {
+        STRETCH / self.depth()
+    }
+}
+
+/// Rows and columns of a cube's tile.
+pub(crate) const SIDE: usize = 128;
+/// Elements of a load: 16 bytes.
+pub(crate) const LANES: usize = 8;
+/// Tokens under which an example fills too little of a stage.
+pub(crate) const LEAST_DEPTH: usize = 32;
+/// Terms that the instruction adds up before a rounded addition takes over.
+pub(crate) const STRETCH: usize = 256;
+/// Units of a cube: eight planes, or two warpgroups of four.
+pub(crate) const UNITS: u32 = 256;
+/// Pairs of columns that a unit holds.
+pub(crate) const PAIRS: usize = SIDE * SIDE / (2 * UNITS as usize);
+
+/// What takes the products of `a [.., d]` and `g [.., p]` here, if anything: a 16-bit type, and rows of whole loads.
+pub(crate) fn takes(
+    a: &Arg<'_>,
+    d: usize,
+    g: &Arg<'_>,
+    p: usize,
+    tuning: &Tuning,
+) -> Option<MatrixUnits> {
+    let fits = a.dtype().size() == 2 && a.vector(d, LANES) == LANES && g.vector(p, LANES) == LANES;
+    tuning.matrix_units.filter(|_| fits)
+}
+
+/// One cube for each of `tiles` tiles; a kernel must ignore cubes past the last.
+pub(crate) fn grid(tiles: usize, tuning: &Tuning) -> (CubeCount, CubeDim) {
+    let (count, _) = super::grid(tiles, tuning);
+    (count, CubeDim::new_1d(UNITS))
+}
+
+/// As many cubes as run at once, at most one for each of `tiles` tiles: a kernel takes every so many-th of them, and begins to load the next
+/// tile before it writes what it has.
+pub(crate) fn walking_grid(tiles: usize, tuning: &Tuning) -> (CubeCount, CubeDim) {
+    grid(tiles.min(at_once(tuning)), tuning)
+}
+
+/// Cubes that run at once: their registers and stages take a whole multiprocessor each.
+fn at_once(tuning: &Tuning) -> usize {
+    (tuning.busy_cubes / BUSY_CUBES).max(1)
+}
+
+/// What memory takes to write `tiles` tiles' partial results and read them again, in the depth of a tile that is multiplied meanwhile: on an
+/// H200, and by their data sheets on an A100 too.
+pub(crate) const fn part_depth(tiles: usize) -> usize {
+    4 * tiles
+}
+
+/// Into how many slices to cut sums of `terms` terms, each `depth` deep, for each of `tiles` tiles, so that the last cubes don't run beside
+/// idle ones. `parts` says what so many partial results cost, in the depth of one tile.
+pub(crate) fn slices(
+    tiles: usize,
+    [terms, depth]: [usize; 2],
+    parts: impl Fn(usize) -> usize,
+    tuning: &Tuning,
+) -> usize {
+    let cost = |slices: usize| {
+        let rounds = (tiles * slices).div_ceil(at_once(tuning));
+        (rounds * terms.div_ceil(slices) * depth).saturating_add(parts(slices))
+    };
+    (1..=terms).min_by_key(|slices| cost(*slices)).unwrap_or(1)
+}
+
+/// A unit's part of a tile: pair `s` lies at [`place`]`(s, units)`.
+pub(crate) type Pair = Vector<f32, Const<2>>;
+
+/// A unit's part of a tile, all zeros.
+#[cube]
+pub(crate) fn no_sums() -> Array<Pair> {
+    let mut sums = Array::<Pair>::new(PAIRS);
+    #[unroll]
+    for s in 0..PAIRS {
+        sums[s] = Pair::new(0.0f32);
+    }
+    sums
+}
+
+/// Row of the tile, and the first of its two columns, where pair `s` lies.
+#[cube]
+pub(crate) fn place(#[comptime] s: usize, #[comptime] units: MatrixUnits) -> (usize, usize) {
+    match comptime!(units) {
+        MatrixUnits::Planes => planes::place(s),
+        MatrixUnits::Warpgroups => warpgroups::place(s),
+    }
+}
+
+/// Both operands' stages: one is multiplied while others are filled.
+#[derive(CubeType)]
+pub(crate) struct Stages<F: Float, N: Size> {
+    x: Shared<[Vector<F, N>]>,
+    y: Shared<[Vector<F, N>]>,
+    /// Where they are for [`MatrixUnits::Warpgroups`], in 16 bytes; nothing for others.
+    x_address: u64,
+    y_address: u64,
+    #[cube(comptime)]
+    pub units: MatrixUnits,
+}
+
+#[cube]
+impl<F: Float, N: Size> Stages<F, N> {
+    /// A kernel has them once.
+    pub(crate) fn new(#[comptime] units: MatrixUnits) -> Self {
+        let vectors = comptime!(units.slots() * units.stage());
+        let x = Shared::<[Vector<F, N>]>::new_aligned_slice(vectors, warpgroups::ALIGNMENT);
+        let y = Shared::<[Vector<F, N>]>::new_aligned_slice(vectors, warpgroups::ALIGNMENT);
+        let mut x_address = 0u64.runtime();
+        let mut y_address = 0u64.runtime();
+        if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
+            warpgroups::declare_sums();
+            x_address = warpgroups::address::<F, N>(&x);
+            y_address = warpgroups::address::<F, N>(&y);
+        }
+        Stages::<F, N> {
+            x,
+            y,
+            x_address,
+            y_address,
+            units,
+        }
+    }
+}
+
+/// Both operands of a product.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Operands {
+    pub x: Operand,
+    pub y: Operand,
+}
+
+/// One operand: `X[i, k] = values[start + i * row + k * depth]` of elements, of which one of `row` and `depth` is 1; zeros past `rows` and
+/// `depths`. `first` is the tile's first row.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Operand {
+    pub start: usize,
+    pub first: usize,
+    pub rows: usize,
+    pub depths: usize,
+    /// Elements from one row to the next, where the depth is contiguous; else from one depth to the next.
+    pub stride: usize,
+}
+
+/// Begins to fill the slot of stage number `stage` with the stage of both operands that begins at depth `k0`, which nobody may be reading; nothing
+/// where nothing is `live`, and zeros past the operands' ends.
+///
+/// Every unit of the cube must call it, once for each stage and in their order.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn load<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    k0: usize,
+    live: bool,
+    #[comptime] deep: Deep,
+) {
+    let units = comptime!(stages.units);
+    let slot = stage % comptime!(units.slots()) * comptime!(units.stage());
+    copy::<F, N>(
+        &mut stages.x,
+        slot,
+        x,
+        x_operand,
+        k0,
+        live,
+        comptime!(deep.x),
+        units,
+    );
+    copy::<F, N>(
+        &mut stages.y,
+        slot,
+        y,
+        y_operand,
+        k0,
+        live,
+        comptime!(deep.y),
+        units,
+    );
+    gpu_asm!("cp.async.commit_group;");
+}
+
+/// Commits a stage that has nothing to load, so that [`turn`] can count.
+#[cube]
+pub(crate) fn load_nothing() {
+    gpu_asm!("cp.async.commit_group;");
+}
+
+/// This unit's share of one operand's stage, copied without passing through registers: a compiler moves a load that does to where its
+/// value is used, after the products that were to hide it.
+#[cube]
+fn copy<F: Float, N: Size>(
+    slots: &mut Shared<[Vector<F, N>]>,
+    slot: usize,
+    values: &[Vector<F, N>],
+    operand: &Operand,
+    k0: usize,
+    live: bool,
+    #[comptime] deep: bool,
+    #[comptime] units: MatrixUnits,
+) {
+    #[unroll]
+    for load in 0..comptime!(units.loads()) {
+        let (i, k) = spot(load, deep, units);
+        let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;
+        let from = if comptime!(deep) {
+            operand.start + (operand.first + i) * operand.stride + k0 + k
+        } else {
+            operand.start + (k0 + k) * operand.stride + operand.first + i
+        };
+        let to = slot
+            + match comptime!(units) {
+                MatrixUnits::Planes => planes::vector(i, k, deep),
+                MatrixUnits::Warpgroups => warpgroups::vector(i, k, deep),
+            };
+        // Outside nothing is read, whatever the address, but it must be one of the buffer's.
+        let at = select(inside, from / comptime!(LANES), 0usize);
+        let count = select(inside, 1usize, 0usize);
+        copy_async_checked(
+            &values[at..at + count],
+            &mut slots[to..to + 1],
+            LANES as u32,
+        );
+    }
+}
+
+/// Row of the tile and depth of the stage where this unit's load number `load` lies.
+#[cube]
+fn spot(
+    #[comptime] load: usize,
+    #[comptime] deep: bool,
+    #[comptime] units: MatrixUnits,
+) -> (usize, usize) {
+    let at = comptime!(load * UNITS as usize) + UNIT_POS as usize;
+    if comptime!(deep) {
+        let across = comptime!(units.depth() / LANES);
+        (at / across, at % across * comptime!(LANES))
+    } else {
+        let across = comptime!(SIDE / LANES);
+        (at % across * comptime!(LANES), at / across)
+    }
+}
+
+/// Waits for the oldest stage that is being loaded. After it every unit has done with the stage that [`load_ahead`] overwrites.
+///
+/// Every unit of the cube must call it.
+#[cube]
+pub(crate) fn turn(#[comptime] units: MatrixUnits) {
+    // All but the newest of those that are under way.
+    gpu_asm!("cp.async.wait_group {};", const comptime!(units.ahead() - 1));
+    if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
+        warpgroups::show_copies();
+    }
+    sync_cube();
+}
+
+/// Waits for everything that was loaded: the slots may be used for anything.
+///
+/// Every unit of the cube must call it.
+#[cube]
+pub(crate) fn finish() {
+    gpu_asm!("cp.async.wait_group 0;");
+    sync_cube();
+}
+
+/// `part += X Y^T` of stage number `stage`, of which [`settle`] tells before anybody reads `part`; where `fresh` it is the first of a stretch.
+#[cube]
+pub(crate) fn multiply<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    part: &mut Array<Pair>,
+    fresh: bool,
+    #[comptime] deep: Deep,
+) {
+    let units = comptime!(stages.units);
+    let slot = stage % comptime!(units.slots());
+    if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
+        warpgroups::multiply::<F>(stages.x_address, stages.y_address, slot, fresh, deep);
+    } else {
+        planes::multiply::<F, N>(&stages.x, &stages.y, slot, part, deep);
+    }
+}
+
+/// Waits for the products of a stretch: `part` holds their sums then. Every unit of the cube must call it.
+#[cube]
+pub(crate) fn settle(part: &mut Array<Pair>, #[comptime] units: MatrixUnits) {
+    if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
+        warpgroups::settle(part);
+    }
+}
+
+/// How many stages a depth has.
+#[cube]
+pub(crate) fn stages_of(depth: usize, #[comptime] units: MatrixUnits) -> usize {
+    (depth + comptime!(units.depth() - 1)) / comptime!(units.depth())
+}
+
+/// Whether stage number `stage` is the first of a stretch.
+#[cube]
+pub(crate) fn begins_stretch(stage: usize, #[comptime] units: MatrixUnits) -> bool {
+    stage % comptime!(units.stretch()) == 0
+}
+
+/// Whether `part` has to be taken away after stage `stage` of `count`.
+#[cube]
+pub(crate) fn ends_stretch(stage: usize, count: usize, #[comptime] units: MatrixUnits) -> bool {
+    stage % comptime!(units.stretch()) == comptime!(units.stretch() - 1) || stage + 1 == count
+}
+
+/// `sums += scale part`, and `part` is zeros again.
+#[cube]
+pub(crate) fn take(part: &mut Array<Pair>, sums: &mut Array<Pair>, scale: f32) {
+    #[unroll]
+    for s in 0..PAIRS {
+        sums[s] = fma(part[s], Pair::new(scale), sums[s]);
+        part[s] = Pair::new(0.0f32);
+    }
+}
+
+/// Begins to load the first stages of a product. Every unit of the cube must call it; no load may be under way.
+#[cube]
+pub(crate) fn begin<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) {
+    let ahead = comptime!(stages.units.ahead());
+    #[unroll]
+    for stage in 0..ahead {
+        load_or_nothing::<F, N>(stages, stage, x, y, x_operand, y_operand, deep);
+    }
+}
+
+/// Begins to load the stage that comes so many after `stage` as are loaded ahead. Every unit of the cube must call it after [`turn`].
+#[cube]
+pub(crate) fn load_ahead<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) {
+    let next = stage + comptime!(stages.units.ahead());
+    load_or_nothing::<F, N>(stages, next, x, y, x_operand, y_operand, deep);
+}
+
+/// Begins to load stage number `stage` of a product, if it has so many.
+#[cube]
+fn load_or_nothing<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    stage: usize,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) {
+    let k0 = stage * comptime!(stages.units.depth());
+    if k0 < x_operand.depths {
+        load::<F, N>(stages, stage, x, y, x_operand, y_operand, k0, true, deep);
+    } else {
+        load_nothing();
+    }
+}
+
+/// `X Y^T` over the whole depth.
+///
+/// Every unit of the cube must call it; no load may be under way, and none is then.
+#[cube]
+pub(crate) fn product<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) -> Array<Pair> {
+    begin::<F, N>(stages, x, y, x_operand, y_operand, deep);
+    product_begun::<F, N>(stages, x, y, x_operand, y_operand, deep)
+}
+
+/// Likewise, of a product whose first stages [`begin`] loads.
+#[cube]
+pub(crate) fn product_begun<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    #[comptime] deep: Deep,
+) -> Array<Pair> {
+    let units = comptime!(stages.units);
+    let mut sums = no_sums();
+    let mut part = no_sums();
+    let count = stages_of(x_operand.depths, units);
+    for stage in 0..count {
+        turn(units);
+        load_ahead::<F, N>(stages, stage, x, y, x_operand, y_operand, deep);
+        multiply::<F, N>(stages, stage, &mut part, begins_stretch(stage, units), deep);
+        if ends_stretch(stage, count, units) {
+            settle(&mut part, units);
+            take(&mut part, &mut sums, 1.0f32);
+        }
+    }
+    finish();
+    sums
+}
+
+/// Writes a tile's sums to `out`, rows of `columns` from element `start` on, its own part from row `first_row` and column `first_column` on; what
+/// lies past `rows` and `columns` is left out.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn write_sums<M: Size>(
+    sums: &Array<Pair>,
+    out: &mut [Vector<f32, M>],
+    start: usize,
+    first_row: usize,
+    first_column: usize,
+    rows: usize,
+    columns: usize,
+    #[comptime] units: MatrixUnits,
+) {
+    #[unroll]
+    for s in 0..PAIRS {
+        let (u, v) = place(s, units);
+        let (row, column) = (first_row + u, first_column + v);
+        // Both columns are inside or neither: rows are whole loads.
+        if row < rows && column < columns {
+            let mut pair = Vector::<f32, M>::new(0.0f32);
+            pair.insert(0usize, sums[s].extract(0usize));
+            pair.insert(1usize, sums[s].extract(1usize));
+            out[(start + row * columns + column) / 2usize] = pair;
+        }
+    }
+}
+
+/// Row length of a tile that is written, in pairs: four more than it has, so that eight rows start in different banks.
+const OUT_PITCH: usize = SIDE / 2 + 4;
+
+/// Writes the tile to `out`, rows of `columns` elements from element `start` on, its own part from row `first_row` and column `first_column` on,
+/// rounded to `F`; what lies past `rows` and `columns` is left out. Gives this unit's sum of squares of what was written.
+///
+/// By way of shared memory, so that neighbouring units write neighbouring vectors. Every unit of the cube must call it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn write_tile<F: Float, N: Size>(
+    tile: &Array<Pair>,
+    out: &mut [Vector<F, N>],
+    start: usize,
+    first_row: usize,
+    first_column: usize,
+    rows: usize,
+    columns: usize,
+    #[comptime] units: MatrixUnits,
+) -> f32 {
+    let mut staged =
+        Shared::<[Vector<F, Const<2>>]>::new_aligned_slice(comptime!(SIDE * OUT_PITCH), 16usize);
+    let mut squares = 0.0f32;
+    #[unroll]
+    for s in 0..PAIRS {
+        let (u, v) = place(s, units);
+        let rounded = Vector::<F, Const<2>>::cast_from(tile[s]);
+        staged[u * comptime!(OUT_PITCH) + v / 2usize] = rounded;
+        // Past the ends these are zeros.
+        let back = Pair::cast_from(rounded);
+        squares = fma(back.extract(0usize), back.extract(0usize), squares);
+        squares = fma(back.extract(1usize), back.extract(1usize), squares);
+    }
+    sync_cube();
+    let vectors = staged.with_vector_size::<N>();
+    let across = comptime!(SIDE / LANES);
+    #[unroll]
+    for turn in 0..comptime!(SIDE * SIDE / (LANES * UNITS as usize)) {
+        let at = comptime!(turn * UNITS as usize) + UNIT_POS as usize;
+        let (u, v) = (at / across, at % across);
+        let (row, column) = (first_row + u, first_column + v * comptime!(LANES));
+        if row < rows && column < columns {
+            let to = (start + row * columns + column) / comptime!(LANES);
+            out[to] = vectors[u * comptime!(OUT_PITCH * 2 / LANES) + v];
+        }
+    }
+    sync_cube();
+    squares
+}
