@@ -97,15 +97,30 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
         let first = first_of(block, chacha);
         // From the unit's first element to its last.
         let reach = comptime!((GROUP * (per_block - 1) + lanes) as u32);
-        if comptime!(lanes > 1) && first >= place.skip && first - place.skip + reach <= place.len {
+        if first >= place.skip && first - place.skip + reach <= place.len {
             // No vector has to ask whether it is inside.
             let start = ((first - place.skip) / comptime!(width as u32)) as usize;
-            #[unroll]
-            for j in 0..per_block {
+            if comptime!(lanes > 1) {
                 #[unroll]
-                for i in 0..comptime!(lanes / width) {
-                    let at = start + comptime!(GROUP / width * j + i);
-                    add_normals::<E, V>(target, at, vector_of::<N, V>(&normals, j, i), std);
+                for j in 0..per_block {
+                    #[unroll]
+                    for i in 0..comptime!(lanes / width) {
+                        let at = start + comptime!(GROUP / width * j + i);
+                        let sum = target[at];
+                        target[at] = noised::<E, V>(sum, vector_of::<N, V>(&normals, j, i), std);
+                    }
+                }
+            } else {
+                // All loads of a GPU's unit before its first store, which a compiler would not move them over.
+                let mut sums = Array::<Vector<E, V>>::new(per_block);
+                #[unroll]
+                for j in 0..per_block {
+                    sums[j] = target[start + comptime!(GROUP * j)];
+                }
+                #[unroll]
+                for j in 0..per_block {
+                    let normal = vector_of::<N, V>(&normals, j, 0usize);
+                    target[start + comptime!(GROUP * j)] = noised::<E, V>(sums[j], normal, std);
                 }
             }
         } else {
@@ -116,7 +131,8 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
                     let element = first + comptime!((GROUP * j + width * i) as u32);
                     if element >= place.skip && element - place.skip < place.len {
                         let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-                        add_normals::<E, V>(target, at, vector_of::<N, V>(&normals, j, i), std);
+                        let sum = target[at];
+                        target[at] = noised::<E, V>(sum, vector_of::<N, V>(&normals, j, i), std);
                     }
                 }
             }
@@ -124,18 +140,12 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
     }
 }
 
-/// `target[at] += std normal` in f32, whatever the target holds.
+/// `sum + std normal` in f32, whatever the target holds.
 ///
 /// By an explicit multiply-add, so that no compiler chooses whether the product is rounded: every kernel that draws
 /// this noise adds the same bits.
 #[cube]
-fn add_normals<E: Float, V: Size>(
-    target: &mut [Vector<E, V>],
-    at: usize,
-    normal: Vector<f32, V>,
-    std: f32,
-) {
-    let sum = Vector::<f32, V>::cast_from(target[at]);
-    let noised = fma(normal, Vector::<f32, V>::new(std), sum);
-    target[at] = Vector::<E, V>::cast_from(noised);
+fn noised<E: Float, V: Size>(sum: Vector<E, V>, normal: Vector<f32, V>, std: f32) -> Vector<E, V> {
+    let exact = Vector::<f32, V>::cast_from(sum);
+    Vector::<E, V>::cast_from(fma(normal, Vector::<f32, V>::new(std), exact))
 }

@@ -61,44 +61,111 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
     if block < place.blocks {
         let normals = unit_normals::<N>(&place, &key, block, form.chacha);
         let first = first_of(block, form.chacha);
-        #[unroll]
-        for place_of_vector in 0..comptime!(vectors * per_block(form.chacha)) {
-            let j = comptime!(place_of_vector / vectors);
-            let i = comptime!(place_of_vector % vectors);
-            let element = first + comptime!((GROUP * j + width * i) as u32);
-            if element >= place.skip && element - place.skip < place.len {
-                let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-                let normal = vector_of::<N, V>(&normals, j, i);
-                // The multiply-add of `add_gaussian_noise`, in f32 as there, and so its bits.
-                let exact = Vector::<f32, V>::cast_from(sum[at]);
-                let noised = fma(normal, Vector::<f32, V>::new(numbers.std), exact);
-                let scale = Vector::<E, V>::new(E::cast_from(numbers.scale));
-                let g = Vector::<E, V>::cast_from(noised) * scale;
-                let mut m = Vector::<E, V>::new(E::new(0.0));
-                let mut v = Vector::<E, V>::new(E::new(0.0));
-                if comptime!(form.momentum || form.adamw) {
-                    m = moment_1[at];
-                }
-                if comptime!(form.adamw) {
-                    v = moment_2[at];
-                }
-                let (p, m, v) = step::<E, V>(parameter[at], m, v, g, &numbers, form);
-                parameter[at] = p;
-                if comptime!(form.momentum || form.adamw) {
-                    moment_1[at] = m;
-                }
-                if comptime!(form.adamw) {
-                    moment_2[at] = v;
-                }
-                if comptime!(form.copy) {
-                    copy[at] = Vector::<H, V>::cast_from(p);
-                }
-                if comptime!(form.zero_sum) {
-                    sum[at] = Vector::<E, V>::new(E::new(0.0));
+        let reach = comptime!((GROUP * (per_block(form.chacha) - 1) + 1) as u32);
+        let is_whole = first >= place.skip && first - place.skip + reach <= place.len;
+        if comptime!(lanes == 1).runtime() && is_whole {
+            // All loads of a GPU's unit before its first store, which a compiler would not move them over.
+            let start = (first - place.skip) as usize;
+            let count = comptime!(per_block(form.chacha));
+            let mut before = Array::<Vector<E, V>>::new(comptime!(4 * count));
+            #[unroll]
+            for j in 0..count {
+                let at = start + comptime!(GROUP * j);
+                let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
+                before[4 * j] = sum[at];
+                before[4 * j + 1] = p;
+                before[4 * j + 2] = m;
+                before[4 * j + 3] = v;
+            }
+            #[unroll]
+            for j in 0..count {
+                let normal = vector_of::<N, V>(&normals, j, 0usize);
+                let g = noised::<E, V>(before[4 * j], normal, &numbers);
+                let (p, m, v) = (before[4 * j + 1], before[4 * j + 2], before[4 * j + 3]);
+                let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
+                let at = start + comptime!(GROUP * j);
+                write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
+            }
+        } else {
+            #[unroll]
+            for place_of_vector in 0..comptime!(vectors * per_block(form.chacha)) {
+                let j = comptime!(place_of_vector / vectors);
+                let i = comptime!(place_of_vector % vectors);
+                let element = first + comptime!((GROUP * j + width * i) as u32);
+                if element >= place.skip && element - place.skip < place.len {
+                    let at = ((element - place.skip) / comptime!(width as u32)) as usize;
+                    let g = noised::<E, V>(sum[at], vector_of::<N, V>(&normals, j, i), &numbers);
+                    let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
+                    let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
+                    write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
                 }
             }
         }
     }
+}
+
+/// A parameter and the moments that the step has, zeros for others.
+#[cube]
+fn read<E: Float, V: Size>(
+    parameter: &mut [Vector<E, V>],
+    moment_1: &mut [Vector<E, V>],
+    moment_2: &mut [Vector<E, V>],
+    at: usize,
+    #[comptime] form: Form,
+) -> (Vector<E, V>, Vector<E, V>, Vector<E, V>) {
+    let mut m = Vector::<E, V>::new(E::new(0.0));
+    let mut v = Vector::<E, V>::new(E::new(0.0));
+    if comptime!(form.momentum || form.adamw) {
+        m = moment_1[at];
+    }
+    if comptime!(form.adamw) {
+        v = moment_2[at];
+    }
+    (parameter[at], m, v)
+}
+
+/// Puts them back where [`read`] has them from, with all that goes with it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn write<E: Float, H: Float, V: Size>(
+    sum: &mut [Vector<E, V>],
+    parameter: &mut [Vector<E, V>],
+    moment_1: &mut [Vector<E, V>],
+    moment_2: &mut [Vector<E, V>],
+    copy: &mut [Vector<H, V>],
+    at: usize,
+    p: Vector<E, V>,
+    m: Vector<E, V>,
+    v: Vector<E, V>,
+    #[comptime] form: Form,
+) {
+    parameter[at] = p;
+    if comptime!(form.momentum || form.adamw) {
+        moment_1[at] = m;
+    }
+    if comptime!(form.adamw) {
+        moment_2[at] = v;
+    }
+    if comptime!(form.copy) {
+        copy[at] = Vector::<H, V>::cast_from(p);
+    }
+    if comptime!(form.zero_sum) {
+        sum[at] = Vector::<E, V>::new(E::new(0.0));
+    }
+}
+
+/// The noised sum of a parameter's gradients as the step takes it.
+#[cube]
+fn noised<E: Float, V: Size>(
+    sum: Vector<E, V>,
+    normal: Vector<f32, V>,
+    numbers: &Numbers,
+) -> Vector<E, V> {
+    // The multiply-add of `add_gaussian_noise`, in f32 as there, and so its bits.
+    let exact = Vector::<f32, V>::cast_from(sum);
+    let noised = fma(normal, Vector::<f32, V>::new(numbers.std), exact);
+    let scale = Vector::<E, V>::new(E::cast_from(numbers.scale));
+    Vector::<E, V>::cast_from(noised) * scale
 }
 
 /// The parameter and its moments after the step, as `dp_core::reference::noised_update` has them.

@@ -6,7 +6,7 @@ use crate::check::Arg;
 use crate::norm::linear::Problem;
 use crate::reduce::sum_units;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, MatrixUnits, Operand, PAIRS, Pair, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, PAIRS, Pair, Stages};
 use cubecl::prelude::*;
 
 pub(super) fn launch_parts(
@@ -193,7 +193,7 @@ pub(super) fn launch(
 /// One cube takes tiles of the upper triangles of the examples' Gram matrices, one after the other, by the matrix units.
 ///
 /// `<a_t, a_t'>` are finished first. Of `<g_t, g_t'>` a stretch at a time is multiplied with them and forgotten, but for the diagonal, which
-/// the bound needs whole. The stages of G follow those of A without a pause.
+/// the bound needs whole.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_tensor<F: Float, N: Size>(
@@ -211,104 +211,53 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
 ) {
     let (rows, tiles, tokens) = (rows as usize, tiles as usize, tokens as usize);
     let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
-    let a_stages = tensor::stages_of(a_columns, units);
-    let g_stages = tensor::stages_of(g_columns, units);
-    let ahead = comptime!(units.ahead());
     let mut stages = Stages::<F, N>::new(units);
     let mut row = CUBE_POS as usize;
     if row < rows {
-        let of = GramTile::of(row, tiles, tokens);
-        #[unroll]
-        for stage in 0..ahead {
-            load_stage::<F, N>(&mut stages, a, g, &of, stage, a_columns, g_columns);
-        }
+        let of = gram_tile(row, tiles, tokens, a_columns);
+        tensor::begin::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
     }
     while row < rows {
-        let of = GramTile::of(row, tiles, tokens);
-        let diagonal = of.i == of.j;
-        let mut dots = tensor::no_sums();
-        let mut part = tensor::no_sums();
+        let of = gram_tile(row, tiles, tokens, a_columns);
+        let diagonal = of.x.first == of.y.first;
+        let dots = tensor::product_begun::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
+
         let mut own = no_diagonal();
+        let of = gram_tile(row, tiles, tokens, g_columns);
+        let mut part = tensor::no_sums();
         let mut sum = Pair::new(0.0f32);
-        for stage in 0..a_stages + g_stages {
+        let count = tensor::stages_of(g_columns, units);
+        tensor::begin::<F, N>(&mut stages, g, g, &of.x, &of.y, Deep::BOTH);
+        for stage in 0..count {
             tensor::turn(units);
-            load_stage::<F, N>(&mut stages, a, g, &of, stage + ahead, a_columns, g_columns);
-            let of_a = stage < a_stages;
-            let within = select(of_a, stage, stage - a_stages);
-            let count = select(of_a, a_stages, g_stages);
-            let fresh = tensor::begins_stretch(within, units);
+            tensor::load_ahead::<F, N>(&mut stages, stage, g, g, &of.x, &of.y, Deep::BOTH);
+            let fresh = tensor::begins_stretch(stage, units);
             tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::BOTH);
-            if tensor::ends_stretch(within, count, units) {
+            if tensor::ends_stretch(stage, count, units) {
                 tensor::settle(&mut part, units);
-                if of_a {
-                    tensor::take(&mut part, &mut dots, 1.0f32);
-                } else {
-                    sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal, units);
-                }
+                sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal, units);
             }
         }
         tensor::finish();
         let next = row + CUBE_COUNT as usize;
         if next < rows {
-            let of = GramTile::of(next, tiles, tokens);
-            #[unroll]
-            for stage in 0..ahead {
-                load_stage::<F, N>(&mut stages, a, g, &of, stage, a_columns, g_columns);
-            }
+            let of = gram_tile(next, tiles, tokens, a_columns);
+            tensor::begin::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
         }
         write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);
         row = next;
     }
 }
 
-/// A tile of the upper triangle of an example that begins at token `first` of all, whose tokens are `tokens`.
-#[derive(CubeType, Clone, Copy)]
-struct GramTile {
-    first: usize,
-    tokens: usize,
-    i: usize,
-    j: usize,
-}
-
+/// Tile number `row`, of `tiles` an example, of the tokens' dot products over `columns`.
 #[cube]
-impl GramTile {
-    fn of(row: usize, tiles: usize, tokens: usize) -> Self {
-        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-        let (i, j) = triangle(row % tiles, side);
-        GramTile {
-            first: row / tiles * tokens,
-            tokens,
-            i,
-            j,
-        }
-    }
-}
-
-/// Begins to load stage number `stage` of a tile's products, A's first, then G's, if they have so many.
-#[cube]
-fn load_stage<F: Float, N: Size>(
-    stages: &mut Stages<F, N>,
-    a: &[Vector<F, N>],
-    g: &[Vector<F, N>],
-    of: &GramTile,
-    stage: usize,
-    a_columns: usize,
-    g_columns: usize,
-) {
-    let units = comptime!(stages.units);
-    let a_stages = tensor::stages_of(a_columns, units);
-    if stage < a_stages {
-        let k0 = stage * comptime!(units.depth());
-        let x = token_rows(of.first, of.i, of.tokens, a_columns);
-        let y = token_rows(of.first, of.j, of.tokens, a_columns);
-        tensor::load::<F, N>(stages, stage, a, a, &x, &y, k0, true, Deep::BOTH);
-    } else if stage < a_stages + tensor::stages_of(g_columns, units) {
-        let k0 = (stage - a_stages) * comptime!(units.depth());
-        let x = token_rows(of.first, of.i, of.tokens, g_columns);
-        let y = token_rows(of.first, of.j, of.tokens, g_columns);
-        tensor::load::<F, N>(stages, stage, g, g, &x, &y, k0, true, Deep::BOTH);
-    } else {
-        tensor::load_nothing();
+fn gram_tile(row: usize, tiles: usize, tokens: usize, columns: usize) -> Operands {
+    let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let (i, j) = triangle(row % tiles, side);
+    let first = row / tiles * tokens;
+    Operands {
+        x: token_rows(first, i, tokens, columns),
+        y: token_rows(first, j, tokens, columns),
     }
 }
 

@@ -85,10 +85,14 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
         let mut part = tensor::no_sums();
         let mut stages = Stages::<F, N>::new(units);
         let of_example = tensor::stages_of(tokens, units);
-        let count = (last - first) * of_example;
+        let mut next = Next {
+            example: first,
+            stage: 0usize.runtime(),
+            number: 0usize.runtime(),
+            live: false.runtime(),
+        };
         let tile = SliceTile {
-            first,
-            count,
+            last,
             of_example,
             first_row,
             first_column,
@@ -96,22 +100,24 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
             a_columns,
             g_columns,
         };
-        let ahead = comptime!(units.ahead());
         #[unroll]
-        for stage in 0..ahead {
-            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage);
+        for _ in 0..comptime!(units.ahead()) {
+            load_next::<F, N>(&mut stages, a, g, factors, &tile, &mut next);
         }
-        for stage in 0..count {
-            tensor::turn(units);
-            load_stage::<F, N>(&mut stages, a, g, factors, &tile, stage + ahead);
-            let within = stage % of_example;
-            let fresh = tensor::begins_stretch(within, units);
-            tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::NONE);
-            if tensor::ends_stretch(within, of_example, units) {
-                tensor::settle(&mut part, units);
-                let factor = factors[first + stage / of_example];
-                let scale = select(is_live::<f32>(factor), factor, 0.0f32);
-                tensor::take(&mut part, &mut sums, scale);
+        let mut number = 0usize;
+        for b in first..last {
+            let factor = factors[b];
+            let scale = select(is_live::<f32>(factor), factor, 0.0f32);
+            for stage in 0..of_example {
+                tensor::turn(units);
+                load_next::<F, N>(&mut stages, a, g, factors, &tile, &mut next);
+                let fresh = tensor::begins_stretch(stage, units);
+                tensor::multiply::<F, N>(&mut stages, number, &mut part, fresh, Deep::NONE);
+                if tensor::ends_stretch(stage, of_example, units) {
+                    tensor::settle(&mut part, units);
+                    tensor::take(&mut part, &mut sums, scale);
+                }
+                number += 1;
             }
         }
         tensor::finish();
@@ -129,11 +135,10 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
     }
 }
 
-/// One tile of the weight, and the examples of a slice, `count` stages in all, `of_example` each.
+/// One tile of the weight, and the examples of a slice up to `last`, of `of_example` stages each.
 #[derive(CubeType, Clone, Copy)]
 struct SliceTile {
-    first: usize,
-    count: usize,
+    last: usize,
     of_example: usize,
     first_row: usize,
     first_column: usize,
@@ -142,23 +147,39 @@ struct SliceTile {
     g_columns: usize,
 }
 
-/// Begins to load stage number `stage` of a slice, if it has so many. A dead example's rows are not read.
+/// The stage that is loaded next: which of which example, its number in the slice, and whether the example is live, which is asked once.
+#[derive(CubeType)]
+struct Next {
+    example: usize,
+    stage: usize,
+    number: usize,
+    live: bool,
+}
+
+/// Begins to load the next stage of a slice, if it has more. A dead example's rows are not read.
 #[cube]
-fn load_stage<F: Float, N: Size>(
+fn load_next<F: Float, N: Size>(
     stages: &mut Stages<F, N>,
     a: &[Vector<F, N>],
     g: &[Vector<F, N>],
     factors: &[f32],
     tile: &SliceTile,
-    stage: usize,
+    next: &mut Next,
 ) {
-    if stage < tile.count {
-        let b = tile.first + stage / tile.of_example;
-        let k0 = stage % tile.of_example * comptime!(stages.units.depth());
-        let x = example_columns(b, tile.first_row, tile.tokens, tile.a_columns);
-        let y = example_columns(b, tile.first_column, tile.tokens, tile.g_columns);
-        let live = is_live::<f32>(factors[b]);
-        tensor::load::<F, N>(stages, stage, a, g, &x, &y, k0, live, Deep::NONE);
+    if next.example < tile.last {
+        if next.stage == 0 {
+            next.live = is_live::<f32>(factors[next.example]);
+        }
+        let k0 = next.stage * comptime!(stages.units.depth());
+        let x = example_columns(next.example, tile.first_row, tile.tokens, tile.a_columns);
+        let y = example_columns(next.example, tile.first_column, tile.tokens, tile.g_columns);
+        tensor::load::<F, N>(stages, next.number, a, g, &x, &y, k0, next.live, Deep::NONE);
+        next.number += 1;
+        next.stage += 1;
+        if next.stage == tile.of_example {
+            next.stage = 0usize;
+            next.example += 1;
+        }
     } else {
         tensor::load_nothing();
     }
