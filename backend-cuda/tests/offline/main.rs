@@ -1,5 +1,5 @@
 //! Every kernel of dp-kernels, compiled for CUDA on a machine without a GPU: CubeCL to CUDA C++ to
-//! NVRTC to PTX for sm_90a.
+//! NVRTC to PTX for sm_90a, which NVRTC assembles too: an instruction that there is not, inline or not, is an error.
 //!
 //! The conformance suite runs on a device that only records what it is asked to launch, with the
 //! properties of an H100; what is compiled is what a GPU would be given, vector widths and all.

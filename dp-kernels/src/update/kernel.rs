@@ -63,8 +63,9 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
         let first = first_of(block, form.chacha);
         let reach = comptime!((GROUP * (per_block(form.chacha) - 1) + 1) as u32);
         let is_whole = first >= place.skip && first - place.skip + reach <= place.len;
-        if comptime!(lanes == 1).runtime() && is_whole {
-            // All loads of a GPU's unit before its first store, which a compiler would not move them over.
+        if comptime!(lanes == 1 && !form.chacha).runtime() && is_whole {
+            // All loads of a GPU's unit before its first store, which a compiler would not move them over. Those of a ChaCha20 block take
+            // so many registers that fewer units run beside each other, which is slower.
             let start = (first - place.skip) as usize;
             let count = comptime!(per_block(form.chacha));
             let mut before = Array::<Vector<E, V>>::new(comptime!(4 * count));

@@ -6,7 +6,7 @@ use crate::check::Arg;
 use crate::norm::linear::Problem;
 use crate::reduce::sum_units;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, PAIRS, Pair, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, PAIRS, Pair, Stages};
 use cubecl::prelude::*;
 
 pub(super) fn launch_parts(
@@ -170,7 +170,7 @@ pub(super) fn launch(
     let Problem {
         a, g, b, t, d, p, ..
     } = problem;
-    let (count, dim) = tensor::walking_grid(b * tiles, tuning);
+    let (count, dim) = tensor::grid(b * tiles, tuning);
     gram_tensor::launch(
         client,
         count,
@@ -190,10 +190,10 @@ pub(super) fn launch(
     );
 }
 
-/// One cube takes tiles of the upper triangles of the examples' Gram matrices, one after the other, by the matrix units.
+/// One cube takes one tile of the upper triangle of one example's Gram matrices, by the matrix units.
 ///
 /// `<a_t, a_t'>` are finished first. Of `<g_t, g_t'>` a stretch at a time is multiplied with them and forgotten, but for the diagonal, which
-/// the bound needs whole.
+/// the bound needs whole. Cubes that walk from tile to tile were slower here, as was loading G behind A without a pause.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_tensor<F: Float, N: Size>(
@@ -209,28 +209,30 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
     #[comptime] units: MatrixUnits,
     #[define(F)] _dtype: ElemType,
 ) {
-    let (rows, tiles, tokens) = (rows as usize, tiles as usize, tokens as usize);
-    let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
-    let mut stages = Stages::<F, N>::new(units);
-    let mut row = CUBE_POS as usize;
-    if row < rows {
-        let of = gram_tile(row, tiles, tokens, a_columns);
-        tensor::begin::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
-    }
-    while row < rows {
-        let of = gram_tile(row, tiles, tokens, a_columns);
-        let diagonal = of.x.first == of.y.first;
-        let dots = tensor::product_begun::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
+    let row = CUBE_POS as usize;
+    if row < rows as usize {
+        let tokens = tokens as usize;
+        let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+        let (i, j) = triangle(row % tiles as usize, side);
+        let diagonal = i == j;
+        let first = row / tiles as usize * tokens;
+        let mut stages = Stages::<F, N>::new(units);
+        let columns = a_columns as usize;
+        let x = token_rows(first, i, tokens, columns);
+        let y = token_rows(first, j, tokens, columns);
+        let dots = tensor::product::<F, N>(&mut stages, a, a, &x, &y, Deep::BOTH);
 
         let mut own = no_diagonal();
-        let of = gram_tile(row, tiles, tokens, g_columns);
+        let columns = g_columns as usize;
+        let x = token_rows(first, i, tokens, columns);
+        let y = token_rows(first, j, tokens, columns);
         let mut part = tensor::no_sums();
         let mut sum = Pair::new(0.0f32);
-        let count = tensor::stages_of(g_columns, units);
-        tensor::begin::<F, N>(&mut stages, g, g, &of.x, &of.y, Deep::BOTH);
+        let count = tensor::stages_of(columns, units);
+        tensor::begin::<F, N>(&mut stages, g, g, &x, &y, Deep::BOTH);
         for stage in 0..count {
             tensor::turn(units);
-            tensor::load_ahead::<F, N>(&mut stages, stage, g, g, &of.x, &of.y, Deep::BOTH);
+            tensor::load_ahead::<F, N>(&mut stages, stage, g, g, &x, &y, Deep::BOTH);
             let fresh = tensor::begins_stretch(stage, units);
             tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::BOTH);
             if tensor::ends_stretch(stage, count, units) {
@@ -239,25 +241,7 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
             }
         }
         tensor::finish();
-        let next = row + CUBE_COUNT as usize;
-        if next < rows {
-            let of = gram_tile(next, tiles, tokens, a_columns);
-            tensor::begin::<F, N>(&mut stages, a, a, &of.x, &of.y, Deep::BOTH);
-        }
         write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);
-        row = next;
-    }
-}
-
-/// Tile number `row`, of `tiles` an example, of the tokens' dot products over `columns`.
-#[cube]
-fn gram_tile(row: usize, tiles: usize, tokens: usize, columns: usize) -> Operands {
-    let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
-    let (i, j) = triangle(row % tiles, side);
-    let first = row / tiles * tokens;
-    Operands {
-        x: token_rows(first, i, tokens, columns),
-        y: token_rows(first, j, tokens, columns),
     }
 }
 
