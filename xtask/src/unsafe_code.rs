@@ -43,6 +43,10 @@ const NAMED: &[(&str, &str)] = &[
         "buffers as launch arguments",
     ),
     (
+        "dp-kernels/src/tile/tensor/warpgroups.rs",
+        "the address of shared memory",
+    ),
+    (
         "dp-kernels/src/unchecked.rs",
         "loads at places that a kernel has proven to be inside",
     ),

@@ -322,8 +322,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Weighted sums.
     mutant(
         "linear-sum-unweighted", "dp-kernels/src/sum/linear/registers.rs",
-        "panel[live * tile.columns + v] *= Vector::<E, N>::new(factor);",
-        "panel[live * tile.columns + v] *= Vector::<E, N>::new(E::new(1.0));",
+        "let factor = Vector::<E, N>::new(live.factors[row]);",
+        "let factor = Vector::<E, N>::new(E::new(1.0));",
+        Conformance("linear_sums"),
+    ),
+    mutant(
+        "linear-sum-lays-one-token-for-all", "dp-kernels/src/sum/linear/registers.rs",
+        "load_row::<F, E, NM, N>(g, panel, row, live.rows[row], column, g_columns, tile);",
+        "load_row::<F, E, NM, N>(g, panel, row, live.rows[0], column, g_columns, tile);",
         Conformance("linear_sums"),
     ),
     mutant(
@@ -396,14 +402,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-scaled-by-variance", "dp-kernels/src/noise/mod.rs",
-        "let noised = fma(normal, Vector::<f32, V>::new(std), sum);",
-        "let noised = fma(normal, Vector::<f32, V>::new(std * std), sum);",
+        "fma(normal, Vector::<f32, V>::new(std), exact)",
+        "fma(normal, Vector::<f32, V>::new(std * std), exact)",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
         "noise-overwrites", "dp-kernels/src/noise/mod.rs",
-        "let sum = Vector::<f32, V>::cast_from(target[at]);",
-        "let sum = Vector::<f32, V>::new(0.0f32);",
+        "let exact = Vector::<f32, V>::cast_from(sum);",
+        "let exact = Vector::<f32, V>::new(0.0f32);",
         Conformance("noise_is_the_hosts"),
     ),
     mutant(
