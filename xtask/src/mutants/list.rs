@@ -172,7 +172,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "panel-reaches-into-the-next-row", "dp-kernels/src/outer/panel.rs",
         "            if column + part < columns {\n                let small",
         "            if column + part < columns + 1 {\n                let small",
-        Conformance("linear_sums"),
+        Conformance("linear_norms"),
     ),
     mutant(
         "tail-of-a-block-dropped", "dp-kernels/src/outer/panel.rs",

@@ -574,3 +574,59 @@ pub(crate) fn write_tile<F: Float, N: Size>(
     sync_cube();
     squares
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Routine;
+    use std::collections::BTreeSet;
+
+    /// Every vector of a stage has a place of its own, whichever way it lies, and all are inside.
+    #[test]
+    fn vectors_of_a_stage_do_not_meet() {
+        for deep in [true, false] {
+            for units in [MatrixUnits::Planes, MatrixUnits::Warpgroups] {
+                // Rows and depths where a load begins.
+                let (rows, depths) = if deep { (1, LANES) } else { (LANES, 1) };
+                let mut places = BTreeSet::new();
+                for i in (0..SIDE).step_by(rows) {
+                    for k in (0..units.depth()).step_by(depths) {
+                        let place = match units {
+                            MatrixUnits::Planes => planes::vector(i, k, deep),
+                            MatrixUnits::Warpgroups => warpgroups::vector(i, k, deep),
+                        };
+                        assert!(
+                            place < units.stage(),
+                            "{units:?} {deep}: row {i}, depth {k}"
+                        );
+                        places.insert(place);
+                    }
+                }
+                assert_eq!(
+                    places.len(),
+                    SIDE * units.depth() / LANES,
+                    "{units:?} {deep}"
+                );
+            }
+        }
+    }
+
+    /// The examples of three weights on an H200: no round of its 132 multiprocessors is mostly idle, and no more partial results than that takes.
+    #[test]
+    fn sums_are_cut_into_as_many_slices_as_fill_the_rounds() {
+        let tuning = Tuning {
+            is_cpu: false,
+            units: 256,
+            vector_bytes: 16,
+            max_cubes: 1 << 16,
+            busy_cubes: 132 * BUSY_CUBES,
+            matrix_units: Some(MatrixUnits::Warpgroups),
+            routine: Routine::Tiles,
+        };
+        for (tiles, expected) in [(6 * 18, 1), (6 * 24, 4), (6 * 6, 3), (1, 8), (1000, 1)] {
+            let parts = |slices: usize| part_depth(tiles * slices);
+            let cut = slices(tiles, [8, 1024], parts, &tuning);
+            assert_eq!(cut, expected, "{tiles} tiles");
+        }
+    }
+}
