@@ -16,6 +16,7 @@ pub(crate) mod layer_norm;
 
 use crate::profile;
 use burn::tensor::{DType, Shape};
+use burn_cubecl::ops::numeric::zeros_client;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::CubeElement;
 use cubecl::prelude::*;
@@ -118,6 +119,16 @@ pub(crate) fn filled(like: &CubeTensor, shape: impl Into<Shape>, value: f32) -> 
         like.device.clone(),
         shape,
         handle,
+        DType::F32,
+    )
+}
+
+/// Zeros, written by the device: a large tensor takes the host many times as long.
+pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
+    zeros_client(
+        like.client.clone(),
+        like.device.clone(),
+        shape.into(),
         DType::F32,
     )
 }

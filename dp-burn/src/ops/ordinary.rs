@@ -1,6 +1,6 @@
 //! Summed gradients of ordinary training: the products and sums that the private step makes too, without factors.
 
-use crate::kernels::{empty, filled, settle};
+use crate::kernels::{empty, filled, settle, zeros};
 use burn::backend::TensorMetadata;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::Shape;
@@ -70,7 +70,7 @@ pub(crate) fn gain(xhat: &CubeTensor, g: &CubeTensor) -> CubeTensor {
 /// The rows of `G [B, T, p]` added up by `ids [B, T]`, `[V, p]`.
 pub(crate) fn table(ids: &CubeTensor, g: &CubeTensor, vocabulary: usize) -> CubeTensor {
     let [b, _, p] = g.shape().dims();
-    let (factors, out) = (filled(g, [b], 1.0), filled(g, [vocabulary, p], 0.0));
+    let (factors, out) = (filled(g, [b], 1.0), zeros(g, [vocabulary, p]));
     let tuning = Tuning::for_client(&g.client);
     let summed = weighted_sum_embedding(
         &Launch::new(&g.client, &tuning),
