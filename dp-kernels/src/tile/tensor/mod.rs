@@ -9,13 +9,17 @@
 //! References: NVIDIA, "Parallel Thread Execution ISA", matrix fragments for mma.m16n8k16, ldmatrix and wgmma; M. Fasi, N. Higham, M. Mikaitis,
 //! S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 7:e330 (2021).
 
+mod cut;
 mod planes;
 mod warpgroups;
+mod write;
+
+pub(crate) use cut::{grid, part_depth, slices, walking_grid};
+pub(crate) use write::{write_sums, write_tile};
 
 use super::Deep;
 use crate::Tuning;
 use crate::check::Arg;
-use crate::tuning::BUSY_CUBES;
 use cubecl::prelude::barrier::copy_async_checked;
 use cubecl::{client::Client, prelude::*};
 
@@ -107,44 +111,6 @@ pub(crate) fn takes(
 ) -> Option<MatrixUnits> {
     let fits = a.dtype().size() == 2 && a.vector(d, LANES) == LANES && g.vector(p, LANES) == LANES;
     tuning.matrix_units.filter(|_| fits)
-}
-
-/// One cube for each of `tiles` tiles; a kernel must ignore cubes past the last.
-pub(crate) fn grid(tiles: usize, tuning: &Tuning) -> (CubeCount, CubeDim) {
-    let (count, _) = super::grid(tiles, tuning);
-    (count, CubeDim::new_1d(UNITS))
-}
-
-/// As many cubes as run at once, at most one for each of `tiles` tiles: a kernel takes every so many-th of them, and begins to load the next
-/// tile before it writes what it has.
-pub(crate) fn walking_grid(tiles: usize, tuning: &Tuning) -> (CubeCount, CubeDim) {
-    grid(tiles.min(at_once(tuning)), tuning)
-}
-
-/// Cubes that run at once: their registers and stages take a whole multiprocessor each.
-fn at_once(tuning: &Tuning) -> usize {
-    (tuning.busy_cubes / BUSY_CUBES).max(1)
-}
-
-/// What memory takes to write `tiles` tiles' partial results and read them again, in the depth of a tile that is multiplied meanwhile: on an
-/// H200, and by their data sheets on an A100 too.
-pub(crate) const fn part_depth(tiles: usize) -> usize {
-    4 * tiles
-}
-
-/// Into how many slices to cut sums of `terms` terms, each `depth` deep, for each of `tiles` tiles, so that the last cubes don't run beside
-/// idle ones. `parts` says what so many partial results cost, in the depth of one tile.
-pub(crate) fn slices(
-    tiles: usize,
-    [terms, depth]: [usize; 2],
-    parts: impl Fn(usize) -> usize,
-    tuning: &Tuning,
-) -> usize {
-    let cost = |slices: usize| {
-        let rounds = (tiles * slices).div_ceil(at_once(tuning));
-        (rounds * terms.div_ceil(slices) * depth).saturating_add(parts(slices))
-    };
-    (1..=terms).min_by_key(|slices| cost(*slices)).unwrap_or(1)
 }
 
 /// A unit's part of a tile: pair `s` lies at [`place`]`(s, units)`.
@@ -498,87 +464,9 @@ pub(crate) fn product_begun<F: Float, N: Size>(
     sums
 }
 
-/// Writes a tile's sums to `out`, rows of `columns` from element `start` on, its own part from row `first_row` and column `first_column` on; what
-/// lies past `rows` and `columns` is left out.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn write_sums<M: Size>(
-    sums: &Array<Pair>,
-    out: &mut [Vector<f32, M>],
-    start: usize,
-    first_row: usize,
-    first_column: usize,
-    rows: usize,
-    columns: usize,
-    #[comptime] units: MatrixUnits,
-) {
-    #[unroll]
-    for s in 0..PAIRS {
-        let (u, v) = place(s, units);
-        let (row, column) = (first_row + u, first_column + v);
-        // Both columns are inside or neither: rows are whole loads.
-        if row < rows && column < columns {
-            let mut pair = Vector::<f32, M>::new(0.0f32);
-            pair.insert(0usize, sums[s].extract(0usize));
-            pair.insert(1usize, sums[s].extract(1usize));
-            out[(start + row * columns + column) / 2usize] = pair;
-        }
-    }
-}
-
-/// Row length of a tile that is written, in pairs: four more than it has, so that eight rows start in different banks.
-const OUT_PITCH: usize = SIDE / 2 + 4;
-
-/// Writes the tile to `out`, rows of `columns` elements from element `start` on, its own part from row `first_row` and column `first_column` on,
-/// rounded to `F`; what lies past `rows` and `columns` is left out. Gives this unit's sum of squares of what was written.
-///
-/// By way of shared memory, so that neighbouring units write neighbouring vectors. Every unit of the cube must call it.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn write_tile<F: Float, N: Size>(
-    tile: &Array<Pair>,
-    out: &mut [Vector<F, N>],
-    start: usize,
-    first_row: usize,
-    first_column: usize,
-    rows: usize,
-    columns: usize,
-    #[comptime] units: MatrixUnits,
-) -> f32 {
-    let mut staged =
-        Shared::<[Vector<F, Const<2>>]>::new_aligned_slice(comptime!(SIDE * OUT_PITCH), 16usize);
-    let mut squares = 0.0f32;
-    #[unroll]
-    for s in 0..PAIRS {
-        let (u, v) = place(s, units);
-        let rounded = Vector::<F, Const<2>>::cast_from(tile[s]);
-        staged[u * comptime!(OUT_PITCH) + v / 2usize] = rounded;
-        // Past the ends these are zeros.
-        let back = Pair::cast_from(rounded);
-        squares = fma(back.extract(0usize), back.extract(0usize), squares);
-        squares = fma(back.extract(1usize), back.extract(1usize), squares);
-    }
-    sync_cube();
-    let vectors = staged.with_vector_size::<N>();
-    let across = comptime!(SIDE / LANES);
-    #[unroll]
-    for turn in 0..comptime!(SIDE * SIDE / (LANES * UNITS as usize)) {
-        let at = comptime!(turn * UNITS as usize) + UNIT_POS as usize;
-        let (u, v) = (at / across, at % across);
-        let (row, column) = (first_row + u, first_column + v * comptime!(LANES));
-        if row < rows && column < columns {
-            let to = (start + row * columns + column) / comptime!(LANES);
-            out[to] = vectors[u * comptime!(OUT_PITCH * 2 / LANES) + v];
-        }
-    }
-    sync_cube();
-    squares
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Routine;
     use std::collections::BTreeSet;
 
     /// Every vector of a stage has a place of its own, whichever way it lies, and all are inside.
@@ -608,25 +496,6 @@ mod tests {
                     "{units:?} {deep}"
                 );
             }
-        }
-    }
-
-    /// The examples of three weights on an H200: no round of its 132 multiprocessors is mostly idle, and no more partial results than that takes.
-    #[test]
-    fn sums_are_cut_into_as_many_slices_as_fill_the_rounds() {
-        let tuning = Tuning {
-            is_cpu: false,
-            units: 256,
-            vector_bytes: 16,
-            max_cubes: 1 << 16,
-            busy_cubes: 132 * BUSY_CUBES,
-            matrix_units: Some(MatrixUnits::Warpgroups),
-            routine: Routine::Tiles,
-        };
-        for (tiles, expected) in [(6 * 18, 1), (6 * 24, 4), (6 * 6, 3), (1, 8), (1000, 1)] {
-            let parts = |slices: usize| part_depth(tiles * slices);
-            let cut = slices(tiles, [8, 1024], parts, &tuning);
-            assert_eq!(cut, expected, "{tiles} tiles");
         }
     }
 }
