@@ -36,12 +36,13 @@ pub enum MatrixUnits {
 impl MatrixUnits {
     /// What the device has, for f16 and bf16 alike.
     pub(crate) fn of(client: &Client) -> Option<Self> {
-        if warpgroups::has(client) {
-            Some(Self::Warpgroups)
-        } else if planes::has(client) {
-            Some(Self::Planes)
-        } else {
+        // Asynchronous copies are for both, and a compiler that lacks them lacks inline PTX.
+        if !planes::has(client) {
             None
+        } else if warpgroups::has(client) {
+            Some(Self::Warpgroups)
+        } else {
+            Some(Self::Planes)
         }
     }
 
