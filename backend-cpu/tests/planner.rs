@@ -1,6 +1,6 @@
 //! The planner's choices by ceilings that are given, and that the run which measures them on the processor gives some.
 
-use dp_kernels::{Ceilings, LayerShape, LinearNorm, Planner, Reason};
+use dp_kernels::{Ceilings, LayerPlan, LayerShape, LinearNorm, Planner, Rates, Reason};
 
 #[test]
 fn the_processor_can_be_measured_and_planned_for() -> Result<(), Box<dyn std::error::Error>> {
@@ -38,7 +38,14 @@ fn shape(tokens: usize, inputs: usize, outputs: usize) -> LayerShape {
 }
 
 fn planner(read: f64, gram: f64, materialised: f64) -> Planner {
-    Planner::measured(Ceilings::new(read, gram, materialised).expect("ceilings"))
+    let rates = Rates {
+        read_bytes: read,
+        keep_bytes: read,
+        gram_flop: gram,
+        materialised_flop: materialised,
+        sum_flop: materialised,
+    };
+    Planner::measured(Ceilings::new(rates).expect("ceilings"))
 }
 
 /// At equal rates Gram wins up to `T = 2 d p / (d + p)`, which is 256 here; the rule would stop at 181.
@@ -89,11 +96,133 @@ fn the_caller_and_a_single_token_come_first() {
     assert_eq!(one.reason, Reason::OneToken);
 }
 
+/// What is kept of these layers, in tokens.
+fn kept(planner: Planner, shapes: &[LayerShape]) -> Vec<usize> {
+    let plans = planner.plan_step(shapes, LinearNorm::Auto);
+    assert_eq!(plans.len(), shapes.len());
+    let of = |plan: &LayerPlan| plan.kept.map(|_| plan.shape.tokens);
+    plans.iter().filter_map(of).collect()
+}
+
+/// At equal rates of products keeping saves the norm and costs `B d p` numbers written and read: here Gram is cheaper up to
+/// `T^2 (d + p) / 1e12 = 2 * 4 d p / 1e11`, which is T = 101.2.
+#[test]
+fn gradients_are_kept_where_their_traffic_is_quicker_than_the_norm() {
+    let planner = planner(1e11, 1e12, 1e12).with_memory_to_keep(u64::MAX);
+    let shapes = [101, 102, 1024, 1].map(|tokens| shape(tokens, 256, 256));
+    assert_eq!(kept(planner, &shapes), [102, 1024]);
+    let plan = planner.plan_step(&shapes, LinearNorm::Auto)[2];
+    let saves = 2.0 * 8.0 * 1024.0 * 65536.0 / 1e12 - 2.0 * 8.0 * 4.0 * 65536.0 / 1e11;
+    let found = plan.kept.expect("it is kept");
+    assert_eq!(found.bytes, 8 * 65536 * 4);
+    let error = found.saves.expect("by ceilings") / saves - 1.0;
+    assert!(error.abs() < 1e-12, "{error:e}");
+    assert!(
+        plan.to_string().contains("kept in 2.1 MB, which saves"),
+        "{plan}"
+    );
+}
+
+/// Each of what keeping costs and spares counts by its own rate.
+#[test]
+fn a_sum_a_write_and_a_read_of_what_is_kept_have_their_own_rates() {
+    let rates = Rates {
+        read_bytes: 1e11,
+        keep_bytes: 1e11,
+        gram_flop: 1e12,
+        materialised_flop: 1e12,
+        sum_flop: 1e12,
+    };
+    let shortest_kept = |rates: Rates| {
+        let planner = Planner::measured(Ceilings::new(rates).expect("ceilings"));
+        let shapes: Vec<_> = (2..4096).map(|tokens| shape(tokens, 256, 256)).collect();
+        kept(planner.with_memory_to_keep(u64::MAX), &shapes)[0]
+    };
+    assert_eq!(shortest_kept(rates), 102);
+    // Four times the writing: 2.5 times the traffic, so 1.58 times the tokens.
+    let keep_bytes = rates.keep_bytes / 4.0;
+    assert_eq!(
+        shortest_kept(Rates {
+            keep_bytes,
+            ..rates
+        }),
+        161
+    );
+    // A sum that is slower by a tenth spares 0.1 * 2 T d p FLOP more.
+    let sum_flop = rates.sum_flop / 1.1;
+    assert_eq!(shortest_kept(Rates { sum_flop, ..rates }), 90);
+}
+
+/// Memory goes first to what saves the most for each byte, and to what fits.
+#[test]
+fn memory_is_given_to_those_that_save_the_most_for_each_byte() {
+    let a_layer = shape(1024, 256, 256).kept_bytes();
+    let shapes = [512, 2048, 1024].map(|tokens| shape(tokens, 256, 256));
+    let within = |bytes| {
+        kept(
+            planner(1e11, 1e12, 1e12).with_memory_to_keep(bytes),
+            &shapes,
+        )
+    };
+    assert_eq!(within(a_layer - 1), [] as [usize; 0]);
+    assert_eq!(within(a_layer), [2048]);
+    assert_eq!(within(3 * a_layer - 1), [2048, 1024]);
+    assert_eq!(within(3 * a_layer), [512, 2048, 1024]);
+    // The largest saves the most and doesn't fit: the next has its place.
+    let large = [shape(2048, 512, 512), shape(1024, 256, 256)];
+    let planner = planner(1e11, 1e12, 1e12).with_memory_to_keep(2 * a_layer);
+    assert_eq!(kept(planner, &large), [1024]);
+}
+
+/// Without ceilings: 32 FLOP of the norm for each byte, `T^2 * 512 > 32 * 4 * 65536` here.
+#[test]
+fn by_the_rule_a_byte_must_save_32_flop() {
+    let planner = Planner::by_rule().with_memory_to_keep(u64::MAX);
+    let shapes = [128, 129, 1].map(|tokens| shape(tokens, 256, 256));
+    assert_eq!(kept(planner, &shapes), [129]);
+    assert_eq!(kept(Planner::by_rule(), &shapes), [] as [usize; 0]);
+    let asked = planner.plan_step(&shapes, LinearNorm::Materialised);
+    assert!(
+        asked.iter().all(|plan| plan.kept.is_none()),
+        "asked for another way"
+    );
+}
+
 #[test]
 fn a_ceiling_that_is_no_rate_is_refused() {
+    let good = Rates {
+        read_bytes: 1.0,
+        keep_bytes: 1.0,
+        gram_flop: 1.0,
+        materialised_flop: 1.0,
+        sum_flop: 1.0,
+    };
+    assert!(Ceilings::new(good).is_ok());
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(Ceilings::new(bad, 1.0, 1.0).is_err());
-        assert!(Ceilings::new(1.0, bad, 1.0).is_err());
-        assert!(Ceilings::new(1.0, 1.0, bad).is_err());
+        let broken = [
+            Rates {
+                read_bytes: bad,
+                ..good
+            },
+            Rates {
+                keep_bytes: bad,
+                ..good
+            },
+            Rates {
+                gram_flop: bad,
+                ..good
+            },
+            Rates {
+                materialised_flop: bad,
+                ..good
+            },
+            Rates {
+                sum_flop: bad,
+                ..good
+            },
+        ];
+        for rates in broken {
+            assert!(Ceilings::new(rates).is_err(), "{rates:?}");
+        }
     }
 }

@@ -15,7 +15,9 @@ use cubecl::{client::Client, std::tensor::TensorHandle};
 use dp_core::clipping::{AdaptiveQuantile, Clipping};
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
-use dp_kernels::{self as kernels, Launch, LayerPlan, LinearNorm, Planner, Tuning, Workspace};
+use dp_kernels::{
+    self as kernels, Launch, LayerPlan, LayerShape, LinearNorm, Planner, Tuning, Workspace,
+};
 use std::collections::HashMap;
 
 /// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
@@ -33,7 +35,8 @@ pub struct PrivateGradients {
     tuning: Option<Tuning>,
     planner: Planner,
     asked: LinearNorm,
-    plans: Vec<LayerPlan>,
+    /// Of the Linears of a microbatch, in the order of the tape.
+    planned: Vec<LayerPlan>,
     rows_of_example: usize,
     adaptive: Option<AdaptiveClip>,
     /// What the launchers write and read back themselves; it grows in the first microbatch.
@@ -60,7 +63,7 @@ impl PrivateGradients {
             tuning: None,
             planner: Planner::by_rule(),
             asked: LinearNorm::Auto,
-            plans: Vec::new(),
+            planned: Vec::new(),
             rows_of_example: 1,
             adaptive: None,
             workspace: Workspace::growing(),
@@ -73,10 +76,11 @@ impl PrivateGradients {
         gradients
     }
 
-    /// The same, with each Linear's norm taken the way that `planner` chooses for its shape; anything but
-    /// [`LinearNorm::Auto`] as `asked` overrides it. Without this it is the rule of [`LinearNorm::Auto`].
+    /// The same, with each Linear's norm taken the way that `planner` chooses for its shape, and its examples' gradients kept from the norm
+    /// to the sum where it says so; anything but [`LinearNorm::Auto`] as `asked` overrides it. Without this it is the rule of
+    /// [`LinearNorm::Auto`], and nothing is kept.
     ///
-    /// Either way gives the same norm to rounding: a choice changes time, never the guarantee.
+    /// All ways give the same norm and sum to rounding: a choice changes time and memory, never the guarantee.
     #[must_use]
     pub fn planned(self, planner: Planner, asked: LinearNorm) -> Self {
         Self {
@@ -151,23 +155,24 @@ impl PrivateGradients {
         Ok(clip)
     }
 
-    /// What was chosen so far, once for each shape, in the order in which they were met.
+    /// What was chosen for the last microbatch, each different choice once, in the order of the layers; none before the first.
     #[must_use]
-    pub fn plans(&self) -> &[LayerPlan] {
-        &self.plans
+    pub fn plans(&self) -> Vec<LayerPlan> {
+        let mut once: Vec<LayerPlan> = Vec::new();
+        for plan in &self.planned {
+            if !once.contains(plan) {
+                once.push(*plan);
+            }
+        }
+        once
     }
 
-    /// The way of a Linear's norm; of no meaning for another layer.
-    fn plan(&mut self, site: &Traced) -> LinearNorm {
-        let Some(shape) = site.layer_shape() else {
-            return LinearNorm::Auto;
-        };
-        if let Some(known) = self.plans.iter().find(|plan| plan.shape == shape) {
-            return known.how;
+    /// Chooses the ways of a microbatch's Linears, unless its shapes are those of the last one.
+    fn choose(&mut self, shapes: &[LayerShape]) {
+        let known = self.planned.iter().map(|plan| &plan.shape);
+        if !known.eq(shapes) {
+            self.planned = self.planner.plan_step(shapes, self.asked);
         }
-        let plan = self.planner.plan(shape, self.asked);
-        self.plans.push(plan);
-        plan.how
     }
 
     /// Adds a microbatch: runs the backward pass of `losses` and adds each example's clipped gradient.
@@ -186,11 +191,11 @@ impl PrivateGradients {
     ) -> Result<(), PrivacyError> {
         self.check_coverage(&tape)?;
         let mut gradients = losses.backward();
-        let sites = tape
+        let sites: Vec<_> = tape
             .sites
             .into_iter()
             .map(|site| Traced::take(site, &mut gradients)?.by_example(self.rows_of_example))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<_, _>>()?;
         drop(gradients);
 
         let mask = plain(mask.inner());
@@ -202,13 +207,18 @@ impl PrivateGradients {
             });
         }
         let tuning = self.tuning()?;
-        let hows: Vec<_> = sites.iter().map(|site| self.plan(site)).collect();
+        let shapes: Vec<_> = sites.iter().filter_map(Traced::layer_shape).collect();
+        self.choose(&shapes);
         let launch = &Launch::new(&mask.client, &tuning).with_workspace(&self.workspace);
         let norms_sq = filled(&mask, [rows], 0.0);
-        for (site, how) in sites.iter().zip(hows) {
-            site.add_norm_sq(launch, &handle(&norms_sq), how)?;
-            settle_of(site.names().0, &norms_sq, &site.extents());
-        }
+        let mut plans = self.planned.iter();
+        let sites = sites
+            .into_iter()
+            .map(|site| {
+                let plan = site.layer_shape().and_then(|_| plans.next());
+                site.with_norm_sq(launch, &norms_sq, plan)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
         let factors = filled(&mask, [rows], 0.0);
         kernels::clip_factors(
             launch,

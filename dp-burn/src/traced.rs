@@ -2,6 +2,7 @@
 
 use crate::error::PrivacyError;
 use crate::gradients::handle;
+use crate::kernels::{empty, settle_of};
 use crate::ops::{integers, plain, wrap};
 use crate::tape::Site;
 use burn::backend::TensorMetadata;
@@ -10,7 +11,7 @@ use burn::module::ParamId;
 use burn::tensor::{Gradients, Shape, Tensor};
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use cubecl::std::tensor::TensorHandle;
-use dp_kernels::{self as kernels, KernelError, Launch, LayerShape, LinearNorm};
+use dp_kernels::{self as kernels, KernelError, Launch, LayerPlan, LayerShape, LinearNorm};
 
 /// A site with what its taps caught.
 pub(crate) enum Traced {
@@ -18,6 +19,13 @@ pub(crate) enum Traced {
         weight: ParamId,
         bias: ParamId,
         a: CubeTensor,
+        g: CubeTensor,
+    },
+    /// A Linear whose examples' weight gradients were formed with their norms: A isn't needed any more.
+    KeptLinear {
+        weight: ParamId,
+        bias: ParamId,
+        gradients: CubeTensor,
         g: CubeTensor,
     },
     Embedding {
@@ -104,6 +112,8 @@ impl Traced {
                 a: joined(a),
                 g: joined(g),
             },
+            // Made of whole examples, later.
+            Self::KeptLinear { .. } => self,
             Self::Embedding { table, ids, g } => {
                 let [_, tokens] = ids.shape().dims();
                 let shape = Shape::from([examples, rows * tokens]);
@@ -139,6 +149,7 @@ impl Traced {
     pub fn g(&self) -> &CubeTensor {
         match self {
             Self::Linear { g, .. }
+            | Self::KeptLinear { g, .. }
             | Self::Embedding { g, .. }
             | Self::Position { g, .. }
             | Self::LayerNorm { g, .. } => g,
@@ -168,6 +179,7 @@ impl Traced {
     pub fn names(&self) -> (&'static str, &'static str) {
         match self {
             Self::Linear { .. } => ("linear norm", "linear sum"),
+            Self::KeptLinear { .. } => ("linear kept", "linear kept sum"),
             Self::Embedding { .. } => ("embedding norm", "embedding sum"),
             Self::Position { .. } => ("position norm", "position sum"),
             Self::LayerNorm { .. } => ("layer norm norm", "layer norm sum"),
@@ -179,30 +191,62 @@ impl Traced {
         let g = self.g().shape();
         match self {
             Self::Linear { a, .. } => vec![g[0], g[1], a.shape()[2], g[2]],
+            Self::KeptLinear { gradients, .. } => vec![g[0], g[1], gradients.shape()[1], g[2]],
             _ => g.to_vec(),
         }
     }
 
-    /// Adds the squared norms of the examples' gradients at this site.
-    pub fn add_norm_sq(
-        &self,
+    /// Adds the squared norms of the examples' gradients at this site, as planned; gives what the weighted sum is to be taken of.
+    ///
+    /// A Linear's gradients that are kept take the place of A.
+    pub fn with_norm_sq(
+        self,
         launch: &Launch<'_>,
-        norms_sq: &TensorHandle,
-        how: LinearNorm,
-    ) -> Result<(), KernelError> {
+        norms_sq: &CubeTensor,
+        plan: Option<&LayerPlan>,
+    ) -> Result<Self, KernelError> {
+        let norms = &handle(norms_sq);
         let g = &handle(self.g());
-        match self {
-            Self::Linear { a, .. } => {
-                kernels::linear_and_bias_norm_sq(launch, &handle(a), g, norms_sq, how)
+        let site = match (self, plan) {
+            (Self::Linear { weight, bias, a, g }, Some(LayerPlan { kept: Some(_), .. })) => {
+                let [rows, _, inputs] = a.shape().dims();
+                let gradients = empty(&g, [rows, inputs, g.shape()[2]]);
+                kernels::keep_linear_gradients(
+                    launch,
+                    &handle(&a),
+                    &handle(&g),
+                    &handle(&gradients),
+                    norms,
+                )?;
+                kernels::bias_norm_sq(launch, &handle(&g), norms)?;
+                Self::KeptLinear {
+                    weight,
+                    bias,
+                    gradients,
+                    g,
+                }
             }
-            Self::Embedding { ids, .. } => {
-                kernels::embedding_norm_sq(launch, &handle(ids), g, norms_sq)
+            (site, plan) => {
+                match &site {
+                    Self::Linear { a, .. } => {
+                        let how = plan.map_or(LinearNorm::Auto, |plan| plan.how);
+                        kernels::linear_and_bias_norm_sq(launch, &handle(a), g, norms, how)?;
+                    }
+                    // Its norm was added when its gradients were made.
+                    Self::KeptLinear { .. } => {}
+                    Self::Embedding { ids, .. } => {
+                        kernels::embedding_norm_sq(launch, &handle(ids), g, norms)?;
+                    }
+                    Self::Position { .. } => kernels::position_norm_sq(launch, g, norms)?,
+                    Self::LayerNorm { xhat, .. } => {
+                        kernels::scale_and_bias_norm_sq(launch, &handle(xhat), g, norms)?;
+                    }
+                }
+                site
             }
-            Self::Position { .. } => kernels::position_norm_sq(launch, g, norms_sq),
-            Self::LayerNorm { xhat, .. } => {
-                kernels::scale_and_bias_norm_sq(launch, &handle(xhat), g, norms_sq)
-            }
-        }
+        };
+        settle_of(site.names().0, norms_sq, &site.extents());
+        Ok(site)
     }
 
     /// Adds `sum_b c_b g_b` of this site's parameters into their accumulators.
@@ -218,6 +262,16 @@ impl Traced {
                 weight, bias, a, ..
             } => {
                 kernels::weighted_sum_linear(launch, &handle(a), g, factors, &sum(*weight))?;
+                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
+            }
+            Self::KeptLinear {
+                weight,
+                bias,
+                gradients,
+                ..
+            } => {
+                let gradients = handle(gradients);
+                kernels::weighted_sum_gradient(launch, &gradients, factors, &sum(*weight))?;
                 kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
             }
             Self::Embedding { table, ids, .. } => {

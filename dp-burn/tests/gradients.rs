@@ -5,15 +5,23 @@ mod common;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use common::{Rows, devices, model, relative, rows, values};
+use common::{Rows, cases, devices, keeps_all, model, relative, rows, values};
+use dp_burn::profile::{Span, record};
 use dp_burn::{PrivacyError, PrivateGradients, Tape, Transformer};
 use dp_core::clipping::Clipping;
+use dp_kernels::{LinearNorm, Planner};
 
 const CLIP: f32 = 0.7;
 
 /// The private way, in microbatches of the given sizes.
-fn private(model: &Transformer, device: &Device, parts: &[Rows]) -> Vec<Vec<f32>> {
-    let mut sums = PrivateGradients::new(model, Clipping::Flat { clip: CLIP });
+fn private(
+    planner: Planner,
+    model: &Transformer,
+    device: &Device,
+    parts: &[Rows],
+) -> Vec<Vec<f32>> {
+    let mut sums = PrivateGradients::new(model, Clipping::Flat { clip: CLIP })
+        .planned(planner, LinearNorm::Auto);
     for part in parts {
         let batch = part.upload(device);
         let mut tape = Tape::private(device);
@@ -42,7 +50,7 @@ fn norm(gradient: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn the_sum_is_that_of_a_loop_over_examples() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let mut rows = rows(5);
@@ -64,7 +72,7 @@ fn the_sum_is_that_of_a_loop_over_examples() {
         }
         assert!((1..=4).contains(&clipped), "{name}: {clipped} of 4 clipped");
 
-        let actual = private(&model, &device, &[rows]);
+        let actual = private(planner, &model, &device, &[rows]);
         assert_eq!(actual.len(), expected.len());
         for (k, (a, b)) in actual.iter().zip(&expected).enumerate() {
             let error = relative(a, b);
@@ -73,14 +81,58 @@ fn the_sum_is_that_of_a_loop_over_examples() {
     }
 }
 
+/// With memory for the three that save the most for each byte, those and no other are kept: a block's projections and the head.
+#[test]
+fn each_layer_is_taken_as_it_was_planned() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let model = model(&device);
+        let kept = |bytes| {
+            let planner = keeps_all().with_memory_to_keep(bytes);
+            let mut sums = PrivateGradients::new(&model, Clipping::Flat { clip: CLIP })
+                .planned(planner, LinearNorm::Auto);
+            assert!(sums.plans().is_empty(), "{name}: nothing was met");
+            let batch = rows(3).upload(&device);
+            let mut tape = Tape::private(&device);
+            let (_, spans) = record(|| {
+                let losses = model.losses(&batch, &mut tape).sum();
+                sums.add(tape, losses, batch.mask.clone())
+                    .expect("it is private");
+            });
+            let kept = |span: &&Span| span.name == "linear kept";
+            let shapes: Vec<_> = spans
+                .iter()
+                .filter(kept)
+                .map(|span| span.shape.clone())
+                .collect();
+            let planned = sums
+                .plans()
+                .iter()
+                .filter(|plan| plan.kept.is_some())
+                .count();
+            (shapes, planned)
+        };
+        let b_t_d_p = |d, p| vec![3, common::CONTEXT, d, p];
+        let three = 3 * (2 * 24 * 24 + 24 * common::VOCABULARY as u64) * 4;
+        let shapes = vec![
+            b_t_d_p(24, 24),
+            b_t_d_p(24, 24),
+            b_t_d_p(24, common::VOCABULARY),
+        ];
+        assert_eq!(kept(0), (vec![], 0), "{name}");
+        assert_eq!(kept(three), (shapes, 2), "{name}");
+        assert_eq!(kept(u64::MAX).0.len(), 9, "{name}");
+    }
+}
+
 #[test]
 fn one_example_never_adds_more_than_the_clipping_norm() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let rows = rows(6);
         for b in 0..6 {
-            let alone = norm(&private(&model, &device, &[rows.row(b)]));
+            let alone = norm(&private(planner, &model, &device, &[rows.row(b)]));
             assert!(
                 alone <= f64::from(CLIP) * (1.0 + 1e-4),
                 "{name}: example {b} adds {alone}"
@@ -91,13 +143,13 @@ fn one_example_never_adds_more_than_the_clipping_norm() {
 
 #[test]
 fn cutting_the_batch_differently_changes_rounding_only() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let rows = rows(6);
-        let whole = private(&model, &device, std::slice::from_ref(&rows));
+        let whole = private(planner, &model, &device, std::slice::from_ref(&rows));
         let single: Vec<Rows> = (0..6).map(|b| rows.row(b)).collect();
-        let cut = private(&model, &device, &single);
+        let cut = private(planner, &model, &device, &single);
         for (a, b) in whole.iter().zip(&cut) {
             let error = relative(a, b);
             assert!(error <= 1e-5, "{name}: {error:e}");
@@ -107,7 +159,7 @@ fn cutting_the_batch_differently_changes_rounding_only() {
 
 #[test]
 fn an_example_does_not_move_its_neighbours() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         // Only example 1 counts; what its neighbours hold must not change one bit of it.
@@ -120,8 +172,8 @@ fn an_example_does_not_move_its_neighbours() {
             b.ids[3 * common::CONTEXT + t] = 8;
         }
         assert_eq!(
-            private(&model, &device, &[a]),
-            private(&model, &device, &[b]),
+            private(planner, &model, &device, &[a]),
+            private(planner, &model, &device, &[b]),
             "{name}"
         );
     }
@@ -129,7 +181,7 @@ fn an_example_does_not_move_its_neighbours() {
 
 #[test]
 fn an_example_that_is_not_finite_contributes_exactly_zero() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let mut masked = rows(4);
@@ -137,14 +189,14 @@ fn an_example_that_is_not_finite_contributes_exactly_zero() {
         for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
             let mut broken = rows(4);
             broken.weights[2 * common::CONTEXT] = bad;
-            let sums = private(&model, &device, &[broken]);
+            let sums = private(planner, &model, &device, &[broken]);
             assert!(
                 sums.iter().flatten().all(|x| x.is_finite()),
                 "{name}: {bad}"
             );
             assert_eq!(
                 sums,
-                private(&model, &device, std::slice::from_ref(&masked)),
+                private(planner, &model, &device, std::slice::from_ref(&masked)),
                 "{name}: {bad}"
             );
         }

@@ -4,9 +4,10 @@ mod common;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use common::{CONTEXT, Rows, VOCABULARY, devices, model, relative, rows, values};
+use common::{CONTEXT, Rows, VOCABULARY, cases, devices, keeps_all, model, relative, rows, values};
 use dp_burn::{ModelConfig, PrivacyError, PrivateGradients, Tape, Transformer};
 use dp_core::clipping::Clipping;
+use dp_kernels::{LinearNorm, Planner};
 use proptest::prelude::*;
 
 const CLIP: f32 = 0.7;
@@ -45,9 +46,11 @@ fn user(rows: &Rows, user: usize) -> Rows {
 }
 
 /// The private way, all users in one microbatch.
-fn private(model: &Transformer, device: &Device, rows: &Rows) -> Vec<Vec<f32>> {
+fn private(planner: Planner, model: &Transformer, device: &Device, rows: &Rows) -> Vec<Vec<f32>> {
     let clipping = Clipping::Flat { clip: CLIP };
-    let mut sums = PrivateGradients::new(model, clipping).with_rows_of_example(K);
+    let mut sums = PrivateGradients::new(model, clipping)
+        .planned(planner, LinearNorm::Auto)
+        .with_rows_of_example(K);
     let batch = rows.upload(device);
     let mut tape = Tape::private(device);
     let losses = model.losses(&batch, &mut tape).sum();
@@ -73,7 +76,7 @@ fn norm(gradient: &[Vec<f32>]) -> f64 {
 
 #[test]
 fn the_sum_is_that_of_a_loop_over_users() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let mut rows = users(&[3, 1, 2, 3, 2]);
@@ -101,7 +104,7 @@ fn the_sum_is_that_of_a_loop_over_users() {
             }
         }
         assert!((1..=4).contains(&clipped), "{name}: {clipped} of 4 clipped");
-        let actual = private(&model, &device, &rows);
+        let actual = private(planner, &model, &device, &rows);
         assert_eq!(actual.len(), expected.len());
         for (k, (a, b)) in actual.iter().zip(&expected).enumerate() {
             let error = relative(a, b);
@@ -138,7 +141,7 @@ fn losses(model: &Transformer, device: &Device, rows: &Rows) -> Vec<f32> {
 
 #[test]
 fn a_user_does_not_move_their_neighbours() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let mut a = users(&[3, 2, 3]);
@@ -149,8 +152,8 @@ fn a_user_does_not_move_their_neighbours() {
             b.targets[place] = 1;
         }
         assert_eq!(
-            private(&model, &device, &a),
-            private(&model, &device, &b),
+            private(planner, &model, &device, &a),
+            private(planner, &model, &device, &b),
             "{name}"
         );
     }
@@ -159,16 +162,16 @@ fn a_user_does_not_move_their_neighbours() {
 /// One bad number takes all rows of its user out, and nothing else.
 #[test]
 fn a_user_that_is_not_finite_contributes_exactly_zero() {
-    for (name, device) in devices() {
+    for (name, device, planner) in cases() {
         let device = device.autodiff();
         let model = model(&device);
         let mut masked = users(&[3, 3, 2]);
         masked.mask[1] = 0.0;
-        let without = private(&model, &device, &masked);
+        let without = private(planner, &model, &device, &masked);
         for (row, bad) in [(3, f32::NAN), (4, f32::INFINITY), (5, f32::MAX)] {
             let mut broken = users(&[3, 3, 2]);
             broken.weights[row * CONTEXT] = bad;
-            let sums = private(&model, &device, &broken);
+            let sums = private(planner, &model, &device, &broken);
             assert_eq!(sums, without, "{name}: {bad}");
         }
     }
@@ -264,12 +267,14 @@ proptest! {
         };
         let device = device.autodiff();
         let model = Transformer::new(&config, seed, &device);
-        let sum = private(&model, &device, &user.rows);
-        let alone = norm(&sum);
-        prop_assert!(alone <= f64::from(CLIP) * (1.0 + 1e-4), "a user adds {alone}");
-        // Nor is a gradient above the norm cut to less.
         let gradient = norm(&one(&model, &device, &user.rows));
-        let expected = gradient.min(f64::from(CLIP));
-        prop_assert!((alone / expected - 1.0).abs() < 1e-3, "{alone} of {gradient}");
+        for planner in [Planner::by_rule(), keeps_all()] {
+            let sum = private(planner, &model, &device, &user.rows);
+            let alone = norm(&sum);
+            prop_assert!(alone <= f64::from(CLIP) * (1.0 + 1e-4), "a user adds {alone}");
+            // Nor is a gradient above the norm cut to less.
+            let expected = gradient.min(f64::from(CLIP));
+            prop_assert!((alone / expected - 1.0).abs() < 1e-3, "{alone} of {gradient}");
+        }
     }
 }

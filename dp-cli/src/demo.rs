@@ -139,6 +139,9 @@ fn arguments(args: &DemoArgs, name: &str, data: &Path, folder: &Path) -> Vec<OsS
         "--norms",
         format!("{:?}", settings.norms).to_lowercase().into(),
     );
+    if let Some(mib) = settings.keep_memory {
+        option("--keep-memory", mib.to_string().into());
+    }
     option("--lr", settings.lr.to_string().into());
     option("--seed", settings.seed.to_string().into());
     option("--canaries", args.canaries.to_string().into());

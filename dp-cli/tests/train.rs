@@ -196,6 +196,25 @@ fn how_norms_are_taken_is_told_once() {
         "{asked}"
     );
     assert!(!asked.contains("the device reads"), "{asked}");
+
+    // With a context of 64 products of tokens are few: by the rule nothing is worth its memory.
+    let rule = said("rule", &["--norms", "rule", "--keep-memory", "64"]);
+    assert_eq!(rule.matches("nothing measured").count(), 5, "{rule}");
+    assert!(!rule.contains("kept"), "{rule}");
+}
+
+#[test]
+fn memory_for_gradients_that_no_way_keeps_is_refused() {
+    let place = Place::new(60);
+    let arguments = ["--norms", "gram", "--keep-memory", "64"];
+    assert_refused(
+        &run(&mut place.train("out", &arguments)),
+        "--keep-memory 64",
+    );
+    let most = u64::MAX.to_string();
+    let arguments = ["--keep-memory", most.as_str()];
+    assert_refused(&run(&mut place.train("out", &arguments)), &most);
+    assert!(!place.path("out").exists(), "something was written");
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub use norm::{
     keep_linear_gradients, linear_and_bias_norm_sq, linear_norm_sq, lora_norm_sq, position_norm_sq,
     scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq,
 };
-pub use planner::{CeilingError, Ceilings, LayerPlan, LayerShape, Planner, Reason};
+pub use planner::{CeilingError, Ceilings, Kept, LayerPlan, LayerShape, Planner, Rates, Reason};
 pub use sum::{
     weighted_sum_bias, weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_conv,
     weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora,

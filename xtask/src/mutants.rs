@@ -33,8 +33,8 @@ struct Mutant {
 enum Test {
     /// A check of the conformance suite, on the CPU backend.
     Conformance(&'static str),
-    /// File and name of a test of dp-core.
-    Core(&'static str, &'static str),
+    /// File and name of another test, under a file name that no two crates have.
+    File(&'static str, &'static str),
 }
 
 impl Test {
@@ -42,7 +42,7 @@ impl Test {
     fn parts(self) -> (&'static str, &'static str) {
         match self {
             Self::Conformance(name) => ("conformance", name),
-            Self::Core(file, name) => (file, name),
+            Self::File(file, name) => (file, name),
         }
     }
 }

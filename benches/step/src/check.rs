@@ -5,6 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 use dp_burn::{PrivateGradients, Tape};
 use dp_core::clipping::{Clipping, MAX_CLIP};
+use dp_kernels::{LinearNorm, Planner};
 
 use crate::steps::{Loss, StepError};
 
@@ -18,15 +19,17 @@ pub struct StepCheck {
     pub clipped: f64,
 }
 
-/// Compares the gradients of `model` under `loss`, a batch of `examples`.
+/// Compares the gradients of `model` under `loss`, a batch of `examples`; the private ones are taken as `planner` says.
 pub(crate) fn check<M: Module>(
     model: &M,
     loss: &Loss<M>,
     examples: usize,
+    planner: Planner,
     device: &Device,
 ) -> Result<StepCheck, StepError> {
+    let clipped = |mask: &[f32], clip| clipped(model, loss, mask, clip, planner, device);
     let all = vec![1.0; examples];
-    let private = clipped(model, loss, &all, MAX_CLIP, device)?;
+    let private = clipped(&all, MAX_CLIP)?;
     let mut tape = Tape::ordinary(device);
     let ordinary = (loss)(model, &mut tape).backward();
     let ordinary = values(model, &GradientsParams::from_grads(ordinary, model))?;
@@ -37,9 +40,9 @@ pub(crate) fn check<M: Module>(
 
     let mut one = vec![0.0; examples];
     one[examples / 2] = 1.0;
-    let norm = norm(&clipped(model, loss, &one, MAX_CLIP, device)?);
+    let norm = norm(&clipped(&one, MAX_CLIP)?);
     let half = (norm / 2.0) as f32;
-    let shorter = self::norm(&clipped(model, loss, &one, half, device)?);
+    let shorter = self::norm(&clipped(&one, half)?);
     let clipped = (shorter / f64::from(half) - 1.0).abs();
     Ok(StepCheck {
         sum,
@@ -58,9 +61,11 @@ fn clipped<M: Module>(
     loss: &Loss<M>,
     mask: &[f32],
     clip: f32,
+    planner: Planner,
     device: &Device,
 ) -> Result<Vec<Vec<f32>>, StepError> {
-    let mut sums = PrivateGradients::new(model, Clipping::Flat { clip });
+    let mut sums =
+        PrivateGradients::new(model, Clipping::Flat { clip }).planned(planner, LinearNorm::Auto);
     let mut tape = Tape::private(device);
     let loss = (loss)(model, &mut tape);
     let mask = TensorData::new(mask.to_vec(), [mask.len()]);
@@ -124,14 +129,32 @@ fn norm(gradients: &[Vec<f32>]) -> f64 {
 #[cfg(all(test, feature = "cpu"))]
 mod tests {
     use burn::tensor::Device;
+    use dp_kernels::{Ceilings, Planner, Rates};
 
     use crate::{Steps, Workload};
+
+    /// Keeps the gradients of every Linear with tokens.
+    fn keeps_all() -> Planner {
+        let slow_but_for_keeping = Rates {
+            read_bytes: 1e12,
+            keep_bytes: 1e12,
+            gram_flop: 1.0,
+            materialised_flop: 1.0,
+            sum_flop: 1.0,
+        };
+        Planner::measured(Ceilings::new(slow_but_for_keeping).unwrap())
+            .with_memory_to_keep(u64::MAX)
+    }
 
     /// Before the first step and after a few: a wrong norm, sum or factor of any layer would show.
     #[test]
     fn the_private_gradients_are_right() {
-        for workload in [Workload::Mlp, Workload::Tiny] {
-            let mut steps = Steps::new(workload, &Device::cpu()).unwrap();
+        for (workload, planner) in [
+            (Workload::Mlp, Planner::by_rule()),
+            (Workload::Tiny, Planner::by_rule()),
+            (Workload::Tiny, keeps_all()),
+        ] {
+            let mut steps = Steps::new(workload, &Device::cpu(), planner).unwrap();
             for _ in 0..2 {
                 let found = steps.check().unwrap();
                 assert!(
@@ -140,6 +163,8 @@ mod tests {
                 );
                 steps.private().unwrap();
             }
+            let kept = steps.plans().iter().all(|plan| plan.kept.is_some());
+            assert_eq!(kept, planner == keeps_all(), "{workload}");
         }
     }
 }

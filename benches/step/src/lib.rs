@@ -3,8 +3,9 @@
 //! ```no_run
 //! use burn::tensor::Device;
 //! use dp_bench_step::{Steps, Workload, median_ratio};
+//! use dp_kernels::Planner;
 //!
-//! let mut steps = Steps::new(Workload::Tiny, &Device::cpu())?;
+//! let mut steps = Steps::new(Workload::Tiny, &Device::cpu(), Planner::by_rule())?;
 //! let pairs = steps.pairs(2, 20)?;
 //! println!("private / ordinary {:.3}", median_ratio(&pairs, |timing| timing.wall));
 //! # Ok::<(), dp_bench_step::StepError>(())

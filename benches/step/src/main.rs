@@ -9,11 +9,12 @@ use clap::{Parser, ValueEnum};
 use dp_bench_step::against_gemm;
 use dp_bench_step::{Pair, Span, StepError, Steps, Workload, median, median_ratio};
 use dp_burn::{DeviceError, DeviceName};
+use dp_kernels::{Backend, Ceilings, Planner};
 
 /// Times the training step, private and ordinary, in one process and interleaved.
 #[derive(Parser)]
 struct Args {
-    /// Which to time: mlp, tiny, small, gpt2-small. All but the last if none is named.
+    /// Which to time: mlp, tiny, small, long, gpt2-small. The first three if none is named.
     workloads: Vec<String>,
     /// Pairs that are timed; two more warm up.
     #[arg(long, default_value_t = 20)]
@@ -27,6 +28,10 @@ struct Args {
     /// Times the Linears' products beside those of the `gemm` crate instead, as many rounds. On the processor only.
     #[arg(long, conflicts_with_all = ["profile", "memory_of"])]
     products: bool,
+    /// MiB of the device in which the private step may keep the per-example gradients of Linears; the device is measured, and what was
+    /// chosen is printed.
+    #[arg(long, value_name = "MIB", default_value_t = 0)]
+    keep_memory: u64,
     /// cpu, wgpu or cuda.
     #[arg(long, default_value = "cpu")]
     device: Name,
@@ -64,9 +69,10 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if args.products {
         return products(name, &workloads(&args.workloads)?, args.pairs);
     }
-    let device = open(name)?;
+    let (device, backend) = open(name)?;
+    let planner = planner(args.keep_memory, &backend)?;
     for workload in workloads(&args.workloads)? {
-        let mut steps = Steps::new(workload, &device)?;
+        let mut steps = Steps::new(workload, &device, planner)?;
         if let Some(kind) = args.memory_of {
             memory(workload, &mut steps, kind, args.pairs)?;
         } else if args.profile {
@@ -74,14 +80,30 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         } else {
             row(workload, &steps.pairs(2, args.pairs)?);
         }
+        if args.keep_memory > 0 {
+            for plan in steps.plans() {
+                println!("  {plan}");
+            }
+        }
     }
     Ok(())
 }
 
+/// By the rule, and with memory to keep gradients in by what the device is measured to reach.
+fn planner(keep_memory: u64, backend: &Backend) -> Result<Planner, Box<dyn std::error::Error>> {
+    if keep_memory == 0 {
+        return Ok(Planner::by_rule());
+    }
+    let ceilings = Ceilings::measure(backend)?;
+    println!("the device {ceilings}");
+    let bytes = keep_memory.saturating_mul(1 << 20);
+    Ok(Planner::measured(ceilings).with_memory_to_keep(bytes))
+}
+
 /// The device, probed first: burn panics where there is none.
-fn open(name: DeviceName) -> Result<Device, Box<dyn std::error::Error>> {
+fn open(name: DeviceName) -> Result<(Device, Backend), Box<dyn std::error::Error>> {
     let device = dp_burn::open(name)?;
-    match name {
+    let backend = match name {
         #[cfg(feature = "cpu")]
         DeviceName::Cpu => dp_backend_cpu::open()?,
         #[cfg(feature = "wgpu")]
@@ -91,7 +113,7 @@ fn open(name: DeviceName) -> Result<Device, Box<dyn std::error::Error>> {
         #[allow(unreachable_patterns)]
         name => return Err(DeviceError::NotBuilt(name).into()),
     };
-    Ok(device)
+    Ok((device, backend))
 }
 
 #[cfg(feature = "cpu")]

@@ -13,6 +13,7 @@ use dp_core::ledger::{Charge, Header, Unit};
 use dp_core::noise::Generator;
 use dp_engine::keys::{KeyError, NoiseKey, RunKeys, StepNoise};
 use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError};
+use dp_kernels::{LayerPlan, LinearNorm, Planner};
 use tempfile::TempDir;
 
 use crate::check::{self, StepCheck};
@@ -54,16 +55,21 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Makes both models; `device` is a plain one.
+    /// Makes both models; `device` is a plain one, and `planner` chooses the ways of the private step's Linears.
     ///
     /// # Errors
     /// [`StepError`] when no randomness or no temporary folder can be had.
-    pub fn new(workload: Workload, device: &Device) -> Result<Self, StepError> {
+    pub fn new(workload: Workload, device: &Device, planner: Planner) -> Result<Self, StepError> {
         let device = device.clone().autodiff();
         Ok(Self {
             trained: match workload.transformer() {
-                Some(sizes) => Box::new(Trained::transformer(&sizes, workload.examples(), &device)),
-                None => Box::new(Trained::mlp(&device)),
+                Some(sizes) => Box::new(Trained::transformer(
+                    &sizes,
+                    workload.examples(),
+                    planner,
+                    &device,
+                )),
+                None => Box::new(Trained::mlp(planner, &device)),
             },
             payment: Payment::new()?,
             device,
@@ -118,6 +124,12 @@ impl Steps {
             wait(&self.device)
         })?;
         Ok(timing)
+    }
+
+    /// What was chosen for the Linears of the last private step.
+    #[must_use]
+    pub fn plans(&self) -> Vec<LayerPlan> {
+        self.trained.plans()
     }
 
     /// Whether the private gradients are right, of the model as it is now; no step is taken.
@@ -198,6 +210,7 @@ trait Both {
     fn private(&mut self, device: &Device, noise: StepNoise<'_>) -> Result<(), StepError>;
     fn ordinary(&mut self, device: &Device);
     fn check(&self, device: &Device) -> Result<StepCheck, StepError>;
+    fn plans(&self) -> Vec<LayerPlan>;
 }
 
 /// The sum of a batch's losses by a model.
@@ -209,17 +222,26 @@ struct Trained<M> {
     private: Option<M>,
     ordinary: Option<M>,
     sums: PrivateGradients,
+    planner: Planner,
     private_optimizer: PrivateAdamW,
     ordinary_optimizer: ModuleOptimizer,
 }
 
 impl<M: Module> Trained<M> {
-    fn new(model: impl Fn() -> M, loss: Loss<M>, examples: usize, device: &Device) -> Self {
+    fn new(
+        model: impl Fn() -> M,
+        loss: Loss<M>,
+        examples: usize,
+        planner: Planner,
+        device: &Device,
+    ) -> Self {
         let private = model();
+        let flat = Clipping::Flat { clip: CLIP as f32 };
         Self {
             loss,
             mask: Tensor::ones([examples], device),
-            sums: PrivateGradients::new(&private, Clipping::Flat { clip: CLIP as f32 }),
+            sums: PrivateGradients::new(&private, flat).planned(planner, LinearNorm::Auto),
+            planner,
             private: Some(private),
             ordinary: Some(model()),
             private_optimizer: PrivateAdamW::new(AdamW::default()),
@@ -229,7 +251,12 @@ impl<M: Module> Trained<M> {
 }
 
 impl Trained<Transformer> {
-    fn transformer(sizes: &ModelConfig, examples: usize, device: &Device) -> Self {
+    fn transformer(
+        sizes: &ModelConfig,
+        examples: usize,
+        planner: Planner,
+        device: &Device,
+    ) -> Self {
         let tokens = examples * sizes.context;
         let ids = |factor: usize| -> Vec<i32> {
             let v = sizes.vocabulary;
@@ -250,17 +277,18 @@ impl Trained<Transformer> {
             || Transformer::new(sizes, SEED, device),
             loss,
             examples,
+            planner,
             device,
         )
     }
 }
 
 impl Trained<Mlp> {
-    fn mlp(device: &Device) -> Self {
+    fn mlp(planner: Planner, device: &Device) -> Self {
         let images = Images::new(device);
         let loss: Loss<Mlp> = Box::new(move |model, tape| model.losses(&images, tape).sum());
         let examples = Workload::Mlp.examples();
-        Self::new(|| Mlp::new(SEED, device), loss, examples, device)
+        Self::new(|| Mlp::new(SEED, device), loss, examples, planner, device)
     }
 }
 
@@ -302,6 +330,9 @@ impl<M: Module> Both for Trained<M> {
                 "the model was lost in a failed step".into(),
             ));
         };
-        check::check(model, &self.loss, self.mask.dims()[0], device)
+        check::check(model, &self.loss, self.mask.dims()[0], self.planner, device)
+    }
+    fn plans(&self) -> Vec<LayerPlan> {
+        self.sums.plans()
     }
 }

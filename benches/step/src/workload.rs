@@ -19,11 +19,19 @@ pub enum Workload {
     /// GPT-2 small: 12 layers, width 768, 12 heads, T 128, B 4. The vocabulary is 50,304: GPT-2's 50,257, padded to a
     /// multiple of 64 as training programs do.
     Gpt2Small,
+    /// Transformer of GPT-2 small's width with 2 layers, T 1024, vocabulary 4096, B 2: a long context.
+    Long,
 }
 
 impl Workload {
     /// All of them, the quickest first.
-    pub const ALL: [Self; 4] = [Self::Mlp, Self::Tiny, Self::Small, Self::Gpt2Small];
+    pub const ALL: [Self; 5] = [
+        Self::Mlp,
+        Self::Tiny,
+        Self::Small,
+        Self::Long,
+        Self::Gpt2Small,
+    ];
 
     /// Its name on a command line.
     #[must_use]
@@ -33,6 +41,7 @@ impl Workload {
             Self::Small => "small",
             Self::Mlp => "mlp",
             Self::Gpt2Small => "gpt2-small",
+            Self::Long => "long",
         }
     }
 
@@ -44,6 +53,7 @@ impl Workload {
             Self::Small => 16,
             Self::Mlp => 256,
             Self::Gpt2Small => 4,
+            Self::Long => 2,
         }
     }
 
@@ -85,6 +95,14 @@ impl Workload {
                 vocabulary: 50_304,
                 context: 128,
                 layers: 12,
+                width: 768,
+                heads: 12,
+                hidden: 3072,
+            }),
+            Self::Long => Some(ModelConfig {
+                vocabulary: 4096,
+                context: 1024,
+                layers: 2,
                 width: 768,
                 heads: 12,
                 hidden: 3072,

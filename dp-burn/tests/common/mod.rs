@@ -6,6 +6,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use dp_burn::{Batch, ModelConfig, Transformer};
 use dp_kernels::conformance::open_or_skip;
+use dp_kernels::{Ceilings, Planner, Rates};
 
 /// The plain devices that are there: the processor, and a GPU or its software stand-in.
 pub fn devices() -> Vec<(&'static str, Device)> {
@@ -17,6 +18,27 @@ pub fn devices() -> Vec<(&'static str, Device)> {
         devices.push(("wgpu", Device::wgpu(burn::tensor::DeviceKind::default())));
     }
     devices
+}
+
+/// Each of them with Linears' gradients formed twice, and formed once and kept.
+pub fn cases() -> Vec<(String, Device, Planner)> {
+    let ways = |(name, device): (&'static str, Device)| {
+        [("lean", Planner::by_rule()), ("kept", keeps_all())]
+            .map(|(way, planner)| (format!("{name}, {way}"), device.clone(), planner))
+    };
+    devices().into_iter().flat_map(ways).collect()
+}
+
+/// Keeps the gradients of every Linear with tokens: all else is said to be slow.
+pub fn keeps_all() -> Planner {
+    let rates = Rates {
+        read_bytes: 1e12,
+        keep_bytes: 1e12,
+        gram_flop: 1.0,
+        materialised_flop: 1.0,
+        sum_flop: 1.0,
+    };
+    Planner::measured(Ceilings::new(rates).expect("rates")).with_memory_to_keep(u64::MAX)
 }
 
 pub const VOCABULARY: usize = 32;

@@ -6,6 +6,7 @@ use burn::tensor::Device;
 use dp_bench::{Bench, BenchError, Buffer, Built, Check, Extent, Group, Op, Place};
 use dp_bench_step::{StepError, Steps, Workload};
 use dp_burn::DeviceName;
+use dp_kernels::Planner;
 
 use crate::error::Failure;
 
@@ -90,7 +91,7 @@ impl Group for Step {
     }
 
     fn build(&self, _bench: &Bench, _sets: usize) -> Result<Box<dyn Built>, BenchError> {
-        let steps = Steps::new(self.workload, &self.device).map_err(failed)?;
+        let steps = Steps::new(self.workload, &self.device, Planner::by_rule()).map_err(failed)?;
         Ok(Box::new(BuiltStep(RefCell::new(steps))))
     }
 }

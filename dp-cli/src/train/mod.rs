@@ -45,6 +45,7 @@ pub const LEDGER: &str = "ledger.bin";
 /// step, writes a checkpoint, and ends with the way to go on.
 pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     settings::check(args)?;
+    let memory_to_keep = norms::memory_to_keep(&args.settings)?;
     let (tokenizer, json) =
         model::tokenizer(args.settings.tokenizer.as_deref(), args.settings.model)?;
     let sizes = model::config(args.settings.model, &tokenizer);
@@ -69,7 +70,12 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         eprintln!("{line}");
     }
 
-    let norms = Norms::new(args.settings.norms, guarantee.is_some(), &backend)?;
+    let norms = Norms::new(
+        args.settings.norms,
+        memory_to_keep,
+        guarantee.is_some(),
+        &backend,
+    )?;
     let graph: Device = device.clone().autodiff();
     let model = Transformer::new(&sizes, args.settings.seed, &graph);
     let mut run = Run::new(

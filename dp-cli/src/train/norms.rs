@@ -1,8 +1,8 @@
-//! How the norms of Linear layers are taken: as asked, or by what the device is measured to reach.
+//! How the norms of Linear layers are taken, and whose gradients are kept: as asked, or by what the device is measured to reach.
 
 use dp_kernels::{Backend, Ceilings, LinearNorm, Planner};
 
-use crate::args;
+use crate::args::{self, Settings};
 use crate::error::Failure;
 
 /// The planner of a run, and what was asked of it.
@@ -17,12 +17,17 @@ pub struct Norms {
 impl Norms {
     /// Measures the device where the choice needs it: about a second, once for each start.
     ///
-    /// The choice changes time and never the guarantee, whose share for rounding covers either way: a run that is resumed may
+    /// The choice changes time and memory and never the guarantee, whose share for rounding covers every way: a run that is resumed may
     /// choose otherwise.
     ///
     /// # Errors
     /// The device failed while it was measured.
-    pub fn new(asked: args::Norms, private: bool, backend: &Backend) -> Result<Self, Failure> {
+    pub fn new(
+        asked: args::Norms,
+        memory_to_keep: u64,
+        private: bool,
+        backend: &Backend,
+    ) -> Result<Self, Failure> {
         let (asked, planner) = match asked {
             args::Norms::Gram => (LinearNorm::Gram, Planner::by_rule()),
             args::Norms::Materialised => (LinearNorm::Materialised, Planner::by_rule()),
@@ -34,6 +39,36 @@ impl Norms {
                 (LinearNorm::Auto, Planner::measured(ceilings))
             }
         };
-        Ok(Self { planner, asked })
+        Ok(Self {
+            planner: planner.with_memory_to_keep(memory_to_keep),
+            asked,
+        })
     }
+}
+
+/// MiB in which gradients may be kept where nobody said how much: of a model that this program trains few layers want as much.
+const KEEP_MEMORY: u64 = 256;
+
+/// Bytes of --keep-memory.
+///
+/// # Errors
+/// Memory beside a way that keeps nothing, or more of it than can be addressed.
+pub fn memory_to_keep(settings: &Settings) -> Result<u64, Failure> {
+    let keeps = matches!(settings.norms, args::Norms::Measured | args::Norms::Rule);
+    let mib = match (settings.norms, settings.keep_memory) {
+        (args::Norms::Measured, None) => KEEP_MEMORY,
+        (_, None) => 0,
+        (_, Some(mib)) => mib,
+    };
+    if mib > 0 && !keeps {
+        let way = format!("{:?}", settings.norms).to_lowercase();
+        return Err(Failure::new(format!(
+            "--keep-memory {mib} has no use beside --norms {way}, by which no layer keeps its gradients: leave one of the two out"
+        )));
+    }
+    mib.checked_mul(1 << 20).ok_or_else(|| {
+        Failure::new(format!(
+            "--keep-memory {mib} MiB is more than can be addressed: give what the device has to spare"
+        ))
+    })
 }

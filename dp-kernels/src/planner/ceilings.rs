@@ -1,6 +1,9 @@
 //! What a device reaches, and the short run that measures it.
 
-use crate::{Backend, KernelError, LinearNorm, linear_norm_sq, position_norm_sq, zero_dead_rows};
+use crate::{
+    Backend, KernelError, LinearNorm, keep_linear_gradients, linear_norm_sq, position_norm_sq,
+    weighted_sum_linear, zero_dead_rows,
+};
 use core::fmt;
 use cubecl::{
     CubeElement,
@@ -9,13 +12,24 @@ use cubecl::{
 };
 use std::time::{Duration, Instant};
 
-/// Rates that a device reaches with the kernels of this crate, all finite and above 0.
+/// What a device does in a second with the kernels of this crate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ceilings {
-    read_bytes: f64,
-    gram_flop: f64,
-    materialised_flop: f64,
+pub struct Rates {
+    /// Bytes that a norm reads.
+    pub read_bytes: f64,
+    /// Bytes of kept gradients that a materialised norm writes beside its arithmetic.
+    pub keep_bytes: f64,
+    /// FLOP of the Gram way.
+    pub gram_flop: f64,
+    /// FLOP of the materialised way.
+    pub materialised_flop: f64,
+    /// FLOP of a weighted sum.
+    pub sum_flop: f64,
 }
+
+/// [`Rates`] that are all finite and above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ceilings(Rates);
 
 /// Ceilings that could not be had.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -37,7 +51,7 @@ pub enum CeilingError {
     Device(String),
 }
 
-/// T, d and p of the run that measures both ways: a middling layer, in whole tiles.
+/// T, d and p of the runs that measure products: a middling layer, in whole tiles.
 const TOKENS: usize = 128;
 const WIDTH: usize = 256;
 /// The most examples of that run.
@@ -52,31 +66,24 @@ const READ_BYTES: usize = 64 << 20;
 const MOST_READ_BYTES: usize = 512 << 20;
 
 impl Ceilings {
-    /// Ceilings from elsewhere: bytes a second that a norm reads, FLOP a second of the Gram way and of the
-    /// materialised way.
+    /// Ceilings from elsewhere.
     ///
     /// # Errors
     /// [`CeilingError::Rate`] for one that is not finite and above 0.
-    pub fn new(
-        read_bytes: f64,
-        gram_flop: f64,
-        materialised_flop: f64,
-    ) -> Result<Self, CeilingError> {
-        let rates = [
-            ("reading", read_bytes),
-            ("the Gram way", gram_flop),
-            ("the materialised way", materialised_flop),
+    pub fn new(rates: Rates) -> Result<Self, CeilingError> {
+        let named = [
+            ("reading", rates.read_bytes),
+            ("keeping", rates.keep_bytes),
+            ("the Gram way", rates.gram_flop),
+            ("the materialised way", rates.materialised_flop),
+            ("weighted sums", rates.sum_flop),
         ];
-        match rates
+        match named
             .into_iter()
             .find(|(_, value)| !(value.is_finite() && *value > 0.0))
         {
             Some((name, value)) => Err(CeilingError::Rate { name, value }),
-            None => Ok(Self {
-                read_bytes,
-                gram_flop,
-                materialised_flop,
-            }),
+            None => Ok(Self(rates)),
         }
     }
 
@@ -88,40 +95,58 @@ impl Ceilings {
     /// # Errors
     /// [`CeilingError::Kernel`] or [`CeilingError::Device`] where the device did not run it.
     pub fn measure(backend: &Backend) -> Result<Self, CeilingError> {
-        Self::new(
-            read_rate(backend)?,
-            flop_rate(backend, LinearNorm::Gram)?,
-            flop_rate(backend, LinearNorm::Materialised)?,
-        )
+        let read_bytes = read_rate(backend)?;
+        Self::new(Rates {
+            read_bytes,
+            keep_bytes: keep_rate(backend)?.min(read_bytes),
+            gram_flop: flop_rate(backend, Product::Norm(LinearNorm::Gram))?,
+            materialised_flop: flop_rate(backend, Product::Norm(LinearNorm::Materialised))?,
+            sum_flop: flop_rate(backend, Product::Sum)?,
+        })
     }
 
     /// Bytes a second that a norm reads.
     #[must_use]
     pub fn read_bytes(&self) -> f64 {
-        self.read_bytes
+        self.0.read_bytes
+    }
+
+    /// Bytes of kept gradients a second that a materialised norm writes beside its arithmetic.
+    #[must_use]
+    pub fn keep_bytes(&self) -> f64 {
+        self.0.keep_bytes
     }
 
     /// FLOP a second of the Gram way.
     #[must_use]
     pub fn gram_flop(&self) -> f64 {
-        self.gram_flop
+        self.0.gram_flop
     }
 
     /// FLOP a second of the materialised way.
     #[must_use]
     pub fn materialised_flop(&self) -> f64 {
-        self.materialised_flop
+        self.0.materialised_flop
+    }
+
+    /// FLOP a second of a weighted sum.
+    #[must_use]
+    pub fn sum_flop(&self) -> f64 {
+        self.0.sum_flop
     }
 }
 
 impl fmt::Display for Ceilings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let giga = |rate: f64| rate / 1e9;
         write!(
             f,
-            "reads {:.1} GB/s, Gram {:.1} GFLOP/s, materialised {:.1} GFLOP/s",
-            self.read_bytes / 1e9,
-            self.gram_flop / 1e9,
-            self.materialised_flop / 1e9
+            "reads {:.1} GB/s, keeps {:.1} GB/s, Gram {:.1} GFLOP/s, materialised {:.1} GFLOP/s, sums {:.1} GFLOP/s",
+            giga(self.0.read_bytes),
+            giga(self.0.keep_bytes),
+            giga(self.0.gram_flop),
+            giga(self.0.materialised_flop),
+            giga(self.0.sum_flop)
         )
     }
 }
@@ -147,25 +172,69 @@ fn read_rate(backend: &Backend) -> Result<f64, CeilingError> {
     Ok((rows * columns * size_of::<f32>()) as f64 / seconds)
 }
 
-/// FLOP a second of one way, over as many examples as make a launch long enough to time.
-fn flop_rate(backend: &Backend, how: LinearNorm) -> Result<f64, CeilingError> {
+/// Products that are timed.
+#[derive(Clone, Copy)]
+enum Product {
+    Norm(LinearNorm),
+    Sum,
+    Keep,
+}
+
+/// FLOP a second of one kind of product, over as many examples as make a launch long enough to time.
+fn flop_rate(backend: &Backend, product: Product) -> Result<f64, CeilingError> {
     let mut examples = 4;
     loop {
-        let input = |i: usize| (i % 17) as f32 / 16.0 - 0.5;
-        let a = floats(backend, &[examples, TOKENS, WIDTH], input);
-        let g = floats(backend, &[examples, TOKENS, WIDTH], input);
-        let norms = floats(backend, &[examples], |_| 0.0);
-        let seconds = shortest(backend, || {
-            linear_norm_sq(&backend.launch(), &a, &g, &norms, how)
-        })?;
+        let seconds = product_seconds(backend, product, examples)?;
         if seconds >= LONG_ENOUGH.as_secs_f64() || examples >= MOST_EXAMPLES {
-            let an_example = match how {
-                LinearNorm::Gram => TOKENS * TOKENS * 2 * WIDTH,
+            let an_example = match product {
+                Product::Norm(LinearNorm::Gram) => TOKENS * TOKENS * 2 * WIDTH,
                 _ => 2 * TOKENS * WIDTH * WIDTH,
             };
             return Ok((examples * an_example) as f64 / seconds);
         }
         examples *= 4;
+    }
+}
+
+/// Bytes of kept gradients over the time that writing them takes beyond the norm that doesn't; infinite where that shows none.
+fn keep_rate(backend: &Backend) -> Result<f64, CeilingError> {
+    let kept = product_seconds(backend, Product::Keep, MOST_EXAMPLES)?;
+    let dropped = Product::Norm(LinearNorm::Materialised);
+    let more = kept - product_seconds(backend, dropped, MOST_EXAMPLES)?;
+    let bytes = MOST_EXAMPLES * WIDTH * WIDTH * size_of::<f32>();
+    Ok(if more > 0.0 {
+        bytes as f64 / more
+    } else {
+        f64::INFINITY
+    })
+}
+
+/// Seconds of one launch over so many examples.
+fn product_seconds(
+    backend: &Backend,
+    product: Product,
+    examples: usize,
+) -> Result<f64, CeilingError> {
+    let input = |i: usize| (i % 17) as f32 / 16.0 - 0.5;
+    let a = floats(backend, &[examples, TOKENS, WIDTH], input);
+    let g = floats(backend, &[examples, TOKENS, WIDTH], input);
+    let norms = floats(backend, &[examples], |_| 0.0);
+    let launch = backend.launch();
+    match product {
+        Product::Norm(how) => shortest(backend, || linear_norm_sq(&launch, &a, &g, &norms, how)),
+        Product::Sum => {
+            let factors = floats(backend, &[examples], |_| 1.0);
+            let out = floats(backend, &[WIDTH, WIDTH], |_| 0.0);
+            shortest(backend, || {
+                weighted_sum_linear(&launch, &a, &g, &factors, &out)
+            })
+        }
+        Product::Keep => {
+            let kept = floats(backend, &[examples, WIDTH, WIDTH], |_| 0.0);
+            shortest(backend, || {
+                keep_linear_gradients(&launch, &a, &g, &kept, &norms)
+            })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The planted mutants: one wrong line each, and the test that must find it.
 
-use super::Test::{Conformance, Core};
+use super::Test::{Conformance, File};
 use super::{Mutant, Test};
 
 const fn mutant(
@@ -281,13 +281,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "nan-norm-not-refused", "dp-core/src/clipping/factor.rs",
         "select(norm_usable && clip_usable, bounded, 0.0f32)",
         "select(clip_usable, bounded, 0.0f32)",
-        Core("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
+        File("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
     ),
     mutant(
         "factor-of-squared-norm", "dp-core/src/clipping/factor.rs",
         "let clipped = select(above, clip / select(above, norm, 1.0f32), 1.0f32);",
         "let clipped = select(above, clip / select(above, norm_sq, 1.0f32), 1.0f32);",
-        Core("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
+        File("clipping", "flat_factor_bounds_every_norm_and_wastes_nothing"),
     ),
     mutant(
         "zero-factor-is-live", "dp-kernels/src/live.rs",
@@ -458,13 +458,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "sine-never-negative", "dp-core/src/noise/normal.rs",
         "select(sine_negative, -sine, sine),",
         "sine,",
-        Core("normal_precision", "cos_sin_is_within_its_budget"),
+        File("normal_precision", "cos_sin_is_within_its_budget"),
     ),
     mutant(
         "samplers-tensor-not-refused", "dp-core/src/noise/gaussian.rs",
         "if tensor == RESERVED_TENSOR {",
         "if tensor == RESERVED_TENSOR && len == 0 {",
-        Core("noise", "refusals_leave_the_buffer_alone"),
+        File("noise", "refusals_leave_the_buffer_alone"),
     ),
     // Tied tables, groups, counts, the hardened mode, the fused update.
     mutant(
@@ -495,13 +495,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "charge-forgets-counts", "dp-core/src/ledger/charge.rs",
         "Some(counts) => counts.gradient_multiplier(sigma).unwrap_or(f64::NAN),",
         "Some(_) => sigma,",
-        Core("ledger_counts", "the_noise_is_that_of_theorem_1"),
+        File("ledger_counts", "the_noise_is_that_of_theorem_1"),
     ),
     mutant(
         "counts-without-room-charged", "dp-core/src/ledger/charge.rs",
         "Some(counts) if counts.gradient_multiplier(sigma).is_err() =>",
         "Some(counts) if counts.groups() == 0 =>",
-        Core("ledger_counts", "counts_with_too_little_noise_are_refused"),
+        File("ledger_counts", "counts_with_too_little_noise_are_refused"),
     ),
     mutant(
         "hardened-shard-starts-at-zero", "dp-kernels/src/noise/hardened.rs",
@@ -514,6 +514,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "if comptime!(form.zero_sum) {",
         "if comptime!(form.zero_sum && !form.zero_sum) {",
         Conformance("private_update"),
+    ),
+    // What a step keeps.
+    mutant(
+        "kept-layer-without-the-norm-of-its-bias", "dp-burn/src/traced.rs",
+        "kernels::bias_norm_sq(launch, &handle(&g), norms)?;",
+        "",
+        File("gradients", "the_sum_is_that_of_a_loop_over_examples"),
+    ),
+    mutant(
+        "plan-of-another-layer", "dp-burn/src/gradients.rs",
+        "let plan = site.layer_shape().and_then(|_| plans.next());",
+        "let plan = plans.next();",
+        File("gradients", "each_layer_is_taken_as_it_was_planned"),
+    ),
+    mutant(
+        "memory-to-keep-never-used-up", "dp-kernels/src/planner/mod.rs",
+        "left -= kept.bytes;",
+        "left -= 0;",
+        File("planner", "memory_is_given_to_those_that_save_the_most_for_each_byte"),
     ),
     // The boundary.
     mutant(
