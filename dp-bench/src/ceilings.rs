@@ -34,8 +34,6 @@ pub enum Bound {
     Compute,
 }
 
-/// Vectors that a processor's unit copies in one go; a unit of a GPU copies one.
-const RUN: usize = 256;
 /// Tries of which the best counts.
 const TRIES: usize = 5;
 /// A product this long hides what a launch costs.
@@ -93,7 +91,12 @@ fn copy_rate(bench: &Bench) -> Result<f64, BenchError> {
     let vectors = bytes as usize / 2 / tuning.vector_bytes;
     let from = bench.upload_f32(&[vectors, lanes], &Stream::new(1).bell(vectors * lanes));
     let to = bench.zeros(&[vectors, lanes]);
-    let run = if tuning.is_cpu { RUN } else { 1 };
+    // A processor's unit copies its share from end to end: units that take turns fetch ahead what another one needs.
+    let run = if tuning.is_cpu {
+        vectors.div_ceil(tuning.units as usize)
+    } else {
+        1
+    };
     let units = vectors.div_ceil(run);
     let cubes = units.div_ceil(tuning.units as usize);
     let x = cubes.min(tuning.max_cubes as usize);

@@ -176,15 +176,33 @@ impl Tuning {
 
     /// The launch of `rows` rows with `width` units each; a kernel finds its row by
     /// [`row_of`](crate::reduce::row_of) and must ignore rows past the last.
+    ///
+    /// A processor's units take runs of neighbouring rows each: what one of them fetches ahead of itself it will need itself, and no two write
+    /// one line of the cache. On a GPU neighbouring units take neighbouring rows.
     pub(crate) fn grid(&self, rows: usize, width: u32) -> (CubeCount, CubeDim) {
+        let (long, short, dim) = self.cubes(rows, width);
+        let count = if self.is_cpu {
+            CubeCount::Static(short, long, 1)
+        } else {
+            CubeCount::Static(long, short, 1)
+        };
+        (count, dim)
+    }
+
+    /// Likewise, of rows that a processor's units take in turn: where neighbours differ in work, or share what they read.
+    pub(crate) fn grid_in_turn(&self, rows: usize) -> (CubeCount, CubeDim) {
+        let (long, short, dim) = self.cubes(rows, 1);
+        (CubeCount::Static(long, short, 1), dim)
+    }
+
+    /// The cubes of two axes, most of them along the first, and their units.
+    fn cubes(&self, rows: usize, width: u32) -> (u32, u32, CubeDim) {
         let rows_per_cube = (self.units / width).max(1) as usize;
         let cubes = rows.div_ceil(rows_per_cube).max(1);
-        let x = cubes.min(self.max_cubes as usize);
-        let y = cubes.div_ceil(x);
-        (
-            CubeCount::Static(x as u32, y as u32, 1),
-            CubeDim::new_1d(width * rows_per_cube as u32),
-        )
+        let long = cubes.min(self.max_cubes as usize);
+        let short = cubes.div_ceil(long);
+        let dim = CubeDim::new_1d(width * rows_per_cube as u32);
+        (long as u32, short as u32, dim)
     }
 }
 

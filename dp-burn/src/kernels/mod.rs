@@ -43,18 +43,34 @@ pub(crate) fn lanes(tensors: &[&CubeTensor], row: usize) -> usize {
 }
 
 /// A launch with one unit for each of `rows` rows; units past the last must do nothing.
+///
+/// On the CPU runtime units are threads and cubes are a loop that each of them walks: there they take runs of neighbouring rows, so that what one
+/// fetches ahead of itself is its own. On a GPU neighbouring units take neighbouring rows.
 pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
+    let (long, short, dim) = cubes(like, rows);
+    let is_cpu = like.client.properties().hardware.num_cpu_cores.is_some();
+    let count = if is_cpu {
+        CubeCount::Static(short, long, 1)
+    } else {
+        CubeCount::Static(long, short, 1)
+    };
+    (count, dim)
+}
+
+/// Likewise, of rows that units take in turn everywhere.
+pub(crate) fn grid_in_turn(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
+    let (long, short, dim) = cubes(like, rows);
+    (CubeCount::Static(long, short, 1), dim)
+}
+
+/// The cubes of two axes, most of them along the first, and their units.
+fn cubes(like: &CubeTensor, rows: usize) -> (u32, u32, CubeDim) {
     let hardware = &like.client.properties().hardware;
-    // On the CPU runtime units are threads and cubes are a loop that each of them walks.
     let units = hardware.max_units_per_cube.clamp(1, 256);
     let cubes = (rows as u32).div_ceil(units).max(1);
-    let x = cubes
-        .min(hardware.max_cube_count.0)
-        .min(u32::from(u16::MAX));
-    (
-        CubeCount::Static(x, cubes.div_ceil(x), 1),
-        CubeDim::new_1d(units),
-    )
+    let (x, y, _) = hardware.max_cube_count;
+    let long = cubes.min(x).min(y).min(u32::from(u16::MAX));
+    (long, cubes.div_ceil(long), CubeDim::new_1d(units))
 }
 
 /// Notes for a profile that the operation `name`, which wrote `tensor`, was launched; on the CPU runtime waits until the
@@ -82,7 +98,8 @@ pub(crate) fn settle_of(name: &'static str, tensor: &CubeTensor, shape: &[usize]
 /// The row of this unit in a launch by [`grid`].
 #[cube]
 pub(crate) fn row_of() -> usize {
-    CUBE_POS as usize * CUBE_DIM as usize + UNIT_POS as usize
+    let unit = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+    unit * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize
 }
 
 /// `tensor` to be written over: itself, or a copy where anyone else holds its values.

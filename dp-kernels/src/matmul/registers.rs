@@ -41,7 +41,7 @@ fn launch_plain(launch: &Launch<'_>, product: &Product<'_>, b: &Arg<'_>) {
     let shape = Outer::new(&[b, out], [*m, *n], tile_rows, tuning);
     let [block_rows, block_columns] = shape.block([*m, *n], *z, tuning);
     let blocks = z * m.div_ceil(block_rows) * n.div_ceil(block_columns);
-    let (count, dim) = tuning.grid(blocks, 1);
+    let (count, dim) = tuning.grid_in_turn(blocks);
     product_registers::launch(
         client,
         count,

@@ -69,7 +69,7 @@ pub fn keep_linear_gradients(
     let Problem { a, g, .. } = &problem;
     match cut {
         Cut::Registers => {
-            let (count, dim) = tuning.grid(rows, 1);
+            let (count, dim) = tuning.grid_in_turn(rows);
             kept_registers::launch(
                 client,
                 count,

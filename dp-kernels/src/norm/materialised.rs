@@ -47,7 +47,7 @@ pub(super) fn launch(
     match Cut::of(problem, tuning) {
         Cut::Registers => {
             let shape = Outer::new(&[g], [*d, *p], LONG, tuning);
-            let (count, dim) = tuning.grid(b * tiles, 1);
+            let (count, dim) = tuning.grid_in_turn(b * tiles);
             materialised_registers::launch(
                 client,
                 count,

@@ -141,7 +141,7 @@ fn launch_cross(
     if tuning.is_cpu {
         let most = tuning.lanes_of(g.accumulator());
         let vector = g.vector(*p, most).min(h.vector(*p, most));
-        let (count, dim) = tuning.grid(b * tiles, 1);
+        let (count, dim) = tuning.grid_in_turn(b * tiles);
         cross_registers::launch(
             client,
             count,

@@ -73,7 +73,7 @@ pub fn weighted_sum_conv<const N: usize>(
         } = tiles.shape;
         let block_rows = BLOCK_ROWS / tile.rows * tile.rows;
         let tasks = conv.groups * conv.places * conv.group_in.div_ceil(block_rows) * tiles.count;
-        let (count, dim) = tuning.grid(tasks, 1);
+        let (count, dim) = tuning.grid_in_turn(tasks);
         weighted_conv_registers::launch(
             client,
             count,

@@ -47,7 +47,7 @@ pub fn weighted_sum_embedding(
     let columns = p / vector;
     if tuning.is_cpu {
         let chunk = chunk(columns, tuning);
-        let (count, dim) = tuning.grid(columns / chunk, 1);
+        let (count, dim) = tuning.grid_in_turn(columns / chunk);
         scatter_columns::launch(
             client,
             count,

@@ -69,7 +69,7 @@ pub(super) fn launch(
         let most = tuning.lanes_of(x.accumulator());
         let x_vector = x.vector(conv.group_in, most);
         let g_vector = g.vector(conv.group_out, most);
-        let (count, dim) = tuning.grid(rows, 1);
+        let (count, dim) = tuning.grid_in_turn(rows);
         conv_gram_registers::launch(
             client,
             count,

@@ -53,7 +53,7 @@ pub(super) fn launch(
     let tiles = Tiles::new(conv, tuning);
     let rows = conv.examples * conv.groups * tiles.count;
     if tuning.is_cpu {
-        let (count, dim) = tuning.grid(rows, 1);
+        let (count, dim) = tuning.grid_in_turn(rows);
         conv_materialised_registers::launch(
             client,
             count,

@@ -54,7 +54,8 @@ pub(in crate::norm) fn launch_rows(
     let Problem { b, t, .. } = problem;
     let vector = vector(problem, tuning);
     let [(x, x_columns), (y, y_columns)] = sorted(problem);
-    let (count, dim) = tuning.grid(b * blocks, 1);
+    // A block has more to do the earlier it is in its example.
+    let (count, dim) = tuning.grid_in_turn(b * blocks);
     gram_rows::launch(
         client,
         count,

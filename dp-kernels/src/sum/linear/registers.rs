@@ -25,7 +25,7 @@ pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>) {
     let shape = Outer::new(&[g, out], [*d, *p], LONG, tuning);
     let [block_rows, block_columns] = shape.block([*d, *p], 1, tuning);
     let tasks = d.div_ceil(block_rows) * p.div_ceil(block_columns);
-    let (count, dim) = tuning.grid(tasks, 1);
+    let (count, dim) = tuning.grid_in_turn(tasks);
     let group = group(*b, *t);
     weighted_outer_registers::launch(
         client,
