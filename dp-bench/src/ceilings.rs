@@ -15,7 +15,7 @@ use crate::{Bench, BenchError, Clock, Cost};
 pub struct DeviceCeilings {
     /// Bytes a second of a copy, read and written both counted.
     pub copy_bytes_per_s: f64,
-    /// Bytes a second of a norm that does nothing but read.
+    /// Bytes a second of a norm or a sum that hardly does more than read.
     pub read_bytes_per_s: f64,
     /// FLOP a second of an f32 product of large square matrices, with the quickest exact routine on the device.
     pub gemm_flop_per_s: f64,
@@ -61,7 +61,7 @@ impl DeviceCeilings {
         })
     }
 
-    /// The larger of the two bandwidths: nothing can do better by the mix of reads and writes that it has.
+    /// The larger of the two bandwidths. What a processor adds to in place can pass it: a copy also fetches the lines that it writes, uncounted.
     #[must_use]
     pub fn bytes_per_s(&self) -> f64 {
         self.copy_bytes_per_s.max(self.read_bytes_per_s)

@@ -17,6 +17,8 @@ const FEWEST: usize = 3;
 const MOST_SETS: u64 = 64;
 /// The working set, in last-level caches.
 const CACHES: u64 = 4;
+/// At most this much, whatever the cache: a virtual machine may be told of a whole host's, and filling gigabytes would take the time of the rows.
+const MOST_WORKING_SET: u64 = 1 << 30;
 /// Launches that every row has: one to verify, one to warm up, the fewest samples.
 const LAUNCHES: f64 = 2.0 + FEWEST as f64;
 /// A row that needs more than this many times its time is left out.
@@ -160,7 +162,9 @@ fn room(bench: &Bench, group: &dyn Group) -> Result<usize, String> {
     if group.waits_itself() {
         return Ok(1);
     }
-    let wanted = (CACHES * bench.cache().0).div_ceil(set.max(1));
+    let wanted = (CACHES * bench.cache().0)
+        .min(MOST_WORKING_SET)
+        .div_ceil(set.max(1));
     let most = (bench.memory / set.max(1)).min(MOST_SETS);
     Ok(wanted.min(most).max(1) as usize)
 }

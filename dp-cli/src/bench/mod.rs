@@ -39,7 +39,7 @@ use dp_bench::FloatKind;
 use watch::Watcher;
 
 /// When a quick run begins no further group: two minutes, less what one group and the report take.
-const QUICK: Duration = Duration::from_secs(85);
+const QUICK: Duration = Duration::from_secs(100);
 /// Seconds of measuring for each row.
 const PER_ROW: [(Extent, f64); 2] = [(Extent::Quick, 0.35), (Extent::Full, 1.0)];
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Backend, KernelError, LinearNorm, keep_linear_gradients, linear_norm_sq, position_norm_sq,
-    weighted_sum_linear, zero_dead_rows,
+    weighted_sum_gradient, weighted_sum_linear, zero_dead_rows,
 };
 use core::fmt;
 use cubecl::{
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// What a device does in a second with the kernels of this crate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// Bytes that a norm reads.
+    /// Bytes that are read where hardly anything else is done.
     pub read_bytes: f64,
     /// Bytes of kept gradients that a materialised norm writes beside its arithmetic.
     pub keep_bytes: f64,
@@ -105,7 +105,7 @@ impl Ceilings {
         })
     }
 
-    /// Bytes a second that a norm reads.
+    /// Bytes a second that are read where hardly anything else is done.
     #[must_use]
     pub fn read_bytes(&self) -> f64 {
         self.0.read_bytes
@@ -151,7 +151,8 @@ impl fmt::Display for Ceilings {
     }
 }
 
-/// Bytes a second of the norm that does nothing but read, over several times the last-level cache.
+/// Bytes a second of what does nothing but read, over several times the last-level cache: a norm, which walks one row after the other, or a weighted sum,
+/// which reads of all rows at once, whichever is quicker.
 fn read_rate(backend: &Backend) -> Result<f64, CeilingError> {
     let client = &backend.client;
     let cache = client.properties().hardware.last_level_cache_size;
@@ -168,8 +169,14 @@ fn read_rate(backend: &Backend) -> Result<f64, CeilingError> {
     let norms = floats(backend, &[rows], |_| 0.0);
     // Written once, or the pages of a processor's buffer would all be the same page of zeros.
     zero_dead_rows(&backend.launch(), &g, &norms)?;
-    let seconds = shortest(backend, || position_norm_sq(&backend.launch(), &g, &norms))?;
-    Ok((rows * columns * size_of::<f32>()) as f64 / seconds)
+    let launch = backend.launch();
+    let norm = shortest(backend, || position_norm_sq(&launch, &g, &norms))?;
+    let factors = floats(backend, &[rows], |_| 1.0);
+    let out = floats(backend, &[1, columns], |_| 0.0);
+    let sum = shortest(backend, || {
+        weighted_sum_gradient(&launch, &g, &factors, &out)
+    })?;
+    Ok((rows * columns * size_of::<f32>()) as f64 / norm.min(sum))
 }
 
 /// Products that are timed.
