@@ -210,17 +210,69 @@ impl Tuning {
 mod tests {
     use super::*;
 
+    fn units_of(is_cpu: bool, units: u32, max_cubes: u32) -> Tuning {
+        Tuning {
+            is_cpu,
+            units,
+            vector_bytes: 16,
+            max_cubes,
+            busy_cubes: 528,
+            matrix_units: None,
+            routine: Routine::Units,
+        }
+    }
+
+    /// The rows of a launch's units, cube after cube, as [`row_of`](crate::reduce::row_of) counts them.
+    fn rows((count, dim): (CubeCount, CubeDim), width: u32) -> Vec<u32> {
+        let CubeCount::Static(x, y, 1) = count else {
+            panic!("a launch of one size");
+        };
+        let cubes = (0..y).flat_map(|cube_y| (0..x).map(move |cube_x| (cube_x, cube_y)));
+        cubes
+            .flat_map(|(cube_x, cube_y)| {
+                (0..dim.x).map(move |unit| (cube_x * dim.x + unit) / width * y + cube_y)
+            })
+            .collect()
+    }
+
+    /// Every row has its units, however many cubes an axis takes; on a processor a unit's rows follow each other.
+    #[test]
+    fn rows_are_all_taken() {
+        for (is_cpu, units, max_cubes) in [
+            (true, 2, 3),
+            (true, 3, 1000),
+            (false, 8, 5),
+            (false, 8, 1000),
+        ] {
+            let tuning = units_of(is_cpu, units, max_cubes);
+            for all in [1, 2, 7, 8, 17, 18] {
+                for width in if is_cpu { vec![1] } else { vec![1, 2, 8] } {
+                    let mut found = rows(tuning.grid(all, width), width);
+                    found.sort_unstable();
+                    found.dedup();
+                    let wanted: Vec<u32> = (0..found.len() as u32).collect();
+                    assert_eq!(found, wanted, "{tuning:?}, {all} rows");
+                    assert!(found.len() >= all, "{tuning:?}, {all} rows");
+                }
+                let in_turn = rows(tuning.grid_in_turn(all), 1);
+                assert!(in_turn.len() >= all);
+            }
+        }
+        let run = rows(units_of(true, 2, 1000).grid(6, 1), 1);
+        let of_first: Vec<u32> = run.into_iter().step_by(2).collect();
+        assert_eq!(of_first, [0, 1, 2]);
+        let in_turn = rows(units_of(true, 2, 1000).grid_in_turn(6), 1);
+        assert_eq!(in_turn, [0, 1, 2, 3, 4, 5]);
+        let of_a_gpu = rows(units_of(false, 2, 1000).grid(6, 1), 1);
+        assert_eq!(of_a_gpu, [0, 1, 2, 3, 4, 5]);
+    }
+
     /// What matrix units round is charged where they may be used, and to nobody who says that they are not.
     #[test]
     fn matrix_units_are_charged_to_who_uses_them() {
         let with = Tuning {
-            is_cpu: false,
-            units: 256,
-            vector_bytes: 16,
-            max_cubes: 1 << 16,
-            busy_cubes: 528,
             matrix_units: Some(MatrixUnits::Planes),
-            routine: Routine::Units,
+            ..units_of(false, 256, 1 << 16)
         };
         let without = with.without_matrix_units();
         let sums = [&with, &without].map(|tuning| tuning.weighted_sum_depth(8, 1024, 3));

@@ -515,6 +515,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "if comptime!(form.zero_sum && !form.zero_sum) {",
         Conformance("private_update"),
     ),
+    mutant(
+        "cubes-of-the-second-axis-on-one-row", "dp-kernels/src/reduce.rs",
+        "CUBE_COUNT_Y as usize + CUBE_POS_Y as usize",
+        "CUBE_COUNT_Y as usize",
+        Conformance("column_and_position_norms"),
+    ),
     // What a step keeps.
     mutant(
         "kept-layer-without-the-norm-of-its-bias", "dp-burn/src/traced.rs",
