@@ -7,11 +7,12 @@ use cubecl::prelude::*;
 
 /// The row of this unit, where `width` neighbouring units share one, in a launch by [`Tuning::grid`](crate::Tuning::grid).
 ///
-/// Cubes along the first axis go on where one before them ends; those along the second take every other row, so that a unit which
-/// walks them all takes a run of rows.
+/// Cubes along the first axis, then the third, go on where one before them ends; those along the second take every other row, so that a unit
+/// which walks them all takes a run of rows.
 #[cube]
 pub(crate) fn row_of(#[comptime] width: u32) -> usize {
-    let unit = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+    let cube = CUBE_POS_Z as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
+    let unit = cube * CUBE_DIM as usize + UNIT_POS as usize;
     unit / comptime!(width as usize) * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize
 }
 

@@ -184,7 +184,7 @@ impl Tuning {
         let count = if self.is_cpu {
             CubeCount::Static(short, long, 1)
         } else {
-            CubeCount::Static(long, short, 1)
+            CubeCount::Static(long, 1, short)
         };
         (count, dim)
     }
@@ -192,7 +192,7 @@ impl Tuning {
     /// Likewise, of rows that a processor's units take in turn: where neighbours differ in work, or share what they read.
     pub(crate) fn grid_in_turn(&self, rows: usize) -> (CubeCount, CubeDim) {
         let (long, short, dim) = self.cubes(rows, 1);
-        (CubeCount::Static(long, short, 1), dim)
+        (CubeCount::Static(long, 1, short), dim)
     }
 
     /// The cubes of two axes, most of them along the first, and their units.
@@ -224,13 +224,14 @@ mod tests {
 
     /// The rows of a launch's units, cube after cube, as [`row_of`](crate::reduce::row_of) counts them.
     fn rows((count, dim): (CubeCount, CubeDim), width: u32) -> Vec<u32> {
-        let CubeCount::Static(x, y, 1) = count else {
+        let CubeCount::Static(x, y, z) = count else {
             panic!("a launch of one size");
         };
-        let cubes = (0..y).flat_map(|cube_y| (0..x).map(move |cube_x| (cube_x, cube_y)));
+        // The first axis is the quickest.
+        let cubes = (0..x * y * z).map(|cube| (cube / (x * y) * x + cube % x, cube / x % y));
         cubes
-            .flat_map(|(cube_x, cube_y)| {
-                (0..dim.x).map(move |unit| (cube_x * dim.x + unit) / width * y + cube_y)
+            .flat_map(|(cube, cube_y)| {
+                (0..dim.x).map(move |unit| (cube * dim.x + unit) / width * y + cube_y)
             })
             .collect()
     }
@@ -263,8 +264,11 @@ mod tests {
         assert_eq!(of_first, [0, 1, 2]);
         let in_turn = rows(units_of(true, 2, 1000).grid_in_turn(6), 1);
         assert_eq!(in_turn, [0, 1, 2, 3, 4, 5]);
-        let of_a_gpu = rows(units_of(false, 2, 1000).grid(6, 1), 1);
-        assert_eq!(of_a_gpu, [0, 1, 2, 3, 4, 5]);
+        // Neighbours of a GPU are neighbours, on however many axes.
+        for max_cubes in [2, 1000] {
+            let of_a_gpu = rows(units_of(false, 2, max_cubes).grid(6, 1), 1);
+            assert_eq!(of_a_gpu[..6], [0, 1, 2, 3, 4, 5]);
+        }
     }
 
     /// What matrix units round is charged where they may be used, and to nobody who says that they are not.

@@ -52,7 +52,7 @@ pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
     let count = if is_cpu {
         CubeCount::Static(short, long, 1)
     } else {
-        CubeCount::Static(long, short, 1)
+        CubeCount::Static(long, 1, short)
     };
     (count, dim)
 }
@@ -60,7 +60,7 @@ pub(crate) fn grid(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
 /// Likewise, of rows that units take in turn everywhere.
 pub(crate) fn grid_in_turn(like: &CubeTensor, rows: usize) -> (CubeCount, CubeDim) {
     let (long, short, dim) = cubes(like, rows);
-    (CubeCount::Static(long, short, 1), dim)
+    (CubeCount::Static(long, 1, short), dim)
 }
 
 /// The cubes of two axes, most of them along the first, and their units.
@@ -98,7 +98,8 @@ pub(crate) fn settle_of(name: &'static str, tensor: &CubeTensor, shape: &[usize]
 /// The row of this unit in a launch by [`grid`].
 #[cube]
 pub(crate) fn row_of() -> usize {
-    let unit = CUBE_POS_X as usize * CUBE_DIM as usize + UNIT_POS as usize;
+    let cube = CUBE_POS_Z as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
+    let unit = cube * CUBE_DIM as usize + UNIT_POS as usize;
     unit * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize
 }
 
