@@ -15,7 +15,7 @@ use crate::{Bench, BenchError, Clock, Cost};
 pub struct DeviceCeilings {
     /// Bytes a second of a copy, read and written both counted.
     pub copy_bytes_per_s: f64,
-    /// Bytes a second of a norm or a sum that hardly does more than read.
+    /// Bytes a second of a norm that hardly does more than read.
     pub read_bytes_per_s: f64,
     /// FLOP a second of an f32 product of large square matrices, with the quickest exact routine on the device.
     pub gemm_flop_per_s: f64,
