@@ -226,7 +226,7 @@ impl Planner {
     fn worth_keeping(&self, plan: &LayerPlan) -> Option<(Kept, f64)> {
         let shape = &plan.shape;
         let bytes = shape.kept_bytes();
-        if bytes == 0 || bytes > self.memory_to_keep {
+        if bytes == 0 {
             return None;
         }
         let (saves, worth) = match (plan.reason, self.ceilings) {
