@@ -4,7 +4,7 @@ mod common;
 
 use common::sized;
 use dp_core::noise::discrete::{
-    MAX_DISCRETE_ELEMENTS, MAX_DISCRETE_SIGMA, fill_discrete_gaussian, ratio_digit,
+    MAX_DISCRETE_ELEMENTS, MAX_DISCRETE_SIGMA, against_digit, fill_discrete_gaussian,
 };
 use dp_core::noise::{Key, NoiseError, RESERVED_TENSOR};
 use proptest::prelude::*;
@@ -166,12 +166,19 @@ proptest! {
         prop_assert_eq!(parts.collect::<Vec<_>>(), whole);
     }
 
+    /// Words about the digit of a ratio and any other, against a division of 64 bits.
     #[test]
-    fn a_digit_is_the_quotient(b in 1u32..1 << 31, seed: u32) {
+    fn a_word_is_compared_with_the_digit_of_the_ratio(b in 1u32..1 << 31, seed: u32, by in -2i32..=2, other: u32) {
         let a = seed % b;
         let wide = u64::from(a) << 32;
-        let want = ((wide / u64::from(b)) as u32, (wide % u64::from(b)) as u32);
-        prop_assert_eq!(ratio_digit(a, b), want);
+        let (digit, rest) = ((wide / u64::from(b)) as u32, (wide % u64::from(b)) as u32);
+        for word in [digit.wrapping_add_signed(by), other, 0, u32::MAX] {
+            let (less, equal, left) = against_digit(word, a, b);
+            prop_assert_eq!((less, equal), (word < digit, word == digit));
+            if equal {
+                prop_assert_eq!(left, rest);
+            }
+        }
     }
 }
 

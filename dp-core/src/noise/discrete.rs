@@ -21,7 +21,7 @@
 use cubecl::prelude::*;
 
 use super::chacha::{block_words, chacha20_block};
-use super::words::select;
+use super::words::{mul_hi, select, wrapping_add, wrapping_mul};
 use super::{Key, NoiseError, RESERVED_TENSOR};
 
 /// The largest parameter of discrete noise: 2^24.
@@ -30,7 +30,8 @@ pub const MAX_DISCRETE_SIGMA: u32 = 1 << 24;
 pub const DISCRETE_REACH: u32 = 64;
 /// Elements that a tensor can have under discrete noise: 2^32.
 pub const MAX_DISCRETE_ELEMENTS: u64 = 1 << 32;
-/// Words of [`discrete_gaussian()`]'s state: a block, the key, element, attempt, next block, words taken.
+/// Words of [`discrete_gaussian()`]'s state: 0 to 15 a block, 16 to 23 the tensor's key, then element, attempt, next block and how many of the
+/// block's words are taken.
 pub const DISCRETE_STATE: usize = 28;
 
 /// Overwrites `out` with discrete Gaussian noise of parameter `sigma`: `Pr[x] ~ e^(-x^2 / (2 sigma^2))` over the integers, element `i`
@@ -122,17 +123,29 @@ pub fn discrete_gaussian(state: &mut [u32], element: u32, sigma: u32) -> i32 {
         state[25] = attempt;
         state[26] = 0u32;
         state[27] = 16u32;
-        let (accepted, negative, quotient, rest) = laplace_attempt(state, sigma);
+        let (accepted, drawn) = discrete_attempt(state, sigma);
         if accepted {
-            if gaussian_accepts(state, quotient, rest, sigma) {
-                let magnitude = (rest + quotient * sigma) as i32;
-                value = select(negative, -magnitude, magnitude);
-                searching = false;
-            }
+            value = drawn;
+            searching = false;
         }
         attempt += 1u32;
     }
     value
+}
+
+/// One attempt at a value, as `(accepted, value)`: `state` holds key, element and attempt, and either no words or the attempt's first block.
+///
+/// [`discrete_gaussian()`] makes one after the other. An attempt is a function of key, element, attempt and sigma alone, so that who makes
+/// several at once may.
+#[cfg_attr(feature = "cube", cube)]
+pub fn discrete_attempt(state: &mut [u32], sigma: u32) -> (bool, i32) {
+    let (accepted, negative, quotient, rest) = laplace_attempt(state, sigma);
+    let mut accepted = accepted;
+    if accepted {
+        accepted = gaussian_accepts(state, quotient, rest, sigma);
+    }
+    let magnitude = (rest + quotient * sigma) as i32;
+    (accepted, select(negative, -magnitude, magnitude))
 }
 
 /// One attempt at the discrete Laplace law of scale `sigma`, as `(accepted, negative, quotient, rest)`: magnitude
@@ -230,27 +243,27 @@ fn bernoulli(state: &mut [u32], a: u32, b: u32) -> bool {
     let mut rest = a;
     let mut undecided = a < b && a > 0u32;
     while undecided {
-        let (digit, next) = ratio_digit(rest, b);
         let word = next_word(state);
-        outcome = word < digit;
-        undecided = word == digit && next > 0u32;
+        let (less, equal, next) = against_digit(word, rest, b);
+        outcome = less;
+        undecided = equal && next > 0u32;
         rest = next;
     }
     outcome
 }
 
-/// `2^32 a / b`, quotient and remainder, for `a < b < 2^31`.
+/// Whether `word` is less than the first digit of `a / b` in base 2^32, whether it is that digit, and then what is left for the next:
+/// `2^32 a mod b`; for `a < b < 2^31`.
+///
+/// By the product `word b` against `2^32 a`: no division, which is 32 steps where there are words of 32 bits only.
 #[cfg_attr(feature = "cube", cube)]
-pub fn ratio_digit(a: u32, b: u32) -> (u32, u32) {
-    let mut rest = a;
-    let mut digit = 0u32;
-    for _ in 0..32u32 {
-        rest = rest << 1u32;
-        let fits = rest >= b;
-        digit = (digit << 1u32) | select(fits, 1u32, 0u32);
-        rest = rest - select(fits, b, 0u32);
-    }
-    (digit, rest)
+pub fn against_digit(word: u32, a: u32, b: u32) -> (bool, bool, u32) {
+    let low = wrapping_mul(word, b);
+    // 2^32 a - word b is 2^32 (a - over) + left.
+    let over = mul_hi(word, b) + select(low > 0u32, 1u32, 0u32);
+    let left = wrapping_add(low ^ 0xffff_ffffu32, 1u32);
+    let equal = over == a && left < b;
+    (over <= a && !equal, equal, left)
 }
 
 /// The next word of the attempt's stream.

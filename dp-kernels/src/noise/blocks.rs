@@ -5,7 +5,8 @@ use crate::Tuning;
 use crate::check::Arg;
 use cubecl::prelude::*;
 use dp_core::noise::{
-    BLOCKS_OF_GROUP, GaussianDraw, Generator, NormalPair, chacha20_normals, philox4x32x10_normals,
+    BLOCKS_OF_GROUP, GaussianDraw, Generator, Key, NormalPair, chacha20_normals,
+    philox4x32x10_normals,
 };
 
 /// Which elements, and where their noise sits in the generator's counter.
@@ -91,10 +92,25 @@ impl Cut {
     }
 }
 
-/// The kernel's argument of the draw's key.
-pub(crate) fn key_words(draw: &GaussianDraw<'_>) -> KeyWordsLaunch {
-    let [k0, k1, k2, k3, k4, k5, k6, k7] = *draw.key.words();
+/// The kernel's argument of a key.
+pub(crate) fn key_words(key: &Key) -> KeyWordsLaunch {
+    let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
     KeyWordsLaunch::new(k0, k1, k2, k3, k4, k5, k6, k7)
+}
+
+/// The key's words in their order.
+#[cube]
+pub(super) fn words_of(key: &KeyWords) -> Array<u32> {
+    let mut words = Array::<u32>::new(8usize);
+    words[0] = key.k0;
+    words[1] = key.k1;
+    words[2] = key.k2;
+    words[3] = key.k3;
+    words[4] = key.k4;
+    words[5] = key.k5;
+    words[6] = key.k6;
+    words[7] = key.k7;
+    words
 }
 
 /// Blocks of a group.
@@ -188,18 +204,9 @@ fn lane_normals<N: Size>(
         counters.insert(lane, counter + comptime!(lane as u32));
     }
     if comptime!(chacha) {
-        let mut words = Array::<u32>::new(8usize);
-        words[0] = key.k0;
-        words[1] = key.k1;
-        words[2] = key.k2;
-        words[3] = key.k3;
-        words[4] = key.k4;
-        words[5] = key.k5;
-        words[6] = key.k6;
-        words[7] = key.k7;
         wide::chacha20_normals::<N>(
             counters,
-            &words,
+            &words_of(key),
             place.tensor,
             place.step_low,
             place.step_high,

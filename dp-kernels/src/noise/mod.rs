@@ -67,7 +67,7 @@ pub fn add_gaussian_noise(
         vector,
         target.buffer(vector),
         cut.place(&draw, len),
-        key_words(&draw),
+        key_words(draw.key),
         draw.std,
         draw.generator == Generator::ChaCha20,
         target.dtype(),

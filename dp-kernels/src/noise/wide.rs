@@ -11,14 +11,11 @@
 
 use cubecl::prelude::*;
 
-/// The sixteen words of the ChaCha20 blocks of the given counters.
+/// The sixteen words of the ChaCha20 blocks of the given input words, lane by lane.
 #[cube]
-fn chacha20_blocks<N: Size>(
-    counters: Vector<u32, N>,
+pub(super) fn chacha20_blocks<N: Size>(
     key: &Array<u32>,
-    tensor: u32,
-    step_low: u32,
-    step_high: u32,
+    input: &Array<Vector<u32, N>>,
 ) -> Array<Vector<u32, N>> {
     let mut start = Array::<Vector<u32, N>>::new(16usize);
     start[0] = Vector::<u32, N>::new(0x6170_7865u32);
@@ -29,10 +26,10 @@ fn chacha20_blocks<N: Size>(
     for i in 0..8usize {
         start[4 + i] = Vector::<u32, N>::new(key[i]);
     }
-    start[12] = counters;
-    start[13] = Vector::<u32, N>::new(tensor);
-    start[14] = Vector::<u32, N>::new(step_low);
-    start[15] = Vector::<u32, N>::new(step_high);
+    #[unroll]
+    for i in 0..4usize {
+        start[12 + i] = input[i];
+    }
 
     let mut words = Array::<Vector<u32, N>>::new(16usize);
     #[unroll]
@@ -94,7 +91,12 @@ pub(crate) fn chacha20_normals<N: Size>(
     step_low: u32,
     step_high: u32,
 ) -> Array<Vector<f32, N>> {
-    let words = chacha20_blocks::<N>(counters, key, tensor, step_low, step_high);
+    let mut input = Array::<Vector<u32, N>>::new(4usize);
+    input[0] = counters;
+    input[1] = Vector::<u32, N>::new(tensor);
+    input[2] = Vector::<u32, N>::new(step_low);
+    input[3] = Vector::<u32, N>::new(step_high);
+    let words = chacha20_blocks::<N>(key, &input);
     // Part by part for all five pairs: a part is a chain of operations that wait for each other, and the five do not.
     let mut exponential = Array::<Vector<f32, N>>::new(5usize);
     let mut cosine = Array::<Vector<f32, N>>::new(5usize);

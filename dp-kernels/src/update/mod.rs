@@ -252,7 +252,7 @@ impl<'a> Update<'a> {
             moment_2,
             copy,
             cut.place(draw, len),
-            key_words(draw),
+            key_words(draw.key),
             numbers,
             form,
             sum.dtype(),

@@ -505,8 +505,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "hardened-shard-starts-at-zero", "dp-kernels/src/noise/hardened.rs",
-        "discrete_gaussian(state.as_mut_slice(), first_element + i as u32, sigma)",
-        "discrete_gaussian(state.as_mut_slice(), i as u32, sigma)",
+        "element.insert(lane, first_element + elements[lane]);",
+        "element.insert(lane, elements[lane]);",
+        Conformance("hardened_release"),
+    ),
+    mutant(
+        "hardened-later-blocks-start-at-zero", "dp-kernels/src/noise/hardened.rs",
+        "state[24] = first_element + element;",
+        "state[24] = element;",
+        Conformance("hardened_release"),
+    ),
+    mutant(
+        "hardened-attempts-counted-on", "dp-kernels/src/noise/hardened.rs",
+        "attempts[lane] = 0u32;\n                        next += 1u32;",
+        "next += 1u32;",
         Conformance("hardened_release"),
     ),
     mutant(
