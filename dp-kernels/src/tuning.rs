@@ -107,8 +107,8 @@ impl Tuning {
     /// whichever way it is taken: what [`ClippedSum::norm_depth`](dp_core::sensitivity::ClippedSum) wants of one layer. What
     /// is added into the norm after it, a rounding for each further launch, comes on top.
     ///
-    /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor no more than `T` products of
-    /// a row of tiles in each of four sums, one addition more for 64 tiles and 64 vectors of a row, and the `T / 4` rows, on a GPU 64 pairs, a
+    /// Gram: the two dot products, one after the other at most, `d + p`; their product; on a processor no more than `T` products, or 64, of
+    /// a cell's row of tiles in each of four sums, its 16 rows, and the `T / 64` cells and as many blocks, on a GPU 64 pairs, a
     /// tree of 64 units and `T^2 / 2048` tiles.
     /// Materialised: `T` for an element, then the squares: on a processor `2 d` of a lane and `p` partial sums, on a GPU 64
     /// of a unit, a tree and `d p / 1024` tiles with the ragged ones, `(d + p) / 32`. By matrix units: a stretch of either dot

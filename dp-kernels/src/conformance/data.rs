@@ -58,6 +58,9 @@ pub(super) const MANY: Case = Case::new(270, 72, 16, 24, 5);
 /// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
 pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
 
+/// Wide rows of no whole vectors, which a processor reads where they lie: A's of two of its stretches, G's of three.
+pub(super) const RAGGED: Case = Case::new(2, 21, 1027, 2061, 1);
+
 /// Rows that a processor takes in several parts, the last of them ragged, with ids that repeat.
 pub(super) const PARTS: Case = Case::new(3, 20, 1, 600, 7);
 

@@ -7,9 +7,10 @@ use super::oracle::Gradient;
 use super::{CheckError, Row};
 
 /// In the last a GPU has enough tiles of Gram matrices in the batch to take each whole, and cuts one of an example by itself.
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case::new(5, 7, 9, 12, 4),
     Case::new(4, 72, 32, 64, 30),
+    Case::new(2, 300, 20, 36, 7),
     Case::new(6, 1, 16, 10, 3),
     Case::new(15, 2, 9, 12, 4),
     Case::new(280, 2, 8, 520, 3),

@@ -14,6 +14,23 @@ pub(crate) fn load<F: Float, E: Float, NM: Size, N: Size>(
     #[comptime] padded: bool,
 ) -> Vector<E, N> {
     let (native, lanes) = (NM::value(), N::value());
+    if comptime!(native == lanes && !padded) {
+        Vector::<E, N>::cast_from(read::<Vector<F, NM>>(from, start + column))
+    } else {
+        joined::<F, E, NM, N>(from, start, column, columns, padded)
+    }
+}
+
+/// Likewise of several vectors in memory: a processor's compiler makes one load of them.
+#[cube]
+fn joined<F: Float, E: Float, NM: Size, N: Size>(
+    from: &[Vector<F, NM>],
+    start: usize,
+    column: usize,
+    columns: usize,
+    #[comptime] padded: bool,
+) -> Vector<E, N> {
+    let (native, lanes) = (NM::value(), N::value());
     let parts = comptime!(lanes / native);
     let mut joined = Vector::<F, N>::new(F::new(0.0));
     if comptime!(!padded).runtime() || column + parts <= columns {

@@ -25,13 +25,13 @@ const fn mutant(
 pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
-        "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/registers.rs",
+        "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/cells.rs",
         "weights[k] = dots[k] + dots[k];",
         "weights[k] = dots[k];",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-padding-counted", "dp-kernels/src/norm/gram/registers.rs",
+        "gram-padding-counted", "dp-kernels/src/norm/gram/cells.rs",
         "let twice = select(inside, dot + dot, E::new(0.0));",
         "let twice = dot + dot;",
         Conformance("linear_norms"),
@@ -55,33 +55,51 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("conv_norms"),
     ),
     mutant(
-        "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/registers.rs",
+        "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/cells.rs",
         "let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));",
         "let own = select(comptime!(u == v).runtime() && inside, dot + dot, E::new(0.0));",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-earlier-stretches-dropped", "dp-kernels/src/norm/gram/registers.rs",
-        "sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);",
-        "sums[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]);",
+        "gram-stretches-before-the-last-dropped", "dp-kernels/src/norm/gram/cells.rs",
+        "of_cells[cell] += products_of_cell",
+        "of_cells[cell] = products_of_cell",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-cells-before-the-last-dropped", "dp-kernels/src/norm/gram/cells.rs",
+        "products[block - start] += of_cells[cell];",
+        "products[block - start] = of_cells[cell];",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-cell-between-groups-dropped", "dp-kernels/src/norm/gram/cells.rs",
+        "across = last;",
+        "across = last + 1;",
         Conformance("linear_norms"),
     ),
     mutant(
         "gram-blocks-of-an-example-in-another-order", "dp-kernels/src/norm/gram/registers.rs",
-        "block_of_rows::<F, E, N>(x, y, first_token, block, tokens, x_columns, y_columns);\n            sum += of_block;",
-        "block_of_rows::<F, E, N>(x, y, first_token, blocks - 1 - block, tokens, x_columns, y_columns);\n            sum += of_block;",
+        "sum += of_blocks[block - start];",
+        "sum += of_blocks[end - 1 - block];",
         Conformance("microbatches_do_not_matter"),
     ),
     mutant(
-        "gram-spans-before-the-last-dropped", "dp-kernels/src/norm/gram/registers.rs",
-        "sums[0] += of_span;",
-        "sums[0] = of_span;",
+        "gram-units-in-one-room", "dp-kernels/src/norm/gram/registers.rs",
+        "            UNIT_POS as usize * share as usize,\n            group as usize,\n            example * tokens as usize,",
+        "            UNIT_POS as usize * 0,\n            group as usize,\n            example * tokens as usize,",
         Conformance("linear_norms"),
     ),
     mutant(
-        "gram-stretches-before-the-last-dropped", "dp-kernels/src/norm/gram/registers.rs",
-        "of_span += of_stretch;",
-        "of_span = of_stretch;",
+        "gram-end-of-a-ragged-row-dropped", "dp-kernels/src/norm/gram/dots.rs",
+        "if last == columns / parts {",
+        "if last > columns / parts {",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "gram-overlap-counted-again", "dp-kernels/src/norm/gram/dots.rs",
+        "let seen = (parts - columns % parts) * native;",
+        "let seen = (parts - parts) * native;",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -109,7 +127,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("column_and_position_norms"),
     ),
     mutant(
-        "gram-last-token-dropped", "dp-kernels/src/norm/gram/registers.rs",
+        "gram-last-token-dropped", "dp-kernels/src/norm/gram/cells.rs",
         "let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;",
         "let inside = i * SIDE + u + 1 < tokens as usize && j * SIDE + v + 1 < tokens as usize;",
         Conformance("linear_norms"),
@@ -426,8 +444,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "noise-tensor-ignored", "dp-kernels/src/noise/wide.rs",
-        "start[13] = Vector::<u32, N>::new(tensor);",
-        "start[13] = Vector::<u32, N>::new(tensor & 0u32);",
+        "input[1] = Vector::<u32, N>::new(tensor);",
+        "input[1] = Vector::<u32, N>::new(tensor & 0u32);",
         Conformance("noise_does_not_see_shards"),
     ),
     mutant(

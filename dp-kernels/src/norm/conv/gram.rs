@@ -28,7 +28,8 @@ pub(super) fn launch_pointwise(
     let shape = [conv.examples, conv.groups, blocks];
     let [x, g] = conv.copies();
     let part = || Room::of(&shape, norms_sq.dtype());
-    let [x, g, products, bounds] = launch.scratch(op, [x, g, part(), part()])?;
+    let room = gram::room(norms_sq.dtype(), conv.tokens, tuning);
+    let [x, g, products, bounds, room] = launch.scratch(op, [x, g, part(), part(), room])?;
     let problem = Problem {
         op,
         a: Arg::new(op, "workspace", &x)?,
@@ -40,11 +41,12 @@ pub(super) fn launch_pointwise(
     };
     let products = Arg::new(op, "workspace", &products)?;
     let bounds = Arg::new(op, "workspace", &bounds)?;
+    let room = Arg::new(op, "workspace", &room)?;
     conv.copy(launch, &problem.a, &problem.g);
     if whole {
-        gram::launch_examples(launch, &problem, norms_sq, false);
+        gram::launch_examples(launch, &problem, &room, norms_sq, false);
     } else {
-        gram::launch_rows(launch, &problem, &products, &bounds, blocks);
+        gram::launch_rows(launch, &problem, [&products, &bounds, &room], blocks);
         launch_finish(launch, &products, &bounds, norms_sq, shape);
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Dot products of four by four tokens, in a processor's registers.
 
-use crate::outer::zeros;
-use crate::unchecked::read;
+use crate::outer::{load, zeros};
 use cubecl::prelude::*;
 
 /// Tokens of a register tile's side.
@@ -120,17 +119,47 @@ pub(crate) fn dot_tile<F: Float, E: Float, N: Size>(
     columns: u32,
 ) -> Array<E> {
     let all = columns as usize;
-    let sums = dot_sums::<F, E, N>(x, y, first_token, i, j, tokens, columns, 0usize, all, false);
+    let sums = dot_sums::<F, E, N, N>(
+        x,
+        y,
+        first_token,
+        i,
+        j,
+        tokens,
+        columns,
+        0usize,
+        all,
+        End::Whole,
+    );
     spread::<E, N>(&lane_sums::<E, N>(&sums))
 }
 
-/// Likewise over columns `first..last` of rows of `columns`, each dot product still in the lanes of a vector; with `upper` those of `u <= v`
-/// only, zeros for the others.
+/// How a token's row ends, read in vectors of some lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum End {
+    /// With a whole vector.
+    Whole,
+    /// Within a vector: the last lanes of the row are read as one, and those that the vector before it has are zeros.
+    Overlap,
+}
+
+impl End {
+    pub(super) fn of(columns: usize, lanes: usize) -> Self {
+        if columns.is_multiple_of(lanes) {
+            Self::Whole
+        } else {
+            Self::Overlap
+        }
+    }
+}
+
+/// The dot products of [`dot_tile`] over vectors `first..last` of rows of `columns` vectors in memory, each still in the lanes of a vector; the stretch
+/// that ends with the last has what overlaps too.
 #[cube]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn dot_sums<F: Float, E: Float, N: Size>(
-    x: &[Vector<F, N>],
-    y: &[Vector<F, N>],
+pub(super) fn dot_sums<F: Float, E: Float, NM: Size, N: Size>(
+    x: &[Vector<F, NM>],
+    y: &[Vector<F, NM>],
     first_token: usize,
     i: usize,
     j: usize,
@@ -138,34 +167,70 @@ pub(super) fn dot_sums<F: Float, E: Float, N: Size>(
     columns: u32,
     first: usize,
     last: usize,
-    #[comptime] upper: bool,
+    #[comptime] end: End,
 ) -> Array<Vector<E, N>> {
+    let (native, lanes) = (NM::value(), N::value());
+    let parts = comptime!(lanes / native);
     let last_token = tokens as usize - 1;
+    let columns = columns as usize;
     let mut rows = Array::<usize>::new(comptime!(2 * SIDE));
     #[unroll]
     for u in 0..SIDE {
-        rows[u] = (first_token + min_index(i * SIDE + u, last_token)) * columns as usize;
-        rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last_token)) * columns as usize;
+        rows[u] = (first_token + min_index(i * SIDE + u, last_token)) * columns;
+        rows[u + SIDE] = (first_token + min_index(j * SIDE + u, last_token)) * columns;
     }
     let mut sums = zeros::<E, N>(comptime!(SIDE * SIDE));
     for k in first..last {
         let mut left = Array::<Vector<E, N>>::new(SIDE);
         #[unroll]
         for u in 0..SIDE {
-            left[u] = Vector::<E, N>::cast_from(read::<Vector<F, N>>(x, rows[u] + k));
+            left[u] = load::<F, E, NM, N>(x, rows[u], k * parts, columns, false);
         }
         #[unroll]
         for v in 0..SIDE {
-            let right = Vector::<E, N>::cast_from(read::<Vector<F, N>>(y, rows[v + SIDE] + k));
+            let right = load::<F, E, NM, N>(y, rows[v + SIDE], k * parts, columns, false);
             #[unroll]
             for u in 0..SIDE {
-                if comptime!(!upper || u <= v) {
+                sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
+            }
+        }
+    }
+    if comptime!(end == End::Overlap) {
+        if last == columns / parts {
+            let at = columns - parts;
+            let seen = (parts - columns % parts) * native;
+            let taken = lanes_from::<N>(seen);
+            let zero = Vector::<E, N>::new(E::new(0.0));
+            let mut left = Array::<Vector<E, N>>::new(SIDE);
+            #[unroll]
+            for u in 0..SIDE {
+                let whole = load::<F, E, NM, N>(x, rows[u], at, columns, false);
+                left[u] = select_many(taken, whole, zero);
+            }
+            #[unroll]
+            for v in 0..SIDE {
+                let whole = load::<F, E, NM, N>(y, rows[v + SIDE], at, columns, false);
+                let right = select_many(taken, whole, zero);
+                #[unroll]
+                for u in 0..SIDE {
                     sums[u * SIDE + v] = fma(left[u], right, sums[u * SIDE + v]);
                 }
             }
         }
     }
     sums
+}
+
+/// Which lanes are `first` or behind it.
+#[cube]
+fn lanes_from<N: Size>(first: usize) -> Vector<bool, N> {
+    let lanes = N::value();
+    let mut places = Vector::<u32, N>::new(0u32);
+    #[unroll]
+    for lane in 0..lanes {
+        places.insert(lane, comptime!(lane as u32).runtime());
+    }
+    places.greater_equal(&Vector::<u32, N>::new(first as u32))
 }
 
 #[cube]

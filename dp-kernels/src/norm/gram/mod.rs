@@ -1,5 +1,6 @@
 //! `sum_{t,t'} <a_t, a_t'> <g_t, g_t'>`: products of tokens, never a `[d, p]` matrix.
 
+mod cells;
 mod dots;
 mod ragged;
 mod registers;
@@ -7,7 +8,7 @@ mod shared;
 mod tensor;
 
 pub(crate) use dots::{SIDE, dot_tile, min_index, tile_bound, tile_sum};
-pub(super) use registers::{blocks, launch_examples, launch_rows};
+pub(super) use registers::{blocks, launch_examples, launch_rows, room};
 pub(crate) use shared::write_products;
 
 use super::linear::{Cut, Problem};
@@ -53,12 +54,17 @@ const fn floor_of(bytes: usize) -> f32 {
     }
 }
 
-/// What [`launch`] takes: [`workspace`], or no more than copies where a unit has a whole example's norm in its registers.
+/// What [`launch`] takes: [`workspace`], or the room of the units and copies where one has a whole example's norm in its registers.
 pub(super) fn rooms(problem: &Problem<'_>, tuning: &Tuning) -> Vec<Room> {
-    match takes_examples(problem, tuning) {
-        true if ragged::copies(problem, tuning) => ragged::rooms(problem, tuning).into(),
-        true => Vec::new(),
-        false => workspace(problem, tuning).into(),
+    if takes_examples(problem, tuning) {
+        let [a_copy, g_copy] = ragged::rooms(problem, tuning);
+        vec![
+            room(problem.a.accumulator(), problem.t, tuning),
+            a_copy,
+            g_copy,
+        ]
+    } else {
+        workspace(problem, tuning).into()
     }
 }
 
@@ -71,13 +77,12 @@ pub(super) fn launch(
     bias: bool,
 ) -> Result<bool, KernelError> {
     if takes_examples(problem, launch.tuning) {
-        let [a_copy, g_copy] = scratch else {
-            return Ok(registers::launch_examples(launch, problem, norms_sq, bias));
-        };
+        let room = &Arg::new(problem.op, "workspace", &scratch[0])?;
         // The bias's norm is taken of G itself.
-        let problem = ragged::launch_copies(launch, problem, [a_copy, g_copy])?;
+        let bias = bias && !ragged::copies(problem, launch.tuning);
+        let problem = ragged::launch_copies(launch, problem, [&scratch[1], &scratch[2]])?;
         return Ok(registers::launch_examples(
-            launch, &problem, norms_sq, false,
+            launch, &problem, room, norms_sq, bias,
         ));
     }
     let tiles = tiles(problem, launch.tuning);
@@ -140,16 +145,18 @@ fn upper_triangle(side: usize) -> usize {
     side * (side + 1) / 2
 }
 
-/// Room for the partial products and bounds, each `[B, tiles]`, for the dot products where a tile is cut, and for copies of A and G.
+/// Room for the partial products and bounds, each `[B, tiles]`, for the dot products where a tile is cut or of a processor's units, and for copies of A
+/// and G.
 pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 5] {
     let shape = [problem.b, tiles(problem, tuning)];
-    let room = |shape: &[usize]| Room::of(shape, problem.a.accumulator());
-    let parts = match cut_tiles(problem, tuning) {
-        Some(cut) => [cut.rows * cut.parts(), cut.tile],
-        None => [0, 0],
+    let part = |shape: &[usize]| Room::of(shape, problem.a.accumulator());
+    let dots = match (Cut::of(problem, tuning), cut_tiles(problem, tuning)) {
+        (Cut::Registers, _) => room(problem.a.accumulator(), problem.t, tuning),
+        (_, Some(cut)) => part(&[cut.rows * cut.parts(), cut.tile]),
+        (_, None) => part(&[0, 0]),
     };
     let [a_copy, g_copy] = ragged::rooms(problem, tuning);
-    [room(&shape), room(&shape), room(&parts), a_copy, g_copy]
+    [part(&shape), part(&shape), dots, a_copy, g_copy]
 }
 
 /// Tiles whose dot products are taken stretch by stretch, each in a cube of its own, where there are too few tiles to fill a GPU.
@@ -211,7 +218,7 @@ pub(super) fn launch_products(
     match (Cut::of(problem, launch.tuning), cut) {
         (Cut::Registers, _) => {
             let problem = ragged::launch_copies(launch, problem, [&scratch[3], &scratch[4]])?;
-            registers::launch_rows(launch, &problem, products, bounds, tiles);
+            registers::launch_rows(launch, &problem, [products, bounds, parts], tiles);
         }
         (Cut::Shared, None) => shared::launch(launch, problem, products, bounds, tiles),
         (Cut::Shared, Some(cut)) => {

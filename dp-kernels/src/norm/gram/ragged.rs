@@ -1,4 +1,7 @@
 //! On a processor: tokens whose rows are not of whole vectors are copied to rows that are, with zeros behind, which no dot product sees.
+//!
+//! Wide rows are read where they lie ([`End::Overlap`](super::dots::End)): writing them and reading them again would take longer than their products, as it
+//! did for a vocabulary of 50257. For short ones the copy is cheap and the kernel small.
 
 use crate::check::Arg;
 use crate::launch::Room;
@@ -10,6 +13,14 @@ use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Below that a copy, which is one look at each number, costs more than it saves.
 const FEWEST_TOKENS: usize = 16;
+
+/// Columns of a row that is copied at most: its dot products take several loads then, by which the one that overlaps costs little.
+const WIDEST: usize = 1024;
+
+/// Whether rows of so many columns are read where they lie.
+pub(super) fn in_place(columns: usize) -> bool {
+    columns > WIDEST
+}
 
 /// Room for the copies of A and of G; none for what is not copied.
 pub(super) fn rooms(problem: &Problem<'_>, tuning: &Tuning) -> [Room; 2] {
@@ -32,7 +43,8 @@ pub(super) fn copies(problem: &Problem<'_>, tuning: &Tuning) -> bool {
 fn whole_columns(arg: &Arg<'_>, columns: usize, tokens: usize, tuning: &Tuning) -> Option<usize> {
     let lanes = tuning.lanes_of(arg.accumulator());
     let ragged = arg.vector(columns, lanes) < lanes;
-    (tuning.is_cpu && ragged && tokens >= FEWEST_TOKENS).then(|| columns.next_multiple_of(lanes))
+    let copied = ragged && !in_place(columns) && tokens >= FEWEST_TOKENS;
+    (tuning.is_cpu && copied).then(|| columns.next_multiple_of(lanes))
 }
 
 /// The same problem on the copies, once they are made in the buffers of [`rooms`].
