@@ -166,9 +166,14 @@ proptest! {
         prop_assert_eq!(parts.collect::<Vec<_>>(), whole);
     }
 
-    /// Words about the digit of a ratio and any other, against a division of 64 bits.
+    /// Words about the digit of a ratio and any other, against a division of 64 bits; ratios that end with their first digit among them.
     #[test]
-    fn a_word_is_compared_with_the_digit_of_the_ratio(b in 1u32..1 << 31, seed: u32, by in -2i32..=2, other: u32) {
+    fn a_word_is_compared_with_the_digit_of_the_ratio(
+        b in prop_oneof![1u32..1 << 31, (0u32..31).prop_map(|bits| 1 << bits)],
+        seed: u32,
+        by in -2i32..=2,
+        other: u32,
+    ) {
         let a = seed % b;
         let wide = u64::from(a) << 32;
         let (digit, rest) = ((wide / u64::from(b)) as u32, (wide % u64::from(b)) as u32);
@@ -179,6 +184,18 @@ proptest! {
                 prop_assert_eq!(left, rest);
             }
         }
+    }
+
+    /// The word of which the product is one more than `2^32 a` lies beyond the digit, as near as a word can.
+    #[test]
+    fn a_word_one_beyond_the_ratio_is_not_less(half in 1u32..1 << 30) {
+        let b = 2 * half + 1;
+        // Newton's: an odd number is its own inverse modulo 8, and each round doubles the bits.
+        let inverse = (0..4).fold(b, |x, _| x.wrapping_mul(2u32.wrapping_sub(b.wrapping_mul(x))));
+        prop_assert_eq!(inverse.wrapping_mul(b), 1);
+        let a = ((u64::from(inverse) * u64::from(b)) >> 32) as u32;
+        let (less, equal, _) = against_digit(inverse, a, b);
+        prop_assert_eq!((less, equal), (false, false));
     }
 }
 
