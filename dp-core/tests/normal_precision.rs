@@ -5,7 +5,7 @@
 mod common;
 
 use common::sized;
-use dp_core::noise::normal::{cos_sin_turn, minus_ln_uniform, normal_pair, square_root};
+use dp_core::noise::normal::{cos_sin_turn, is_short, minus_ln_uniform, normal_pair, square_root};
 use dp_core::noise::philox::philox4x32x10;
 
 /// Largest error allowed, in ulp.
@@ -15,13 +15,15 @@ const COS_SIN: f64 = 2.4;
 const NORMAL: f64 = 4.5;
 
 /// Words at the edges of every case distinction: octants, halves, the ends.
-const EDGES: [u32; 22] = [
+const EDGES: [u32; 26] = [
     0,
     1,
     2,
     3,
     0xffff,
     0x1_0000,
+    0x3_ffff, // the last short word
+    0x4_0000,
     0x1fff_ffff,
     0x2000_0000,
     0x3fff_ffff,
@@ -37,6 +39,8 @@ const EDGES: [u32; 22] = [
     0xb504_f334,
     0xdfff_ffff,
     0xe000_0000,
+    0xfffb_ffff, // the last that isn't short
+    0xfffc_0000,
     0xffff_ffff,
 ];
 
@@ -64,13 +68,21 @@ fn triples(random: u32) -> impl Iterator<Item = (u32, u32, u32)> {
     edges.step_by(sized(1, 53)).chain(shifts).chain(random)
 }
 
-fn exact_minus_ln(high: u32, low: u32) -> f64 {
-    let bits = u64::from(high) << 32 | u64::from(low);
-    let half_open = |bits: u64| (bits as f64 + 0.5) / 2f64.powi(64);
-    if bits >> 63 == 1 {
-        -(-half_open(!bits)).ln_1p()
+fn exact_minus_ln(high: u32, further: u32) -> f64 {
+    // The uniform, or its complement where that is smaller: exact in f64 where 32 bits are all there are.
+    let upper = high >> 31 == 1;
+    let smaller = |high: u32, further: u32| {
+        if high < 1 << 18 {
+            let bits = u64::from(high) << 32 | u64::from(further);
+            (bits as f64 + 0.5) / 2f64.powi(64)
+        } else {
+            (f64::from(high) + 0.5) / 2f64.powi(32)
+        }
+    };
+    if upper {
+        -(-smaller(!high, !further)).ln_1p()
     } else {
-        -half_open(bits).ln()
+        -smaller(high, further).ln()
     }
 }
 
@@ -168,6 +180,34 @@ fn normals_are_within_their_budget() {
         worst.see(y, r * sin, || format!("sin {a:x} {b:x} {c:x}"));
     }
     worst.at_most(NORMAL, "normal");
+}
+
+/// What the module says of the bits that a radius does without: against the radii at both ends of what a word stands for.
+#[test]
+fn further_bits_would_change_little() {
+    let radius = |t: f64, upper: bool| {
+        let minus_ln = if upper { -(-t).ln_1p() } else { -t.ln() };
+        (2.0 * minus_ln).sqrt()
+    };
+    let sweep = (0..SWEEP).map(|i| i.wrapping_mul(0x9e37_79b9));
+    let near_short = (0x3_ff00..0x4_0100).flat_map(|word: u32| [word, !word]);
+    let mut shorts = 0;
+    for high in EDGES.into_iter().chain(near_short).chain(sweep) {
+        let upper = high >> 31 == 1;
+        let word = if upper { !high } else { high };
+        assert_eq!(is_short(high), word < 1 << 18, "{high:x}");
+        if is_short(high) {
+            shorts += 1;
+            continue;
+        }
+        let at = |part: f64| radius((f64::from(word) + part) / 2f64.powi(32), upper);
+        let middle = at(0.5);
+        let change = (at(0.0) - middle).abs().max((at(1.0) - middle).abs());
+        let place = 2f64.powi(middle.log2().floor() as i32 - 23);
+        let limit = if middle >= 1.0 { place } else { middle * 1e-6 };
+        assert!(change <= limit, "{high:x}: radius {middle} by {change}");
+    }
+    assert!(shorts >= 512);
 }
 
 #[test]

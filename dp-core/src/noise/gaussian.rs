@@ -7,44 +7,95 @@
 use cubecl::prelude::*;
 
 use super::chacha::{Words4, chacha20_block};
-use super::normal::normal_pair;
+use super::normal::{is_short, normal_pair};
 use super::philox::philox4x32x10;
-use super::{BLOCKS_OF_GROUP, Generator, Key, MAX_STD, NoiseError, RESERVED_TENSOR};
+use super::{
+    BLOCKS_OF_GROUP, FURTHER, Generator, Key, MAX_STD, MOST_NORMALS, NoiseError, RESERVED_TENSOR,
+};
 
-/// Two normals from three words: `r cos` and `r sin`.
+/// Two normals from two words: `r cos` and `r sin`.
 pub type NormalPair = (f32, f32);
 
-/// The ten standard normals of one ChaCha20 block, by pairs.
+/// The eight pairs of standard normals of one ChaCha20 block.
+pub type EightPairs = (
+    NormalPair,
+    NormalPair,
+    NormalPair,
+    NormalPair,
+    NormalPair,
+    NormalPair,
+    NormalPair,
+    NormalPair,
+);
+
+/// The sixteen standard normals of one ChaCha20 block, by pairs.
 ///
-/// `input` is `(block, tensor, step low, step high)`; the key is two quarters as in
+/// `input` is `(block, tensor, step low, step high)`, the block below 2^31; the key is two quarters as in
 /// [`chacha20_block()`]. Which elements they are: the layout of [`crate::noise`].
 #[cfg_attr(feature = "cube", cube)]
-pub fn chacha20_normals(
-    key_low: Words4,
-    key_high: Words4,
-    input: Words4,
-) -> (NormalPair, NormalPair, NormalPair, NormalPair, NormalPair) {
+pub fn chacha20_normals(key_low: Words4, key_high: Words4, input: Words4) -> EightPairs {
     let (a, b, c, d) = chacha20_block(key_low, key_high, input);
     let (w0, w1, w2, w3) = a;
     let (w4, w5, w6, w7) = b;
     let (w8, w9, w10, w11) = c;
-    let (w12, w13, w14, _unused) = d;
+    let (w12, w13, w14, w15) = d;
+    let mut f0 = 0u32;
+    let mut f1 = 0u32;
+    let mut f2 = 0u32;
+    let mut f3 = 0u32;
+    let mut f4 = 0u32;
+    let mut f5 = 0u32;
+    let mut f6 = 0u32;
+    let mut f7 = 0u32;
+    let low_half = is_short(w0) || is_short(w2) || is_short(w4) || is_short(w6);
+    let high_half = is_short(w8) || is_short(w10) || is_short(w12) || is_short(w14);
+    if low_half || high_half {
+        let (block, tensor, step_low, step_high) = input;
+        let further = (block | FURTHER, tensor, step_low, step_high);
+        let (a, b, _c, _d) = chacha20_block(key_low, key_high, further);
+        let (a0, a1, a2, a3) = a;
+        let (b0, b1, b2, b3) = b;
+        f0 = a0;
+        f1 = a1;
+        f2 = a2;
+        f3 = a3;
+        f4 = b0;
+        f5 = b1;
+        f6 = b2;
+        f7 = b3;
+    }
     (
-        normal_pair(w0, w1, w2),
-        normal_pair(w3, w4, w5),
-        normal_pair(w6, w7, w8),
-        normal_pair(w9, w10, w11),
-        normal_pair(w12, w13, w14),
+        normal_pair(w0, f0, w1),
+        normal_pair(w2, f1, w3),
+        normal_pair(w4, f2, w5),
+        normal_pair(w6, f3, w7),
+        normal_pair(w8, f4, w9),
+        normal_pair(w10, f5, w11),
+        normal_pair(w12, f6, w13),
+        normal_pair(w14, f7, w15),
     )
 }
 
-/// The two standard normals of one Philox block.
+/// The two pairs of standard normals of one Philox block.
 ///
-/// `input` is `(block, tensor, step low, step high)`; the key is the first two words of a [`Key`].
+/// `input` is `(block, tensor, step low, step high)`, the block below 2^31; the key is the first two words of a [`Key`].
 #[cfg_attr(feature = "cube", cube)]
-pub fn philox4x32x10_normals(input: Words4, key_low: u32, key_high: u32) -> NormalPair {
-    let (w0, w1, w2, _unused) = philox4x32x10(input, key_low, key_high);
-    normal_pair(w0, w1, w2)
+pub fn philox4x32x10_normals(
+    input: Words4,
+    key_low: u32,
+    key_high: u32,
+) -> (NormalPair, NormalPair) {
+    let (w0, w1, w2, w3) = philox4x32x10(input, key_low, key_high);
+    let mut f0 = 0u32;
+    let mut f1 = 0u32;
+    if is_short(w0) || is_short(w2) {
+        let (block, tensor, step_low, step_high) = input;
+        let further = (block | FURTHER, tensor, step_low, step_high);
+        let (a0, a1, _a2, _a3) = philox4x32x10(further, key_low, key_high);
+        f0 = a0;
+        f1 = a1;
+    }
+    (normal_pair(w0, f0, w1), normal_pair(w2, f1, w3))
 }
 
 /// Overwrites `out` with Gaussian noise of standard deviation `std`: element `i` of `out` is element
@@ -179,16 +230,21 @@ pub fn check_request(
 }
 
 /// The normals of one block, in order; those beyond [`Generator::normals_per_block`] are zero.
-fn block_of_normals(key: &Key, generator: Generator, input: Words4) -> [f32; 10] {
+fn block_of_normals(key: &Key, generator: Generator, input: Words4) -> [f32; MOST_NORMALS] {
     let [k0, k1, k2, k3, k4, k5, k6, k7] = *key.words();
     match generator {
         Generator::ChaCha20 => {
-            let (a, b, c, d, e) = chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input);
-            [a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1, e.0, e.1]
+            let (a, b, c, d, e, f, g, h) =
+                chacha20_normals((k0, k1, k2, k3), (k4, k5, k6, k7), input);
+            [
+                a.0, a.1, b.0, b.1, c.0, c.1, d.0, d.1, e.0, e.1, f.0, f.1, g.0, g.1, h.0, h.1,
+            ]
         }
         Generator::Philox4x32x10NotSecure => {
             let (a, b) = philox4x32x10_normals(input, k0, k1);
-            [a, b, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+            let mut normals = [0.0; MOST_NORMALS];
+            normals[..4].copy_from_slice(&[a.0, a.1, b.0, b.1]);
+            normals
         }
     }
 }

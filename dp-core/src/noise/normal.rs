@@ -5,8 +5,13 @@
 //! the host computes.
 //!
 //! The angle is reduced to an octant in integers, so `sin` and `cos` keep their relative accuracy
-//! near their zeros. The radius takes 64 bits, so the tails reach sqrt(-2 ln 2^-65) = 9.49, and
-//! a uniform above one half is used through its complement, so small radii keep theirs.
+//! near their zeros. A uniform above one half is used through its complement, so small radii keep theirs.
+//!
+//! # Bits of the radius
+//! The uniform of the radius has 32 bits, and 64 where it is [`short`](is_short()): where fewer than 18 bits of the 32 are
+//! significant, which happens to one in 8192. So the tails reach sqrt(-2 ln 2^-65) = 9.49, and what 32 more bits would change
+//! elsewhere is below the last place of an `f32` for radii from 1 on and below a millionth of smaller ones, while a normal takes a
+//! word of the generator and not one and a half.
 //!
 //! # Precision
 //! Assumed of a device: 32-bit add, subtract and multiply round to nearest; `u32 as f32` is exact
@@ -30,26 +35,42 @@ use cubecl::prelude::*;
 
 use super::words::select;
 
-/// Two independent standard normals `(r cos, r sin)` from 96 uniform bits.
-///
-/// `w0` (high) and `w1` (low) give the radius, `w2` the angle: `u = (2^32 w0 + w1 + 1/2) / 2^64`,
-/// `r = sqrt(-2 ln u)`, `angle = 2 pi (w2 + 1/2) / 2^32`. Never zero, infinite or NaN.
+/// A word nearer than this to 0 or to 2^32 is [`short`](is_short()).
+pub const SHORT: u32 = 1 << 18;
+
+/// Whether the uniform of the radius takes more bits than those of its word `high`: one word in 8192.
 #[cfg_attr(feature = "cube", cube)]
-pub fn normal_pair(w0: u32, w1: u32, w2: u32) -> (f32, f32) {
-    let r = square_root(2.0f32 * minus_ln_uniform(w0, w1));
-    let (cosine, sine) = cos_sin_turn(w2);
+pub fn is_short(high: u32) -> bool {
+    (high ^ complement(high)) < SHORT
+}
+
+/// All ones for the words of uniforms above one half, else zeros.
+#[cfg_attr(feature = "cube", cube)]
+fn complement(high: u32) -> u32 {
+    select(high >= 0x8000_0000u32, 0xffff_ffffu32, 0u32)
+}
+
+/// Two independent standard normals `(r cos, r sin)` from 64 uniform bits, or 96.
+///
+/// `high` gives the radius, with `further` where it [`is_short()`], and `angle` the angle: `u = (high + 1/2) / 2^32` or
+/// `(2^32 high + further + 1/2) / 2^64`, `r = sqrt(-2 ln u)`, and `2 pi (angle + 1/2) / 2^32`. Never zero, infinite or NaN.
+#[cfg_attr(feature = "cube", cube)]
+pub fn normal_pair(high: u32, further: u32, angle: u32) -> (f32, f32) {
+    let r = square_root(2.0f32 * minus_ln_uniform(high, further));
+    let (cosine, sine) = cos_sin_turn(angle);
     (r * cosine, r * sine)
 }
 
-/// `-ln((2^32 high + low + 1/2) / 2^64)`: exponentially distributed, in (2.7e-20, 45.1).
+/// `-ln u` of the `u` of [`normal_pair()`]: exponentially distributed, in (2.7e-20, 45.1).
 #[cfg_attr(feature = "cube", cube)]
-pub fn minus_ln_uniform(high: u32, low: u32) -> f32 {
+pub fn minus_ln_uniform(high: u32, further: u32) -> f32 {
     // u above one half is replaced by 1 - u, which complements the bits: then t <= 1/2 either way,
     // and its leading bits are all there.
     let upper = high >= 0x8000_0000u32;
-    let mask = select(upper, 0xffff_ffffu32, 0u32);
+    let mask = complement(high);
     let h = high ^ mask;
-    let l = low ^ mask;
+    // One half of the last place, where nothing more is known.
+    let l = select(is_short(high), further ^ mask, 0x8000_0000u32);
 
     // t = n / 2^65 with n = 2 (2^32 h + l) + 1; shift out its leading zeros.
     let n_high = (h << 1u32) | (l >> 31u32);

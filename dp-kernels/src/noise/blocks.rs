@@ -162,18 +162,19 @@ fn block_normals<N: Size>(
     if comptime!(chacha) {
         let low_key = (key.k0, key.k1, key.k2, key.k3);
         let high_key = (key.k4, key.k5, key.k6, key.k7);
-        let (a, b, c, d, e) = chacha20_normals(low_key, high_key, input);
+        let (a, b, c, d, e, f, g, h) = chacha20_normals(low_key, high_key, input);
         put_pair::<N>(&mut normals, 0usize, a);
         put_pair::<N>(&mut normals, 1usize, b);
         put_pair::<N>(&mut normals, 2usize, c);
         put_pair::<N>(&mut normals, 3usize, d);
         put_pair::<N>(&mut normals, 4usize, e);
+        put_pair::<N>(&mut normals, 5usize, f);
+        put_pair::<N>(&mut normals, 6usize, g);
+        put_pair::<N>(&mut normals, 7usize, h);
     } else {
-        put_pair::<N>(
-            &mut normals,
-            0usize,
-            philox4x32x10_normals(input, key.k0, key.k1),
-        );
+        let (a, b) = philox4x32x10_normals(input, key.k0, key.k1);
+        put_pair::<N>(&mut normals, 0usize, a);
+        put_pair::<N>(&mut normals, 1usize, b);
     }
     normals
 }
@@ -227,7 +228,7 @@ fn lane_normals<N: Size>(
 #[cube]
 pub(crate) fn vector_of<N: Size, V: Size>(
     normals: &Array<Vector<f32, N>>,
-    #[comptime] j: usize,
+    j: usize,
     #[comptime] i: usize,
 ) -> Vector<f32, V> {
     let width = V::value();

@@ -19,7 +19,7 @@ const RUN: usize = 256;
 /// `target` (f32 or f64, any shape) holds elements `first_element..` of the draw's tensor. Integers only between the sum and the
 /// noised step, and the very functions that the host runs, so device and host agree to the bit, and shards with the whole.
 /// An element takes two or three attempts, each with a ChaCha20 block of its own and a dozen coin tosses, where
-/// [`add_gaussian_noise`](crate::add_gaussian_noise) takes a tenth of a block.
+/// [`add_gaussian_noise`](crate::add_gaussian_noise) takes a sixteenth of a block.
 ///
 /// An f64 element is rounded to f32 first, as in [`add_gaussian_noise`](crate::add_gaussian_noise), and what is written is what an f32 target of
 /// that number would get: the rounding to the grid is proven for f32.

@@ -101,11 +101,10 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
             // No vector has to ask whether it is inside.
             let start = ((first - place.skip) / comptime!(width as u32)) as usize;
             if comptime!(lanes > 1) {
-                #[unroll]
                 for j in 0..per_block {
                     #[unroll]
                     for i in 0..comptime!(lanes / width) {
-                        let at = start + comptime!(GROUP / width * j + i);
+                        let at = start + j * comptime!(GROUP / width) + i;
                         let sum = target[at];
                         target[at] = noised::<E, V>(sum, vector_of::<N, V>(&normals, j, i), std);
                     }
@@ -124,11 +123,12 @@ pub(crate) fn add_noise<E: Float, N: Size, V: Size>(
                 }
             }
         } else {
-            #[unroll]
+            #[unroll(lanes == 1)]
             for j in 0..per_block {
                 #[unroll]
                 for i in 0..comptime!(lanes / width) {
-                    let element = first + comptime!((GROUP * j + width * i) as u32);
+                    let element =
+                        first + j as u32 * comptime!(GROUP as u32) + comptime!((width * i) as u32);
                     if element >= place.skip && element - place.skip < place.len {
                         let at = ((element - place.skip) / comptime!(width as u32)) as usize;
                         let sum = target[at];

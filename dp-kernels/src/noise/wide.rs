@@ -6,10 +6,12 @@
 //! any word to the nearest float, multiplies words to 64 bits, and flips a sign. It takes a square root too, rounded to nearest where dp-core's
 //! own is within 0.51 units of it: the two differ by a unit now and then.
 //!
-//! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 10 normals: a vector's lanes of them take as many vector
-//! operations, more than the normals do.
+//! A ChaCha20 block takes 960 additions, exclusive ors and rotations, and makes 16 normals: a vector's lanes of them take as many vector
+//! operations, more than the normals do. Further bits are made for all lanes where one of them needs some: once in 64 times with 16 lanes.
 
 use cubecl::prelude::*;
+use dp_core::noise::FURTHER;
+use dp_core::noise::normal::SHORT;
 
 /// The sixteen words of the ChaCha20 blocks of the given input words, lane by lane.
 #[cube]
@@ -97,31 +99,16 @@ pub(crate) fn chacha20_normals<N: Size>(
     input[2] = Vector::<u32, N>::new(step_low);
     input[3] = Vector::<u32, N>::new(step_high);
     let words = chacha20_blocks::<N>(key, &input);
-    // Part by part for all five pairs: a part is a chain of operations that wait for each other, and the five do not.
-    let mut exponential = Array::<Vector<f32, N>>::new(5usize);
-    let mut cosine = Array::<Vector<f32, N>>::new(5usize);
-    let mut sine = Array::<Vector<f32, N>>::new(5usize);
-    #[unroll]
-    for i in 0..5usize {
-        exponential[i] = minus_ln_uniform::<N>(words[3 * i], words[3 * i + 1]);
+    let mut leading = leading_bits::<N>(&words, 8usize);
+    if is_any_short::<N>(&words, 8usize) {
+        input[0] = counters | int::<N>(FURTHER);
+        let further = chacha20_blocks::<N>(key, &input);
+        put_further::<N>(&mut leading, &words, &further, 8usize);
     }
-    #[unroll]
-    for i in 0..5usize {
-        let (c, s) = cos_sin_turn::<N>(words[3 * i + 2]);
-        cosine[i] = c;
-        sine[i] = s;
-    }
-    let mut normals = Array::<Vector<f32, N>>::new(10usize);
-    #[unroll]
-    for i in 0..5usize {
-        let r = square_root_of_twice::<N>(exponential[i]);
-        normals[2 * i] = r * cosine[i];
-        normals[2 * i + 1] = r * sine[i];
-    }
-    normals
+    normals_of::<N>(&words, &leading, 8usize)
 }
 
-/// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: both normals of every block. Not secure.
+/// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: normal `j` of the blocks in vector `j`. Not secure.
 #[cube]
 pub(crate) fn philox_normals<N: Size>(
     counters: Vector<u32, N>,
@@ -131,6 +118,26 @@ pub(crate) fn philox_normals<N: Size>(
     key_low: u32,
     key_high: u32,
 ) -> Array<Vector<f32, N>> {
+    let words = philox_blocks::<N>(counters, tensor, step_low, step_high, key_low, key_high);
+    let mut leading = leading_bits::<N>(&words, 2usize);
+    if is_any_short::<N>(&words, 2usize) {
+        let others = counters | int::<N>(FURTHER);
+        let further = philox_blocks::<N>(others, tensor, step_low, step_high, key_low, key_high);
+        put_further::<N>(&mut leading, &words, &further, 2usize);
+    }
+    normals_of::<N>(&words, &leading, 2usize)
+}
+
+/// The four words of the Philox4x32-10 blocks of the given counters, lane by lane.
+#[cube]
+fn philox_blocks<N: Size>(
+    counters: Vector<u32, N>,
+    tensor: u32,
+    step_low: u32,
+    step_high: u32,
+    key_low: u32,
+    key_high: u32,
+) -> Array<Vector<u32, N>> {
     // A word in each lane of 64 bits, where a processor has the whole product; what is above the word is rubbish, and not read.
     let word = long::<N>(0xffff_ffffu32);
     let bits = long::<N>(32u32);
@@ -152,15 +159,114 @@ pub(crate) fn philox_normals<N: Size>(
         k0 += long::<N>(0x9e37_79b9u32);
         k1 += long::<N>(0xbb67_ae85u32);
     }
-    let exponential = minus_ln_uniform::<N>(
-        Vector::<u32, N>::cast_from(x0),
-        Vector::<u32, N>::cast_from(x1),
-    );
-    let (cosine, sine) = cos_sin_turn::<N>(Vector::<u32, N>::cast_from(x2));
-    let r = square_root_of_twice::<N>(exponential);
-    let mut normals = Array::<Vector<f32, N>>::new(2usize);
-    normals[0] = r * cosine;
-    normals[1] = r * sine;
+    let mut words = Array::<Vector<u32, N>>::new(4usize);
+    words[0] = Vector::<u32, N>::cast_from(x0);
+    words[1] = Vector::<u32, N>::cast_from(x1);
+    words[2] = Vector::<u32, N>::cast_from(x2);
+    words[3] = Vector::<u32, N>::cast_from(x3);
+    words
+}
+
+/// The leading 32 bits of the uniform of each pair's radius, or of its complement where that is smaller, then how many zeros were before them: of the
+/// radius's word alone, as [`dp_core::noise::normal::minus_ln_uniform`] has it where that is not short.
+#[cube]
+fn leading_bits<N: Size>(
+    words: &Array<Vector<u32, N>>,
+    #[comptime] pairs: usize,
+) -> Array<Vector<u32, N>> {
+    let mut leading = Array::<Vector<u32, N>>::new(comptime!(2 * pairs));
+    #[unroll]
+    for i in 0..pairs {
+        let high = words[2 * i];
+        let n = ((high ^ complement::<N>(high)) << int::<N>(1u32)) | int::<N>(1u32);
+        let zeros = n.leading_zeros();
+        leading[2 * i] = n << zeros;
+        leading[2 * i + 1] = zeros;
+    }
+    leading
+}
+
+/// Whether the word of a radius of any pair in any lane is short.
+#[cube]
+fn is_any_short<N: Size>(words: &Array<Vector<u32, N>>, #[comptime] pairs: usize) -> bool {
+    let mut nearest = int::<N>(0x7fff_ffffu32);
+    #[unroll]
+    for i in 0..pairs {
+        let high = words[2 * i];
+        nearest = nearest.min(high ^ complement::<N>(high));
+    }
+    let lanes = N::value();
+    let mut least = nearest.extract(0usize);
+    #[unroll]
+    for lane in 1..lanes {
+        least = least.min(nearest.extract(lane));
+    }
+    least < SHORT
+}
+
+/// What [`leading_bits`] gives, with the further bits of those radii whose word is short.
+#[cube]
+fn put_further<N: Size>(
+    leading: &mut Array<Vector<u32, N>>,
+    words: &Array<Vector<u32, N>>,
+    further: &Array<Vector<u32, N>>,
+    #[comptime] pairs: usize,
+) {
+    #[unroll]
+    for i in 0..pairs {
+        let high = words[2 * i];
+        let mask = complement::<N>(high);
+        let h = high ^ mask;
+        let l = further[i] ^ mask;
+        let n_high = (h << int::<N>(1u32)) | (l >> int::<N>(31u32));
+        let n_low = (l << int::<N>(1u32)) | int::<N>(1u32);
+        let is_low = n_high.equal(&int::<N>(0u32));
+        let first = select_many(is_low, n_low, n_high);
+        let second = select_many(is_low, int::<N>(0u32), n_low);
+        let zeros = first.leading_zeros();
+        let bits = (first << zeros) | ((second >> int::<N>(1u32)) >> (int::<N>(31u32) - zeros));
+        let before = zeros + select_many(is_low, int::<N>(32u32), int::<N>(0u32));
+        let is_short = h.less_than(&int::<N>(SHORT));
+        leading[2 * i] = select_many(is_short, bits, leading[2 * i]);
+        leading[2 * i + 1] = select_many(is_short, before, leading[2 * i + 1]);
+    }
+}
+
+/// All ones for the words of uniforms above one half, else zeros.
+#[cube]
+fn complement<N: Size>(high: Vector<u32, N>) -> Vector<u32, N> {
+    let upper = high.greater_equal(&int::<N>(0x8000_0000u32));
+    select_many(upper, int::<N>(0xffff_ffffu32), int::<N>(0u32))
+}
+
+/// The normals of a block's pairs, from its words and the leading bits of its radii.
+#[cube]
+fn normals_of<N: Size>(
+    words: &Array<Vector<u32, N>>,
+    leading: &Array<Vector<u32, N>>,
+    #[comptime] pairs: usize,
+) -> Array<Vector<f32, N>> {
+    // Part by part for all pairs: a part is a chain of operations that wait for each other, and the pairs do not.
+    let mut exponential = Array::<Vector<f32, N>>::new(pairs);
+    let mut cosine = Array::<Vector<f32, N>>::new(pairs);
+    let mut sine = Array::<Vector<f32, N>>::new(pairs);
+    #[unroll]
+    for i in 0..pairs {
+        exponential[i] = minus_ln_uniform::<N>(words[2 * i], leading[2 * i], leading[2 * i + 1]);
+    }
+    #[unroll]
+    for i in 0..pairs {
+        let (c, s) = cos_sin_turn::<N>(words[2 * i + 1]);
+        cosine[i] = c;
+        sine[i] = s;
+    }
+    let mut normals = Array::<Vector<f32, N>>::new(comptime!(2 * pairs));
+    #[unroll]
+    for i in 0..pairs {
+        let r = square_root_of_twice::<N>(exponential[i]);
+        normals[2 * i] = r * cosine[i];
+        normals[2 * i + 1] = r * sine[i];
+    }
     normals
 }
 
@@ -194,23 +300,15 @@ fn float_to_bits<N: Size>(x: Vector<f32, N>) -> Vector<u32, N> {
     Vector::<u32, N>::reinterpret(x)
 }
 
-/// [`dp_core::noise::normal::minus_ln_uniform`], lane by lane.
+/// [`dp_core::noise::normal::minus_ln_uniform`], lane by lane, from the radius's word and its [`leading_bits`].
 #[cube]
-fn minus_ln_uniform<N: Size>(high: Vector<u32, N>, low: Vector<u32, N>) -> Vector<f32, N> {
+fn minus_ln_uniform<N: Size>(
+    high: Vector<u32, N>,
+    leading: Vector<u32, N>,
+    zeros: Vector<u32, N>,
+) -> Vector<f32, N> {
     let upper = high.greater_equal(&int::<N>(0x8000_0000u32));
-    let mask = select_many(upper, int::<N>(0xffff_ffffu32), int::<N>(0u32));
-    let h = high ^ mask;
-    let l = low ^ mask;
-
-    let n_high = (h << int::<N>(1u32)) | (l >> int::<N>(31u32));
-    let n_low = (l << int::<N>(1u32)) | int::<N>(1u32);
-    let short = n_high.equal(&int::<N>(0u32));
-    let first = select_many(short, n_low, n_high);
-    let second = select_many(short, int::<N>(0u32), n_low);
-    let zeros = first.leading_zeros();
-    let leading = (first << zeros) | ((second >> int::<N>(1u32)) >> (int::<N>(31u32) - zeros));
-    let shift = zeros + select_many(short, int::<N>(33u32), int::<N>(1u32));
-
+    let shift = zeros + int::<N>(1u32);
     let fraction = to_float::<N>(leading) * float::<N>(2.328_306_4e-10f32);
     let t = fraction * bits_to_float::<N>((int::<N>(127u32) - shift) << int::<N>(23u32));
 

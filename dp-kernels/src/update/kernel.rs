@@ -61,7 +61,8 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
     if block < place.blocks {
         let normals = unit_normals::<N>(&place, &key, block, form.chacha);
         let first = first_of(block, form.chacha);
-        let reach = comptime!((GROUP * (per_block(form.chacha) - 1) + 1) as u32);
+        // From the unit's first element to its last.
+        let reach = comptime!((GROUP * (per_block(form.chacha) - 1) + lanes) as u32);
         let is_whole = first >= place.skip && first - place.skip + reach <= place.len;
         if comptime!(lanes == 1 && !form.chacha).runtime() && is_whole {
             // All loads of a GPU's unit before its first store, which a compiler would not move them over. Those of a ChaCha20 block take
@@ -87,18 +88,37 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
                 let at = start + comptime!(GROUP * j);
                 write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
             }
-        } else {
-            #[unroll]
-            for place_of_vector in 0..comptime!(vectors * per_block(form.chacha)) {
-                let j = comptime!(place_of_vector / vectors);
-                let i = comptime!(place_of_vector % vectors);
-                let element = first + comptime!((GROUP * j + width * i) as u32);
-                if element >= place.skip && element - place.skip < place.len {
-                    let at = ((element - place.skip) / comptime!(width as u32)) as usize;
-                    let g = noised::<E, V>(sum[at], vector_of::<N, V>(&normals, j, i), &numbers);
+        } else if comptime!(lanes > 1).runtime() && is_whole {
+            // No vector has to ask whether it is inside.
+            let start = ((first - place.skip) / comptime!(width as u32)) as usize;
+            for j in 0..comptime!(per_block(form.chacha)) {
+                #[unroll]
+                for i in 0..vectors {
+                    let at = start + j * comptime!(GROUP / width) + i;
+                    let normal = vector_of::<N, V>(&normals, j, i);
+                    let g = noised::<E, V>(sum[at], normal, &numbers);
                     let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
                     let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
                     write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
+                }
+            }
+        } else {
+            #[unroll(lanes == 1)]
+            for j in 0..comptime!(per_block(form.chacha)) {
+                #[unroll]
+                for i in 0..vectors {
+                    let element =
+                        first + j as u32 * comptime!(GROUP as u32) + comptime!((width * i) as u32);
+                    if element >= place.skip && element - place.skip < place.len {
+                        let at = ((element - place.skip) / comptime!(width as u32)) as usize;
+                        let normal = vector_of::<N, V>(&normals, j, i);
+                        let g = noised::<E, V>(sum[at], normal, &numbers);
+                        let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
+                        let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
+                        write::<E, H, V>(
+                            sum, parameter, moment_1, moment_2, copy, at, p, m, v, form,
+                        );
+                    }
                 }
             }
         }

@@ -449,6 +449,42 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("noise_does_not_see_shards"),
     ),
     mutant(
+        "noise-without-further-bits", "dp-kernels/src/noise/wide.rs",
+        "least < SHORT\n",
+        "least < 0u32\n",
+        Conformance("noise_known_values"),
+    ),
+    mutant(
+        "noise-further-bits-of-the-block-itself", "dp-kernels/src/noise/wide.rs",
+        "input[0] = counters | int::<N>(FURTHER);",
+        "input[0] = counters;",
+        Conformance("noise_known_values"),
+    ),
+    mutant(
+        "noise-further-bits-uncomplemented", "dp-kernels/src/noise/wide.rs",
+        "let l = further[i] ^ mask;",
+        "let l = further[i];",
+        Conformance("noise_known_values"),
+    ),
+    mutant(
+        "noise-further-bits-of-another-pair", "dp-kernels/src/noise/wide.rs",
+        "let l = further[i] ^ mask;",
+        "let l = further[0] ^ mask;",
+        Conformance("noise_known_values"),
+    ),
+    mutant(
+        "normal-without-further-bits", "dp-core/src/noise/normal.rs",
+        "let l = select(is_short(high), further ^ mask, 0x8000_0000u32);",
+        "let l = select(is_short(high) && high == 1u32, further ^ mask, 0x8000_0000u32);",
+        File("noise", "values_are_those_of_the_frozen_layout"),
+    ),
+    mutant(
+        "noise-further-block-among-the-normals", "dp-core/src/noise/mod.rs",
+        "self.normals_per_block() << 31",
+        "self.normals_per_block() << 32",
+        File("noise", "refusals_leave_the_buffer_alone"),
+    ),
+    mutant(
         "noise-sine-for-cosine", "dp-kernels/src/noise/wide.rs",
         "normals[2 * i] = r * cosine[i];",
         "normals[2 * i] = r * sine[i];",
