@@ -2,7 +2,7 @@
 
 use crate::adaptive::AdaptiveClip;
 use crate::error::PrivacyError;
-use crate::kernels::{filled, settle, settle_of};
+use crate::kernels::{filled, settle};
 use crate::ops::{plain, wrap};
 use crate::tape::{Site, Tape};
 use crate::traced::Traced;
@@ -212,7 +212,7 @@ impl PrivateGradients {
         let launch = &Launch::new(&mask.client, &tuning).with_workspace(&self.workspace);
         let norms_sq = filled(&mask, [rows], 0.0);
         let mut plans = self.planned.iter();
-        let sites = sites
+        let summands = sites
             .into_iter()
             .map(|site| {
                 let plan = site.layer_shape().and_then(|_| plans.next());
@@ -232,11 +232,10 @@ impl PrivateGradients {
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.add(launch, &norms_sq, &handle(&mask), &factors, clip)?;
         }
-        for site in &sites {
-            site.add_weighted_sum(launch, &handle(&factors), |id| {
+        for summand in &summands {
+            summand.add_weighted_sum(launch, &factors, |id| {
                 handle(&self.sums[self.index[&id]].value)
             })?;
-            settle_of(site.names().1, &factors, &site.extents());
         }
         Ok(())
     }

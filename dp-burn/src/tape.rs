@@ -21,12 +21,12 @@ pub(crate) enum Site {
     },
     /// `y = x + table`.
     Position { table: ParamId, tap: Tensor<1> },
-    /// `y = xhat * gain + bias`; the backward pass leaves xhat on `tap_input`.
+    /// `y = xhat * gain + bias`; the backward pass leaves each example's gradients of both, `[B, p]`, on the taps.
     LayerNorm {
         gain: ParamId,
         bias: ParamId,
-        tap: Tensor<1>,
-        tap_input: Tensor<1>,
+        tap_gain: Tensor<1>,
+        tap_bias: Tensor<1>,
     },
 }
 

@@ -1,4 +1,5 @@
-//! A layer's inputs and output gradients as one backward pass left them, and the launchers that take them.
+//! A layer's inputs and output gradients as one backward pass left them, what is kept of them once their norms are known, and the launchers that take
+//! both.
 
 use crate::error::PrivacyError;
 use crate::gradients::handle;
@@ -21,13 +22,6 @@ pub(crate) enum Traced {
         a: CubeTensor,
         g: CubeTensor,
     },
-    /// A Linear whose examples' weight gradients were formed with their norms: A isn't needed any more.
-    KeptLinear {
-        weight: ParamId,
-        bias: ParamId,
-        gradients: CubeTensor,
-        g: CubeTensor,
-    },
     Embedding {
         table: ParamId,
         ids: CubeTensor,
@@ -37,12 +31,17 @@ pub(crate) enum Traced {
         table: ParamId,
         g: CubeTensor,
     },
+    /// The backward pass formed each example's gradients, `[B, p]`.
     LayerNorm {
-        gain: ParamId,
-        bias: ParamId,
-        xhat: CubeTensor,
-        g: CubeTensor,
+        gain: Formed,
+        bias: Formed,
     },
+}
+
+/// Each example's gradient of a parameter, `[B, ..]`.
+pub(crate) struct Formed {
+    parameter: ParamId,
+    gradients: CubeTensor,
 }
 
 impl Traced {
@@ -76,19 +75,23 @@ impl Traced {
             Site::LayerNorm {
                 gain,
                 bias,
-                tap,
-                tap_input,
+                tap_gain,
+                tap_bias,
             } => Self::LayerNorm {
-                gain,
-                bias,
-                xhat: caught(&tap_input, gain)?,
-                g: caught(&tap, gain)?,
+                gain: Formed {
+                    parameter: gain,
+                    gradients: caught(&tap_gain, gain)?,
+                },
+                bias: Formed {
+                    parameter: bias,
+                    gradients: caught(&tap_bias, bias)?,
+                },
             },
         })
     }
 
     /// The same, with so many rows in turn as one example: `[B k, T, ..]` as `[B, k T, ..]`. A position's gradients are added up over
-    /// the rows, since it is the same parameter in each.
+    /// the rows, since it is the same parameter in each, and so are gradients that are formed.
     pub fn by_example(self, rows: usize) -> Result<Self, PrivacyError> {
         let all = self.rows();
         if rows == 1 {
@@ -112,8 +115,6 @@ impl Traced {
                 a: joined(a),
                 g: joined(g),
             },
-            // Made of whole examples, later.
-            Self::KeptLinear { .. } => self,
             Self::Embedding { table, ids, g } => {
                 let [_, tokens] = ids.shape().dims();
                 let shape = Shape::from([examples, rows * tokens]);
@@ -132,32 +133,20 @@ impl Traced {
                     g: plain(sum),
                 }
             }
-            Self::LayerNorm {
-                gain,
-                bias,
-                xhat,
-                g,
-            } => Self::LayerNorm {
-                gain,
-                bias,
-                xhat: joined(xhat),
-                g: joined(g),
+            Self::LayerNorm { gain, bias } => Self::LayerNorm {
+                gain: gain.by_example(rows),
+                bias: bias.by_example(rows),
             },
         })
     }
 
-    pub fn g(&self) -> &CubeTensor {
-        match self {
-            Self::Linear { g, .. }
-            | Self::KeptLinear { g, .. }
-            | Self::Embedding { g, .. }
-            | Self::Position { g, .. }
-            | Self::LayerNorm { g, .. } => g,
-        }
-    }
-
     pub fn rows(&self) -> usize {
-        self.g().shape()[0]
+        match self {
+            Self::Linear { g, .. } | Self::Embedding { g, .. } | Self::Position { g, .. } => {
+                g.shape()[0]
+            }
+            Self::LayerNorm { gain, .. } => gain.gradients.shape()[0],
+        }
     }
 
     /// What the choice of a Linear's way depends on.
@@ -175,117 +164,198 @@ impl Traced {
         })
     }
 
-    /// What a profile calls the site's norm and its weighted sum.
-    pub fn names(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Linear { .. } => ("linear norm", "linear sum"),
-            Self::KeptLinear { .. } => ("linear kept", "linear kept sum"),
-            Self::Embedding { .. } => ("embedding norm", "embedding sum"),
-            Self::Position { .. } => ("position norm", "position sum"),
-            Self::LayerNorm { .. } => ("layer norm norm", "layer norm sum"),
-        }
-    }
-
-    /// What a profile says of the site: `[B, T, d, p]` of a Linear, otherwise the extents of G.
-    pub fn extents(&self) -> Vec<usize> {
-        let g = self.g().shape();
-        match self {
-            Self::Linear { a, .. } => vec![g[0], g[1], a.shape()[2], g[2]],
-            Self::KeptLinear { gradients, .. } => vec![g[0], g[1], gradients.shape()[1], g[2]],
-            _ => g.to_vec(),
-        }
-    }
-
     /// Adds the squared norms of the examples' gradients at this site, as planned; gives what the weighted sum is to be taken of.
-    ///
-    /// A Linear's gradients that are kept take the place of A.
     pub fn with_norm_sq(
         self,
         launch: &Launch<'_>,
         norms_sq: &CubeTensor,
         plan: Option<&LayerPlan>,
-    ) -> Result<Self, KernelError> {
+    ) -> Result<Summand, KernelError> {
         let norms = &handle(norms_sq);
-        let g = &handle(self.g());
-        let site = match (self, plan) {
-            (Self::Linear { weight, bias, a, g }, Some(LayerPlan { kept: Some(_), .. })) => {
-                let [rows, _, inputs] = a.shape().dims();
-                let gradients = empty(&g, [rows, inputs, g.shape()[2]]);
-                kernels::keep_linear_gradients(
-                    launch,
-                    &handle(&a),
-                    &handle(&g),
-                    &handle(&gradients),
-                    norms,
-                )?;
-                kernels::bias_norm_sq(launch, &handle(&g), norms)?;
-                Self::KeptLinear {
-                    weight,
-                    bias,
-                    gradients,
-                    g,
+        let (of_norm, summand) = match self {
+            Self::Linear { weight, bias, a, g } => {
+                let [b, t, d] = a.shape().dims();
+                let extents = vec![b, t, d, g.shape()[2]];
+                if plan.is_some_and(|plan| plan.kept.is_some()) {
+                    let formed = keep(launch, [weight, bias], &a, &g, norms)?;
+                    let sum = ("linear kept sum", extents);
+                    ("linear kept", Summand::of(None, formed, sum))
+                } else {
+                    let how = plan.map_or(LinearNorm::Auto, |plan| plan.how);
+                    let bias = with_bias(launch, bias, &a, &g, norms, how)?;
+                    let of_tokens = OfTokens::Linear { weight, a, g };
+                    let sum = ("linear sum", extents);
+                    ("linear norm", Summand::of(Some(of_tokens), [bias], sum))
                 }
             }
-            (site, plan) => {
-                match &site {
-                    Self::Linear { a, .. } => {
-                        let how = plan.map_or(LinearNorm::Auto, |plan| plan.how);
-                        kernels::linear_and_bias_norm_sq(launch, &handle(a), g, norms, how)?;
-                    }
-                    // Its norm was added when its gradients were made.
-                    Self::KeptLinear { .. } => {}
-                    Self::Embedding { ids, .. } => {
-                        kernels::embedding_norm_sq(launch, &handle(ids), g, norms)?;
-                    }
-                    Self::Position { .. } => kernels::position_norm_sq(launch, g, norms)?,
-                    Self::LayerNorm { xhat, .. } => {
-                        kernels::scale_and_bias_norm_sq(launch, &handle(xhat), g, norms)?;
-                    }
-                }
-                site
+            Self::Embedding { table, ids, g } => {
+                kernels::embedding_norm_sq(launch, &handle(&ids), &handle(&g), norms)?;
+                let sum = ("embedding sum", g.shape().to_vec());
+                let of_tokens = OfTokens::Embedding { table, ids, g };
+                ("embedding norm", Summand::of(Some(of_tokens), [], sum))
+            }
+            Self::Position { table, g } => {
+                kernels::position_norm_sq(launch, &handle(&g), norms)?;
+                let sum = ("position sum", g.shape().to_vec());
+                let of_tokens = OfTokens::Position { table, g };
+                ("position norm", Summand::of(Some(of_tokens), [], sum))
+            }
+            Self::LayerNorm { gain, bias } => {
+                gain.add_norm_sq(launch, norms)?;
+                bias.add_norm_sq(launch, norms)?;
+                let sum = ("layer norm sum", gain.gradients.shape().to_vec());
+                ("layer norm norm", Summand::of(None, [gain, bias], sum))
             }
         };
-        settle_of(site.names().0, norms_sq, &site.extents());
-        Ok(site)
+        settle_of(of_norm, norms_sq, &summand.extents);
+        Ok(summand)
+    }
+}
+
+/// The norm of a Linear's weight and bias together, with the bias's gradients, which are no more than a row an example.
+fn with_bias(
+    launch: &Launch<'_>,
+    bias: ParamId,
+    a: &CubeTensor,
+    g: &CubeTensor,
+    norms: &TensorHandle,
+    how: LinearNorm,
+) -> Result<Formed, KernelError> {
+    let [b, t, p] = g.shape().dims();
+    let (handle_a, handle_g) = (handle(a), handle(g));
+    if t == 1 {
+        // G are the bias's gradients.
+        kernels::linear_and_bias_norm_sq(launch, &handle_a, &handle_g, norms, None, how)?;
+        return Ok(Formed {
+            parameter: bias,
+            gradients: CubeBackend::float_reshape(g.clone(), Shape::from([b, p])),
+        });
+    }
+    let gradients = empty(g, [b, p]);
+    let kept = handle(&gradients);
+    kernels::linear_and_bias_norm_sq(launch, &handle_a, &handle_g, norms, Some(&kept), how)?;
+    Ok(Formed {
+        parameter: bias,
+        gradients,
+    })
+}
+
+/// Both of a Linear's gradients formed, with their norms.
+fn keep(
+    launch: &Launch<'_>,
+    [weight, bias]: [ParamId; 2],
+    a: &CubeTensor,
+    g: &CubeTensor,
+    norms: &TensorHandle,
+) -> Result<[Formed; 2], KernelError> {
+    let ([b, _, d], [_, _, p]) = (a.shape().dims(), g.shape().dims());
+    let weight = Formed {
+        parameter: weight,
+        gradients: empty(g, [b, d, p]),
+    };
+    let bias = Formed {
+        parameter: bias,
+        gradients: empty(g, [b, p]),
+    };
+    let of_weight = handle(&weight.gradients);
+    kernels::keep_linear_gradients(launch, &handle(a), &handle(g), &of_weight, norms)?;
+    kernels::bias_gradients(launch, &handle(g), &handle(&bias.gradients))?;
+    bias.add_norm_sq(launch, norms)?;
+    Ok([weight, bias])
+}
+
+impl Formed {
+    fn by_example(self, rows: usize) -> Self {
+        let [all, width] = self.gradients.shape().dims();
+        let apart = wrap::<2>(self.gradients).reshape([all / rows, rows, width]);
+        Self {
+            gradients: plain(apart.sum_dim(1).reshape([all / rows, width])),
+            ..self
+        }
+    }
+
+    fn add_norm_sq(&self, launch: &Launch<'_>, norms: &TensorHandle) -> Result<(), KernelError> {
+        kernels::gradient_norm_sq(launch, &handle(&self.gradients), norms)
+    }
+
+    fn add_weighted_sum(
+        &self,
+        launch: &Launch<'_>,
+        factors: &TensorHandle,
+        sum: impl Fn(ParamId) -> TensorHandle,
+    ) -> Result<(), KernelError> {
+        let (gradients, sum) = (handle(&self.gradients), sum(self.parameter));
+        kernels::weighted_sum_gradient(launch, &gradients, factors, &sum)
+    }
+}
+
+/// What the weighted sum of a site is taken of, once its norms are known.
+pub(crate) struct Summand {
+    of_tokens: Option<OfTokens>,
+    /// Gradients that are formed: of a LayerNorm, of a Linear's bias, and of its weight where they are kept.
+    formed: Vec<Formed>,
+    /// What a profile calls the sum, and says of it.
+    name: &'static str,
+    extents: Vec<usize>,
+}
+
+/// A parameter whose sum takes every token again.
+enum OfTokens {
+    Linear {
+        weight: ParamId,
+        a: CubeTensor,
+        g: CubeTensor,
+    },
+    Embedding {
+        table: ParamId,
+        ids: CubeTensor,
+        g: CubeTensor,
+    },
+    Position {
+        table: ParamId,
+        g: CubeTensor,
+    },
+}
+
+impl Summand {
+    fn of<const N: usize>(
+        of_tokens: Option<OfTokens>,
+        formed: [Formed; N],
+        (name, extents): (&'static str, Vec<usize>),
+    ) -> Self {
+        Self {
+            of_tokens,
+            formed: formed.into(),
+            name,
+            extents,
+        }
     }
 
     /// Adds `sum_b c_b g_b` of this site's parameters into their accumulators.
     pub fn add_weighted_sum(
         &self,
         launch: &Launch<'_>,
-        factors: &TensorHandle,
+        factors: &CubeTensor,
         sum: impl Fn(ParamId) -> TensorHandle,
     ) -> Result<(), KernelError> {
-        let g = &handle(self.g());
-        match self {
-            Self::Linear {
-                weight, bias, a, ..
-            } => {
-                kernels::weighted_sum_linear(launch, &handle(a), g, factors, &sum(*weight))?;
-                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
+        let c = &handle(factors);
+        match &self.of_tokens {
+            Some(OfTokens::Linear { weight, a, g }) => {
+                kernels::weighted_sum_linear(launch, &handle(a), &handle(g), c, &sum(*weight))?;
             }
-            Self::KeptLinear {
-                weight,
-                bias,
-                gradients,
-                ..
-            } => {
-                let gradients = handle(gradients);
-                kernels::weighted_sum_gradient(launch, &gradients, factors, &sum(*weight))?;
-                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
+            Some(OfTokens::Embedding { table, ids, g }) => {
+                let (ids, g, table) = (handle(ids), handle(g), sum(*table));
+                kernels::weighted_sum_embedding(launch, &ids, &g, c, &table)?;
             }
-            Self::Embedding { table, ids, .. } => {
-                kernels::weighted_sum_embedding(launch, &handle(ids), g, factors, &sum(*table))
+            Some(OfTokens::Position { table, g }) => {
+                kernels::weighted_sum_position(launch, &handle(g), c, &sum(*table))?;
             }
-            Self::Position { table, .. } => {
-                kernels::weighted_sum_position(launch, g, factors, &sum(*table))
-            }
-            Self::LayerNorm {
-                gain, bias, xhat, ..
-            } => {
-                kernels::weighted_sum_scale(launch, &handle(xhat), g, factors, &sum(*gain))?;
-                kernels::weighted_sum_bias(launch, g, factors, &sum(*bias))
-            }
+            None => {}
         }
+        for formed in &self.formed {
+            formed.add_weighted_sum(launch, c, &sum)?;
+        }
+        settle_of(self.name, factors, &self.extents);
+        Ok(())
     }
 }

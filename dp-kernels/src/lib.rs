@@ -61,10 +61,10 @@ pub use launch::{Launch, ReadError};
 pub use matmul::{Routine, Transposes, matmul};
 pub use noise::{add_gaussian_noise, release_hardened};
 pub use norm::{
-    GRAM_FLOOR, GRAM_FLOOR_F64, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq,
-    channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq,
+    GRAM_FLOOR, GRAM_FLOOR_F64, LinearNorm, Lora, bias_gradients, bias_norm_sq,
+    channel_bias_norm_sq, channel_scale_norm_sq, conv_norm_sq, embedding_norm_sq, gradient_norm_sq,
     keep_linear_gradients, linear_and_bias_norm_sq, linear_norm_sq, lora_norm_sq, position_norm_sq,
-    scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq,
+    scale_and_bias_gradients, scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq,
 };
 pub use planner::{CeilingError, Ceilings, Kept, LayerPlan, LayerShape, Planner, Rates, Reason};
 pub use sum::{

@@ -139,7 +139,7 @@ mod tests {
             read_bytes: 1e12,
             keep_bytes: 1e12,
             gram_flop: 1.0,
-            materialised_flop: 1.0,
+            materialised_flop: 2.0,
             sum_flop: 1.0,
         };
         Planner::measured(Ceilings::new(slow_but_for_keeping).unwrap())

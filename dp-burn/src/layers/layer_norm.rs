@@ -33,20 +33,20 @@ impl LayerNorm {
 
     /// `x [B, T, d]`, the same shape out.
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
-        let (tap, tap_input) = (tape.tap(), tape.tap());
+        let (tap_gain, tap_bias) = (tape.tap(), tape.tap());
         tape.note(|| Site::LayerNorm {
             gain: self.gain.id,
             bias: self.bias.id,
-            tap: tap.clone(),
-            tap_input: tap_input.clone(),
+            tap_gain: tap_gain.clone(),
+            tap_bias: tap_bias.clone(),
         });
         ops::layer_norm(
             x,
             self.gain.val(),
             self.bias.val(),
             Self::EPSILON,
-            tap,
-            tap_input,
+            tap_gain,
+            tap_bias,
         )
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::Shape;
 use burn_cubecl::{CubeBackend, tensor::CubeTensor};
 use dp_kernels::{
     KernelError, Launch, Transposes, Tuning, matmul, weighted_sum_bias, weighted_sum_embedding,
-    weighted_sum_position, weighted_sum_scale,
+    weighted_sum_gradient, weighted_sum_position,
 };
 
 /// `sum_b A_b^T G_b`, `A [B, T, d]`, `G [B, T, p]`: one product over all tokens.
@@ -51,19 +51,18 @@ pub(crate) fn bias(g: &CubeTensor) -> CubeTensor {
     out
 }
 
-/// `sum_b sum_t g_t * xhat_t`, `[p]`, of `xhat` and `G`, both `[B, T, p]`.
-pub(crate) fn gain(xhat: &CubeTensor, g: &CubeTensor) -> CubeTensor {
-    let [b, _, p] = g.shape().dims();
+/// `sum_b g_b`, `[p]`, of `G [B, p]`.
+pub(crate) fn rows(name: &'static str, g: &CubeTensor) -> CubeTensor {
+    let [b, p] = g.shape().dims();
     let (factors, out) = (filled(g, [b], 1.0), filled(g, [p], 0.0));
     let tuning = Tuning::for_client(&g.client);
-    let summed = weighted_sum_scale(
+    let summed = weighted_sum_gradient(
         &Launch::new(&g.client, &tuning),
-        &xhat.clone().into(),
         &g.clone().into(),
         &factors.into(),
         &out.clone().into(),
     );
-    done("gain gradient", summed, &out);
+    done(name, summed, &out);
     out
 }
 
@@ -98,7 +97,8 @@ pub(crate) fn places(g: &CubeTensor, places: usize) -> CubeTensor {
     out
 }
 
-fn done(name: &'static str, launched: Result<(), KernelError>, out: &CubeTensor) {
+/// Panics with what a launcher refused, which says `name`; notes for a profile that it has run.
+pub(super) fn done(name: &'static str, launched: Result<(), KernelError>, out: &CubeTensor) {
     if let Err(error) = launched {
         panic!("{name}: {error}");
     }

@@ -35,7 +35,7 @@ pub fn keeps_all() -> Planner {
         read_bytes: 1e12,
         keep_bytes: 1e12,
         gram_flop: 1.0,
-        materialised_flop: 1.0,
+        materialised_flop: 2.0,
         sum_flop: 1.0,
     };
     Planner::measured(Ceilings::new(rates).expect("rates")).with_memory_to_keep(u64::MAX)

@@ -5,9 +5,10 @@ use super::conv::{CONVS, Images};
 use super::data::{Case, Host};
 use super::oracle::Gradient;
 use crate::{
-    KernelError, LinearNorm, Lora, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq,
-    embedding_norm_sq, gradient_norm_sq, linear_and_bias_norm_sq, linear_norm_sq, lora_norm_sq,
-    position_norm_sq, scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq, weighted_sum_bias,
+    KernelError, LinearNorm, Lora, bias_gradients, bias_norm_sq, channel_bias_norm_sq,
+    channel_scale_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_and_bias_norm_sq,
+    linear_norm_sq, lora_norm_sq, position_norm_sq, scale_and_bias_gradients,
+    scale_and_bias_norm_sq, scale_norm_sq, tied_norm_sq, weighted_sum_bias,
     weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_embedding,
     weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora, weighted_sum_position,
     weighted_sum_scale, weighted_sum_tied,
@@ -23,7 +24,7 @@ pub(super) struct NormOp {
 }
 
 /// Every norm launcher, with every variant.
-pub(super) const NORMS: [NormOp; 37] = [
+pub(super) const NORMS: [NormOp; 41] = [
     NormOp {
         name: "linear_norm_sq gram",
         gradient: Gradient::Linear,
@@ -53,6 +54,40 @@ pub(super) const NORMS: [NormOp; 37] = [
         name: "linear_and_bias_norm_sq auto",
         gradient: Gradient::LinearAndBias,
         launch: |bench, host, out| linear_and_bias(bench, host, out, LinearNorm::Auto),
+    },
+    NormOp {
+        name: "linear_and_bias_norm_sq gram, bias kept",
+        gradient: Gradient::LinearAndBias,
+        launch: |bench, host, out| {
+            keep_bias(bench, host, out, LinearNorm::Gram)?;
+            Ok(())
+        },
+    },
+    NormOp {
+        name: "linear_and_bias_norm_sq materialised, bias kept",
+        gradient: Gradient::LinearAndBias,
+        launch: |bench, host, out| {
+            keep_bias(bench, host, out, LinearNorm::Materialised)?;
+            Ok(())
+        },
+    },
+    NormOp {
+        name: "scale_and_bias_gradients, gradient_norm_sq",
+        gradient: Gradient::ScaleAndBias,
+        launch: |bench, host, out| {
+            let [scale, bias] = keep_scale_and_bias(bench, host)?;
+            gradient_norm_sq(&bench.launch(), &scale, out)?;
+            gradient_norm_sq(&bench.launch(), &bias, out)
+        },
+    },
+    NormOp {
+        name: "bias_gradients, gradient_norm_sq",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| {
+            let (g, kept) = (g(bench, host), to_overwrite(bench, host));
+            bias_gradients(&bench.launch(), &g, &kept)?;
+            gradient_norm_sq(&bench.launch(), &kept, out)
+        },
     },
     NormOp {
         name: "scale_and_bias_norm_sq",
@@ -243,7 +278,7 @@ pub(super) struct SumOp {
 }
 
 /// Every weighted sum.
-pub(super) const SUMS: [SumOp; 22] = [
+pub(super) const SUMS: [SumOp; 26] = [
     SumOp {
         name: "weighted_sum_linear",
         gradient: Gradient::Linear,
@@ -258,6 +293,32 @@ pub(super) const SUMS: [SumOp; 22] = [
         launch: |bench, host, out| {
             let (g, c) = (g(bench, host), factors(bench, host));
             weighted_sum_bias(&bench.launch(), &g, &c, out)
+        },
+    },
+    SumOp {
+        name: "weighted_sum_gradient of a bias kept with a gram norm",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| sum_of_kept_bias(bench, host, out, LinearNorm::Gram),
+    },
+    SumOp {
+        name: "weighted_sum_gradient of a bias kept with a materialised norm",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| sum_of_kept_bias(bench, host, out, LinearNorm::Materialised),
+    },
+    SumOp {
+        name: "weighted_sum_gradient of scale_and_bias_gradients, scale",
+        gradient: Gradient::Scale,
+        launch: |bench, host, out| {
+            let [scale, _] = keep_scale_and_bias(bench, host)?;
+            weighted_sum_gradient(&bench.launch(), &scale, &factors(bench, host), out)
+        },
+    },
+    SumOp {
+        name: "weighted_sum_gradient of scale_and_bias_gradients, bias",
+        gradient: Gradient::Bias,
+        launch: |bench, host, out| {
+            let [_, bias] = keep_scale_and_bias(bench, host)?;
+            weighted_sum_gradient(&bench.launch(), &bias, &factors(bench, host), out)
         },
     },
     SumOp {
@@ -410,7 +471,43 @@ fn linear_and_bias(
     how: LinearNorm,
 ) -> Result<(), KernelError> {
     let (a, g) = (a(bench, host), g(bench, host));
-    linear_and_bias_norm_sq(&bench.launch(), &a, &g, out, how)
+    linear_and_bias_norm_sq(&bench.launch(), &a, &g, out, None, how)
+}
+
+/// Adds the norms and gives the bias's gradients, over numbers that would show.
+fn keep_bias(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    how: LinearNorm,
+) -> Result<TensorHandle, KernelError> {
+    let (a, g, kept) = (a(bench, host), g(bench, host), to_overwrite(bench, host));
+    linear_and_bias_norm_sq(&bench.launch(), &a, &g, out, Some(&kept), how)?;
+    Ok(kept)
+}
+
+fn sum_of_kept_bias(
+    bench: &Bench,
+    host: &Host,
+    out: &TensorHandle,
+    how: LinearNorm,
+) -> Result<(), KernelError> {
+    let norms = bench.upload_sums(&[host.case.b], &vec![0.0; host.case.b]);
+    let kept = keep_bias(bench, host, &norms, how)?;
+    weighted_sum_gradient(&bench.launch(), &kept, &factors(bench, host), out)
+}
+
+fn keep_scale_and_bias(bench: &Bench, host: &Host) -> Result<[TensorHandle; 2], KernelError> {
+    let (xhat, g) = (xhat(bench, host), g(bench, host));
+    let kept = [to_overwrite(bench, host), to_overwrite(bench, host)];
+    scale_and_bias_gradients(&bench.launch(), &xhat, &g, &kept[0], &kept[1])?;
+    Ok(kept)
+}
+
+/// A row of `p` sums for each example, none of which is zero.
+fn to_overwrite(bench: &Bench, host: &Host) -> TensorHandle {
+    let Case { b, p, .. } = host.case;
+    bench.upload_sums(&[b, p], &vec![7.0; b * p])
 }
 
 /// Geometry `I` on the device.

@@ -4,10 +4,11 @@ use super::bench::{Bench, F32, first_difference};
 use super::{CheckError, Row};
 use crate::{
     ConvShape, KernelError, LinearNorm, Lora, Routine, Transposes, add_gaussian_noise,
-    bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq, clip_factors, conv_norm_sq,
-    embedding_norm_sq, gradient_norm_sq, linear_norm_sq, lora_norm_sq, matmul, tied_norm_sq,
-    weighted_sum_conv, weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear,
-    weighted_sum_lora, weighted_sum_tied, zero_dead_rows,
+    bias_gradients, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq, clip_factors,
+    conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_and_bias_norm_sq, linear_norm_sq,
+    lora_norm_sq, matmul, scale_and_bias_gradients, tied_norm_sq, weighted_sum_conv,
+    weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora,
+    weighted_sum_tied, zero_dead_rows,
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
@@ -46,6 +47,7 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         add_gaussian_noise(launch, &out, draw)
     };
     let (whole, table) = (bench.upload_u32(&[2, 3, 5], &[1; 30]), upload(&[4, 5]));
+    let whole_rows = bench.upload_u32(&[2, 5], &[1; 10]);
     // Of rank 5, where the others fit.
     let lora = |x, h, last| Lora {
         x,
@@ -70,6 +72,26 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "examples of out",
             "Shape",
             linear_norm_sq(launch, &a, &g, &upload(&[3]), gram),
+        ),
+        (
+            "width of a bias's gradients",
+            "Shape",
+            bias_gradients(launch, &g, &upload(&[2, 4])),
+        ),
+        (
+            "examples of a gain's gradients",
+            "Shape",
+            scale_and_bias_gradients(launch, &g, &g, &upload(&[3, 5]), &upload(&[2, 5])),
+        ),
+        (
+            "integer gradients of a bias",
+            "ElementType",
+            scale_and_bias_gradients(launch, &g, &g, &upload(&[2, 5]), &whole_rows),
+        ),
+        (
+            "width of the bias's gradients beside a weight",
+            "Shape",
+            linear_and_bias_norm_sq(launch, &a, &g, &out, Some(&upload(&[2, 4])), gram),
         ),
         ("integer g", "ElementType", bias_norm_sq(launch, &ids, &out)),
         (

@@ -1,5 +1,6 @@
 //! Any parameter whose per-example gradients the caller has formed: `[B, P]`.
 
+use super::columns::add_norms;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, launch_add_row_sums, row_of, sum_terms, sum_units};
@@ -60,6 +61,9 @@ pub(super) fn launch_norms(
         return Ok(());
     }
     let spans = spans(g, row, tuning);
+    if spans == 1 {
+        return add_norms(launch, op, None, *g, &norms_sq, [rows, 1, row], &[]);
+    }
     let [partials] = launch.scratch(op, [Room::of(&[rows, spans], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
     launch_squares(launch, g, &partials, rows, row);

@@ -1,6 +1,6 @@
 //! Linear: which of the two ways takes the norm of `A_b^T G_b`.
 
-use super::{columns, gram, materialised};
+use super::{column_gradients, columns, gram, materialised};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::{lane_of, row_of, sum_terms, sum_units};
@@ -83,13 +83,15 @@ pub fn linear_norm_sq(
 /// Adds the squared norm of each example's gradients of the weight and of the bias, `|A_b^T G_b|_F^2 + |sum_t g_t|^2`, into
 /// `norms_sq`: [`linear_norm_sq`] and [`bias_norm_sq`](crate::bias_norm_sq) in one, and on a processor mostly in one launch that reads G once.
 ///
-/// Shapes and types as [`linear_norm_sq`].
+/// Shapes and types as [`linear_norm_sq`]; `bias_gradients [B, p]` f32 (f64 beside f64), OVERWRITTEN with the bias's gradients `sum_t g_t` where the caller
+/// keeps them: their [`weighted_sum_gradient`](crate::weighted_sum_gradient) is that of the bias, which so reads G no second time.
 ///
 /// # Errors
 /// As [`linear_norm_sq`].
 ///
 /// # Privacy
-/// As the two. A weight with a bias is two parameters: leaving one out of the norm breaks the bound on their gradient together.
+/// As the two. A weight with a bias is two parameters: leaving one out of the norm breaks the bound on their gradient together. The norm is that of the
+/// numbers that are kept. They are what a privacy mechanism exists to hide, and leave the device through a clipped and noised sum only.
 ///
 /// # Precision
 /// As the two; whether one launch or two, an example's norm has the same bits in every microbatch.
@@ -98,21 +100,50 @@ pub fn linear_and_bias_norm_sq(
     a: &TensorHandle,
     g: &TensorHandle,
     norms_sq: &TensorHandle,
+    bias_gradients: Option<&TensorHandle>,
     how: LinearNorm,
 ) -> Result<(), KernelError> {
     let op = "linear_and_bias_norm_sq";
     let problem = Problem::named(launch.client, op, ("a", a), ("g", g))?;
     let norms_sq = problem.norms(norms_sq)?;
     let Problem { g, b, t, p, .. } = problem;
+    let kept = bias_gradients
+        .map(|kept| {
+            Arg::new(op, "bias_gradients", kept)?
+                .has_shape(&[b, p])?
+                .sums_of(&g)
+        })
+        .transpose()?;
     let mut rooms = problem.rooms(how, launch.tuning);
     let of_weight = rooms.len();
     rooms.extend(columns::rooms(&g, [b, t, p], launch.tuning));
     let scratch = launch.scratches(op, rooms)?;
     let (of_weight, of_bias) = scratch.split_at(of_weight);
-    if problem.add_norms_sq(launch, how, of_weight, &norms_sq, true)? {
+    let bias = kept.map_or(Bias::Norm, Bias::Kept);
+    if problem.add_norms_sq(launch, how, of_weight, &norms_sq, bias)? {
         return Ok(());
     }
-    columns::add_norms(launch, op, None, g, &norms_sq, [b, t, p], of_bias)
+    let Some(kept) = kept else {
+        return columns::add_norms(launch, op, None, g, &norms_sq, [b, t, p], of_bias);
+    };
+    column_gradients::write_gradients(launch, op, None, g, &kept, [b, t, p], of_bias)?;
+    columns::add_norms(launch, op, None, kept, &norms_sq, [b, 1, p], &[])
+}
+
+/// What is asked of the bias beside the weight's norm.
+#[derive(Clone, Copy)]
+pub(super) enum Bias<'a> {
+    Nothing,
+    /// The norm of its gradient.
+    Norm,
+    /// Its gradients, `[B, p]`, and their norm.
+    Kept(Arg<'a>),
+}
+
+impl Bias<'_> {
+    pub(super) fn is_asked(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
 }
 
 /// The checked input of both ways.
@@ -174,24 +205,25 @@ impl<'a> Problem<'a> {
         scratch: &[TensorHandle],
         norms_sq: &Arg<'_>,
     ) -> Result<(), KernelError> {
-        self.add_norms_sq(launch, how, scratch, norms_sq, false)?;
+        self.add_norms_sq(launch, how, scratch, norms_sq, Bias::Nothing)?;
         Ok(())
     }
 
-    /// Likewise, and says whether with `bias` the norms of the bias's gradient were added too: where it costs no launch of its own.
+    /// Likewise, and says whether what is asked of the bias was done too: where it costs no launch of its own.
     fn add_norms_sq(
         &self,
         launch: &Launch<'_>,
         how: LinearNorm,
         scratch: &[TensorHandle],
         norms_sq: &Arg<'_>,
-        bias: bool,
+        bias: Bias<'_>,
     ) -> Result<bool, KernelError> {
         match self.way(how) {
             Way::Nothing => Ok(false),
             Way::OneToken => {
-                launch_one_token(launch, self, norms_sq, bias);
-                Ok(bias)
+                let norm = matches!(bias, Bias::Norm);
+                launch_one_token(launch, self, norms_sq, norm);
+                Ok(norm)
             }
             Way::Gram => gram::launch(launch, self, scratch, norms_sq, bias),
             Way::Materialised => {

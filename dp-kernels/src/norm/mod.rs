@@ -7,6 +7,7 @@
 //! `norms_sq` is f64 where the inputs are f64, and f32 for any other inputs.
 
 pub(crate) mod channels;
+mod column_gradients;
 pub(crate) mod columns;
 pub(crate) mod conv;
 mod embedding;
@@ -20,6 +21,7 @@ mod position;
 mod tied;
 
 pub use channels::{channel_bias_norm_sq, channel_scale_norm_sq};
+pub use column_gradients::{bias_gradients, scale_and_bias_gradients};
 pub use columns::{bias_norm_sq, scale_and_bias_norm_sq, scale_norm_sq};
 pub use conv::conv_norm_sq;
 pub use embedding::embedding_norm_sq;

@@ -1,5 +1,6 @@
 //! A bias and the gain of a LayerNorm or RMSNorm.
 
+use super::gradient::add_weighted_rows;
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::live::is_live;
@@ -78,6 +79,11 @@ fn launch_sums(
         .sums_of(&g)?;
     let out = Arg::new(op, "out", out)?.has_shape(&[p])?.sums_of(&g)?;
     if b * t * p == 0 {
+        return Ok(());
+    }
+    if t == 1 && xhat.is_none() {
+        // Its G are the examples' gradients.
+        add_weighted_rows(launch, &g, &factors, &out, [b, p]);
         return Ok(());
     }
     let slices = slices(t, tuning);

@@ -54,15 +54,26 @@ pub(super) fn launch_sums(
     factors: &TensorHandle,
     out: &TensorHandle,
 ) -> Result<(), KernelError> {
-    let Launch { client, tuning, .. } = *launch;
     let factors = Arg::new(op, "factors", factors)?
         .has_shape(&[rows])?
         .sums_of(g)?;
     let out = Arg::new(op, "out", out)?.has_shape(parameter)?.sums_of(g)?;
     let row: usize = parameter.iter().product();
-    if rows * row == 0 {
-        return Ok(());
+    if rows * row > 0 {
+        add_weighted_rows(launch, g, &factors, &out, [rows, row]);
     }
+    Ok(())
+}
+
+/// Launches [`weighted_rows`] of `g [rows, row]`.
+pub(super) fn add_weighted_rows(
+    launch: &Launch<'_>,
+    g: &Arg<'_>,
+    factors: &Arg<'_>,
+    out: &Arg<'_>,
+    [rows, row]: [usize; 2],
+) {
+    let Launch { client, tuning, .. } = *launch;
     let most = tuning.lanes_of(out.dtype());
     let vector = g.vector(row, most).min(out.vector(row, most));
     let columns = row / vector;
@@ -82,7 +93,6 @@ pub(super) fn launch_sums(
         g.dtype(),
         out.dtype(),
     );
-    Ok(())
 }
 
 /// `out[i] += sum over live b of c_b g[b, i]`; a unit owns `chunk` vectors.

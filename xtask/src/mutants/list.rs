@@ -407,6 +407,48 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     // Noise.
     mutant(
+        "gain-gradient-without-xhat", "dp-kernels/src/norm/column_gradients.rs",
+        "scaled[i] += term * Vector::<E, N>::cast_from(x[at + i]);",
+        "scaled[i] += term;",
+        Conformance("column_and_position_norms"),
+    ),
+    mutant(
+        "bias-gradient-of-the-first-example", "dp-kernels/src/norm/column_gradients.rs",
+        "bias[b * columns + column + i] = plain[i];",
+        "bias[column + i] = plain[i];",
+        Conformance("column_and_position_sums"),
+    ),
+    mutant(
+        "kept-bias-added-up", "dp-kernels/src/norm/gram/registers.rs",
+        "kept[b * columns as usize + column + i] = sums[i];",
+        "kept[b * columns as usize + column + i] += sums[i];",
+        Conformance("column_and_position_sums"),
+    ),
+    mutant(
+        "kept-bias-not-in-the-norm", "dp-kernels/src/norm/linear.rs",
+        "columns::add_norms(launch, op, None, kept, &norms_sq, [b, 1, p], &[])",
+        "Ok(())",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "one-token-sum-of-the-first-example", "dp-kernels/src/sum/columns.rs",
+        "add_weighted_rows(launch, &g, &factors, &out, [b, p]);",
+        "add_weighted_rows(launch, &g, &factors, &out, [1, p]);",
+        Conformance("column_and_position_sums"),
+    ),
+    mutant(
+        "a-users-first-row-alone", "dp-burn/src/traced.rs",
+        "gradients: plain(apart.sum_dim(1).reshape([all / rows, width])),",
+        "gradients: plain(apart.slice([0..all / rows, 0..1, 0..width]).reshape([all / rows, width])),",
+        File("user_level", "the_sum_is_that_of_a_loop_over_users"),
+    ),
+    mutant(
+        "keeping-what-is-hardly-quicker", "dp-kernels/src/planner/mod.rs",
+        "kept <= MOST_OF_LEAN * lean",
+        "kept <= lean",
+        File("planner", "gradients_are_kept_where_that_is_a_quarter_quicker"),
+    ),
+    mutant(
         "noise-one-block-in-every-lane", "dp-kernels/src/noise/blocks.rs",
         "counters.insert(lane, counter + comptime!(lane as u32));",
         "counters.insert(lane, counter);",
@@ -589,9 +631,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     // What a step keeps.
     mutant(
-        "kept-layer-without-the-norm-of-its-bias", "dp-burn/src/traced.rs",
-        "kernels::bias_norm_sq(launch, &handle(&g), norms)?;",
+        "layer-norm-without-the-norm-of-its-gain", "dp-burn/src/traced.rs",
+        "gain.add_norm_sq(launch, norms)?;",
         "",
+        File("gradients", "the_sum_is_that_of_a_loop_over_examples"),
+    ),
+    mutant(
+        "kept-layer-without-the-norm-of-its-bias", "dp-burn/src/traced.rs",
+        "    bias.add_norm_sq(launch, norms)?;\n    Ok([weight, bias])",
+        "    Ok([weight, bias])",
         File("gradients", "the_sum_is_that_of_a_loop_over_examples"),
     ),
     mutant(

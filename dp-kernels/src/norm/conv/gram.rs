@@ -5,7 +5,7 @@ use crate::launch::Room;
 use crate::norm::gram::{
     self, SIDE, dot_tile, launch_finish, min_index, tile_bound, tile_sum, triangle, write_products,
 };
-use crate::norm::linear::Problem;
+use crate::norm::linear::{Bias, Problem};
 use crate::outer::zeros;
 use crate::reduce::{row_of, sum_lanes};
 use crate::tile::{self, Deep, TILE};
@@ -44,7 +44,7 @@ pub(super) fn launch_pointwise(
     let room = Arg::new(op, "workspace", &room)?;
     conv.copy(launch, &problem.a, &problem.g);
     if whole {
-        gram::launch_examples(launch, &problem, &room, norms_sq, false);
+        gram::launch_examples(launch, &problem, &room, norms_sq, Bias::Nothing);
     } else {
         gram::launch_rows(launch, &problem, [&products, &bounds, &room], blocks);
         launch_finish(launch, &products, &bounds, norms_sq, shape);

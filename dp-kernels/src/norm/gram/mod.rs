@@ -11,7 +11,7 @@ pub(crate) use dots::{SIDE, dot_tile, min_index, tile_bound, tile_sum};
 pub(super) use registers::{blocks, launch_examples, launch_rows, room};
 pub(crate) use shared::write_products;
 
-use super::linear::{Cut, Problem};
+use super::linear::{Bias, Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::row_of;
@@ -68,18 +68,22 @@ pub(super) fn rooms(problem: &Problem<'_>, tuning: &Tuning) -> Vec<Room> {
     }
 }
 
-/// Adds the norms, by way of the buffers of [`rooms`], and says whether with `bias` those of the bias are among them.
+/// Adds the norms, by way of the buffers of [`rooms`], and says whether what is asked of the bias was done too.
 pub(super) fn launch(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     scratch: &[TensorHandle],
     norms_sq: &Arg<'_>,
-    bias: bool,
+    bias: Bias<'_>,
 ) -> Result<bool, KernelError> {
     if takes_examples(problem, launch.tuning) {
         let room = &Arg::new(problem.op, "workspace", &scratch[0])?;
-        // The bias's norm is taken of G itself.
-        let bias = bias && !ragged::copies(problem, launch.tuning);
+        // The bias's gradients are taken of G itself.
+        let bias = if ragged::copies(problem, launch.tuning) {
+            Bias::Nothing
+        } else {
+            bias
+        };
         let problem = ragged::launch_copies(launch, problem, [&scratch[1], &scratch[2]])?;
         return Ok(registers::launch_examples(
             launch, &problem, room, norms_sq, bias,

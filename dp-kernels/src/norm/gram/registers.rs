@@ -8,9 +8,9 @@ use crate::Launch;
 use crate::Tuning;
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::norm::columns::{chunk, column_norm};
-use crate::norm::linear::Problem;
-use crate::reduce::row_of;
+use crate::norm::columns::{chunk, column_norm, sum_tokens};
+use crate::norm::linear::{Bias, Problem};
+use crate::reduce::{row_of, sum_lanes};
 use cubecl::{ir::ElemType, prelude::*};
 
 /// The narrower and the wider, each with its columns.
@@ -118,13 +118,13 @@ pub(in crate::norm) fn launch_rows(
     );
 }
 
-/// Adds the norms of whole examples, and with `bias` those of G's sums over the tokens; says whether these are among them.
+/// Adds the norms of whole examples, and does what is asked of the bias where that goes by the same vectors; says whether it was done.
 pub(in crate::norm) fn launch_examples(
     launch: &Launch<'_>,
     problem: &Problem<'_>,
     room: &Arg<'_>,
     norms_sq: &Arg<'_>,
-    bias: bool,
+    bias: Bias<'_>,
 ) -> bool {
     let Launch { client, tuning, .. } = *launch;
     let Problem { g, b, t, p, .. } = problem;
@@ -136,7 +136,20 @@ pub(in crate::norm) fn launch_examples(
     } = Vectors::of(&sides, tuning);
     let [(x, x_columns), (y, y_columns)] = sides;
     // By vectors of another width the bias's sums would be other ones than those of `bias_norm_sq`.
-    let bias = bias && native == g.vector(*p, tuning.lanes_of(g.accumulator()));
+    let mut vector = g.vector(*p, tuning.lanes_of(g.accumulator()));
+    if let Bias::Kept(kept) = bias {
+        vector = kept.vector(*p, vector);
+    }
+    let bias = if native == vector {
+        bias
+    } else {
+        Bias::Nothing
+    };
+    // Where none are kept the kernel has no use for the buffer.
+    let (keeps, kept) = match bias {
+        Bias::Kept(kept) => (true, kept.buffer(native)),
+        _ => (false, room.buffer(lanes)),
+    };
     let (count, dim) = tuning.grid(*b, 1);
     gram_examples::launch(
         client,
@@ -149,6 +162,7 @@ pub(in crate::norm) fn launch_examples(
         g.buffer(native),
         room.buffer(lanes),
         norms_sq.buffer(1),
+        kept,
         *b as u32,
         group(*t) as u32,
         room_vectors(group(*t), lanes) as u32,
@@ -158,12 +172,13 @@ pub(in crate::norm) fn launch_examples(
         (p / native) as u32,
         x_end,
         y_end,
-        bias,
+        bias.is_asked(),
+        keeps,
         chunk(p / native, tuning),
         x.dtype(),
         norms_sq.dtype(),
     );
-    bias
+    bias.is_asked()
 }
 
 /// One unit takes `per_row` blocks of tokens, each against itself and all that are behind it, of the upper triangle of one example's Gram matrices.
@@ -222,7 +237,7 @@ pub(crate) fn gram_rows<F: Float, E: Float, NM: Size, N: Size>(
 }
 
 /// One unit takes an example: what [`gram_rows`] and [`finish_gram`](super::finish_gram) do, to the bit, and with `bias` the norm of the sum of
-/// G's tokens as [`column_norms`](crate::norm::columns::column_norms) takes it.
+/// G's tokens as [`column_norms`](crate::norm::columns::column_norms) takes it; where one `keeps` these sums they are written too.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_examples<F: Float, E: Float, NM: Size, N: Size>(
@@ -231,6 +246,7 @@ pub(crate) fn gram_examples<F: Float, E: Float, NM: Size, N: Size>(
     g: &[Vector<F, NM>],
     room: &mut [Vector<E, N>],
     norms_sq: &mut [E],
+    kept: &mut [Vector<E, NM>],
     examples: u32,
     group: u32,
     share: u32,
@@ -241,6 +257,7 @@ pub(crate) fn gram_examples<F: Float, E: Float, NM: Size, N: Size>(
     #[comptime] x_end: End,
     #[comptime] y_end: End,
     #[comptime] bias: bool,
+    #[comptime] keeps: bool,
     #[comptime] chunk: usize,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
@@ -275,9 +292,35 @@ pub(crate) fn gram_examples<F: Float, E: Float, NM: Size, N: Size>(
             start = end;
         }
         norms_sq[b] += no_less::<E>(sum, bound);
-        if comptime!(bias) {
+        if comptime!(keeps) {
+            norms_sq[b] += kept_columns::<F, E, NM>(g, kept, b, tokens, g_columns, chunk);
+        } else if comptime!(bias) {
             norms_sq[b] +=
                 column_norm::<F, E, NM>(g, g, b, tokens, g_columns, 0usize, false, chunk, chunk);
         }
     }
+}
+
+/// What [`column_norm`] gives, with the sums over the tokens written to row `b` of `kept`.
+#[cube]
+fn kept_columns<F: Float, E: Float, N: Size>(
+    g: &[Vector<F, N>],
+    kept: &mut [Vector<E, N>],
+    b: usize,
+    tokens: u32,
+    columns: u32,
+    #[comptime] chunk: usize,
+) -> E {
+    let mut squares = Vector::<E, N>::new(E::new(0.0));
+    let mut column = 0usize;
+    while column < columns as usize {
+        let sums = sum_tokens::<F, E, N>(g, g, b, tokens, columns, column, false, chunk);
+        #[unroll]
+        for i in 0..chunk {
+            kept[b * columns as usize + column + i] = sums[i];
+            squares += sums[i] * sums[i];
+        }
+        column += chunk;
+    }
+    sum_lanes::<E, N>(squares)
 }
