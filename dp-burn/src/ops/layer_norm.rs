@@ -78,6 +78,10 @@ impl Backward<CubeBackend, 5> for LayerNormBackward {
         if let Some(node) = nx {
             grads.register::<CubeBackend>(node.id, backward(&g, &out.xhat, &out.rstd, &gain));
         }
+        let wanted = [&n_gain, &n_bias, &n_tap_gain, &n_tap_bias];
+        if wanted.into_iter().all(Option::is_none) {
+            return;
+        }
         let [of_gain, of_bias] = gain_and_bias_by_example(&out.xhat, &g);
         if let (Some(tap_gain), Some(tap_bias)) = (n_tap_gain, n_tap_bias) {
             grads.register::<CubeBackend>(tap_gain.id, of_gain);
