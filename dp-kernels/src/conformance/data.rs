@@ -29,7 +29,7 @@ impl Case {
 }
 
 /// One token, a few, a whole block; odd widths and round ones; more tokens than a tile; nothing.
-pub(super) const CASES: [Case; 11] = [
+pub(super) const CASES: [Case; 12] = [
     Case::new(1, 1, 1, 1, 1),
     Case::new(3, 1, 5, 7, 4),
     Case::new(2, 7, 3, 5, 3),
@@ -41,6 +41,7 @@ pub(super) const CASES: [Case; 11] = [
     Case::new(15, 2, 12, 20, 6),
     Case::new(0, 4, 3, 5, 6),
     Case::new(2, 0, 3, 5, 6),
+    Case::new(2, 0, 4, 8, 6),
 ];
 
 /// A row of several spans and blocks, the last of them ragged, on every device.

@@ -5,7 +5,7 @@ use super::columns::{chunk, launch_token_parts, rooms, slices, sum_tokens};
 use crate::check::Arg;
 use crate::outer::zeros;
 use crate::reduce::{lane_of, row_of};
-use crate::{KernelError, Launch};
+use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
 
 /// Writes each example's gradients of gain and bias, `sum_t g_t * xhat_t` (elementwise product) and `sum_t g_t`, of a LayerNorm.
@@ -107,6 +107,17 @@ pub(super) fn write_gradients(
     Ok(())
 }
 
+/// The widest vector that the rows of `p` elements of all of `args` can be moved by, sums like `out` among them. Without a token it is a single element: a
+/// device may refuse to bind a buffer that holds no whole vector.
+fn vector(args: &[Arg<'_>], out: &Arg<'_>, [t, p]: [usize; 2], tuning: &Tuning) -> usize {
+    let most = if t == 0 {
+        1
+    } else {
+        tuning.lanes_of(out.dtype())
+    };
+    args.iter().fold(most, |most, arg| arg.vector(p, most))
+}
+
 /// Launches [`column_gradients`] of `g [b, t, p]`, scaled where there is `xhat`.
 fn launch_gradients(
     launch: &Launch<'_>,
@@ -118,11 +129,7 @@ fn launch_gradients(
     let Launch { client, tuning, .. } = *launch;
     let scaled = xhat.is_some();
     let x = xhat.unwrap_or(g);
-    let vector = [x, g, *out]
-        .iter()
-        .fold(tuning.lanes_of(out.dtype()), |most, arg| {
-            arg.vector(p, most)
-        });
+    let vector = vector(&[x, g, *out], out, [t, p], tuning);
     let columns = p / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b, width);
@@ -154,11 +161,7 @@ fn launch_two_gradients(
     [b, t, p]: [usize; 3],
 ) {
     let Launch { client, tuning, .. } = *launch;
-    let vector = [x, g, *scale, *bias]
-        .iter()
-        .fold(tuning.lanes_of(bias.dtype()), |most, arg| {
-            arg.vector(p, most)
-        });
+    let vector = vector(&[x, g, *scale, *bias], bias, [t, p], tuning);
     let columns = p / vector;
     let width = tuning.width(columns);
     let (count, dim) = tuning.grid(b, width);

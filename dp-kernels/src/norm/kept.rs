@@ -53,8 +53,8 @@ pub fn keep_linear_gradients(
         return Ok(());
     }
     let cut = match Cut::of(&problem, tuning) {
-        // It writes whole vectors.
-        Cut::Tensor(_) if kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
+        // It reads and writes whole vectors.
+        Cut::Tensor(_) if t == 0 || kept.vector(p, tensor::LANES) < tensor::LANES => Cut::Shared,
         cut => cut,
     };
     let shape = Outer::new(&[&problem.g, &kept], [d, p], LONG, tuning);
@@ -91,7 +91,12 @@ pub fn keep_linear_gradients(
             );
         }
         Cut::Shared => {
-            let vector = tile::vector(a, d, g, p, tuning);
+            // A device may refuse to bind a buffer that holds no whole vector, as one without tokens does.
+            let vector = if t == 0 {
+                1
+            } else {
+                tile::vector(a, d, g, p, tuning)
+            };
             let (count, dim) = tile::grid(rows, tuning);
             kept_shared::launch(
                 client,
