@@ -22,6 +22,7 @@ mod tokenizer;
 mod unsafe_code;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +61,9 @@ enum Task {
     Check,
     /// Plant bugs in the kernels, one at a time in a copy of the tree, and see whether the tests find them.
     Mutants {
+        /// Write the tests of the mutants for a CUDA device to this folder as programs, with a script that runs them on a machine that has one.
+        #[arg(long, value_name = "FOLDER")]
+        cuda: Option<PathBuf>,
         /// Parts of names; every mutant if there are none.
         names: Vec<String>,
     },
@@ -69,7 +73,7 @@ enum Task {
     Corpus {
         /// The package, where it has been downloaded already.
         #[arg(long)]
-        deb: Option<std::path::PathBuf>,
+        deb: Option<PathBuf>,
     },
     /// Train corpus/tokenizer-4096.json again.
     Tokenizer,
@@ -81,7 +85,11 @@ fn main() -> ExitCode {
         Task::Run { arguments } => run::run(&arguments),
         Task::Test { arguments } => test::test(&arguments),
         Task::Check => check::check(),
-        Task::Mutants { names } => mutants::run(&names),
+        Task::Mutants { cuda: None, names } => mutants::run(&names),
+        Task::Mutants {
+            cuda: Some(folder),
+            names,
+        } => mutants::write_programs(&folder, &names),
         Task::Miri => miri::run(),
         Task::Corpus { deb } => corpus::make(deb.as_deref()),
         Task::Tokenizer => tokenizer::make(),

@@ -1,9 +1,10 @@
 //! `cargo xtask mutants`: plants bugs in the kernels one at a time, and sees whether the tests find them.
 //!
-//! The bugs are planted in a copy of the tree in the target folder, never in the working tree. `docs/mutants.md`
-//! records what was seen.
+//! The bugs are planted in a copy of the tree in the target folder, never in the working tree. What only a CUDA device runs is built into programs
+//! for a machine that has one. `docs/mutants.md` records what was seen.
 
 mod list;
+mod programs;
 mod tree;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::{Result, process, setup, workspace};
+pub(crate) use programs::write as write_programs;
 use tree::Tree;
 
 /// One wrong line, and the test that must fail of it.
@@ -33,6 +35,8 @@ struct Mutant {
 enum Test {
     /// A check of the conformance suite, on the CPU backend.
     Conformance(&'static str),
+    /// Likewise on the CUDA backend.
+    Cuda(&'static str),
     /// File and name of another test, under a file name that no two crates have.
     File(&'static str, &'static str),
 }
@@ -41,7 +45,7 @@ impl Test {
     /// The test target, and the test in it.
     fn parts(self) -> (&'static str, &'static str) {
         match self {
-            Self::Conformance(name) => ("conformance", name),
+            Self::Conformance(name) | Self::Cuda(name) => ("conformance", name),
             Self::File(file, name) => (file, name),
         }
     }
@@ -57,16 +61,46 @@ enum Fate {
 /// A kernel that a mutant sends round for ever is a find too.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Applies the mutants whose names contain one of `names` (all, if there are none), and fails where one survives.
-pub(crate) fn run(names: &[String]) -> Result<()> {
+impl Mutant {
+    /// Whether only a CUDA device runs its code.
+    fn is_for_cuda(&self) -> bool {
+        matches!(self.test, Test::Cuda(_))
+    }
+
+    /// What `work` gives while the mutant is planted in `tree`.
+    fn planted<T>(&self, tree: &Tree, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let path = tree.path(self.file);
+        let source = fs::read_to_string(&path)?;
+        fs::write(&path, source.replacen(self.old, self.new, 1))?;
+        let done = work();
+        fs::write(&path, source)?;
+        done
+    }
+}
+
+/// The mutants for a CUDA device or for the CPU whose names contain one of `names`: all of them, if there are none.
+fn chosen(names: &[String], for_cuda: bool) -> Result<Vec<&'static Mutant>> {
+    let of_device = |mutant: &&Mutant| mutant.is_for_cuda() == for_cuda;
     let chosen: Vec<&Mutant> = list::MUTANTS
         .iter()
+        .filter(of_device)
         .filter(|mutant| names.is_empty() || names.iter().any(|name| mutant.name.contains(name)))
         .collect();
     if chosen.is_empty() {
-        return Err(format!("no mutant is called like {names:?}; all: {}", all_names()).into());
+        let all: Vec<&str> = list::MUTANTS
+            .iter()
+            .filter(of_device)
+            .map(|mutant| mutant.name)
+            .collect();
+        return Err(format!("no mutant is called like {names:?}; all: {}", all.join(" ")).into());
     }
     check()?;
+    Ok(chosen)
+}
+
+/// Applies the mutants of what the CPU runs, and fails where one survives.
+pub(crate) fn run(names: &[String]) -> Result<()> {
+    let chosen = chosen(names, false)?;
     let environment = setup::for_running()?;
     let tree = Tree::copied()?;
     control(&tree, &environment, &chosen)?;
@@ -74,13 +108,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let mut failures = Vec::new();
     for mutant in &chosen {
         let started = Instant::now();
-        let source = fs::read_to_string(tree.path(mutant.file))?;
-        fs::write(
-            tree.path(mutant.file),
-            source.replacen(mutant.old, mutant.new, 1),
-        )?;
-        let fate = fate(&tree, &environment, mutant.test);
-        fs::write(tree.path(mutant.file), source)?;
+        let fate = mutant.planted(&tree, || fate(&tree, &environment, mutant.test));
         let (target, test) = mutant.test.parts();
         let word = match fate? {
             Fate::Killed => "killed",
@@ -157,15 +185,24 @@ fn control(tree: &Tree, environment: &setup::Environment, chosen: &[&Mutant]) ->
     Ok(())
 }
 
-/// Builds the tree as it is and runs the test.
-fn fate(tree: &Tree, environment: &setup::Environment, test: Test) -> Result<Fate> {
-    let (target, name) = test.parts();
+/// Builds the test in the tree as it is: its program, or the compiler's errors.
+fn build(
+    tree: &Tree,
+    environment: &setup::Environment,
+    test: Test,
+) -> Result<std::result::Result<PathBuf, String>> {
+    let (target, _) = test.parts();
     let mut build = process::cargo();
-    build
-        .arg("test")
-        .args(workspace::MAIN)
+    build.arg("test");
+    match test {
+        Test::Cuda(_) => build.args(["--locked", "--release", "--package", "dp-backend-cuda"]),
         // The same features without it, and one program less to build.
-        .args(["--exclude", "dp-backend-wgpu", "--test", target])
+        _ => build
+            .args(workspace::MAIN)
+            .args(["--exclude", "dp-backend-wgpu"]),
+    };
+    build
+        .args(["--test", target])
         .args(["--no-run", "--message-format", "json-render-diagnostics"])
         .current_dir(tree.root())
         .env("CARGO_TARGET_DIR", tree.target());
@@ -174,12 +211,20 @@ fn fate(tree: &Tree, environment: &setup::Environment, test: Test) -> Result<Fat
         .stdin(Stdio::null())
         .output()?;
     if !built.status.success() {
-        let errors = String::from_utf8_lossy(&built.stderr).into_owned();
-        return Ok(Fate::DidNotBuild(errors));
+        return Ok(Err(String::from_utf8_lossy(&built.stderr).into_owned()));
     }
     let program = executable(&String::from_utf8(built.stdout)?, target)
         .ok_or_else(|| format!("cargo names no program of the test {target}"))?;
+    Ok(Ok(program))
+}
 
+/// Builds the tree as it is and runs the test.
+fn fate(tree: &Tree, environment: &setup::Environment, test: Test) -> Result<Fate> {
+    let program = match build(tree, environment, test)? {
+        Ok(program) => program,
+        Err(errors) => return Ok(Fate::DidNotBuild(errors)),
+    };
+    let (target, name) = test.parts();
     let mut command = Command::new(&program);
     command
         .args(["--exact", name])
@@ -224,11 +269,6 @@ fn executable(messages: &str, target: &str) -> Option<PathBuf> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["target"]["name"] == target)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-}
-
-fn all_names() -> String {
-    let names: Vec<&str> = list::MUTANTS.iter().map(|mutant| mutant.name).collect();
-    names.join(" ")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::CheckError;
 use super::data::{Case, Host, Stream};
+use crate::tuning::BUSY_CUBES;
 use crate::{Backend, Launch, MatrixUnits, Tuning, Workspace};
 use cubecl::{
     CubeElement, MemoryPoolsReport, MemoryScope,
@@ -68,7 +69,8 @@ impl Bench {
         number.wrapping_add(self.seed.wrapping_mul(0xD6E8_FEB8_6659_FD93))
     }
 
-    /// One bench for each type of inputs that kernels take and the device has; two for those that it multiplies by matrix units in two ways.
+    /// One bench for each type of inputs that kernels take and the device has; more for those that it multiplies by matrix units: in each way that it
+    /// can, and as a device of one multiprocessor would, whose tiles are wide and follow each other.
     #[must_use]
     pub fn every_input(backend: &Backend) -> Vec<Self> {
         let mut backends = vec![backend.clone()];
@@ -76,6 +78,11 @@ impl Bench {
             let mut other = backend.clone();
             other.tuning.matrix_units = Some(MatrixUnits::Planes);
             backends.push(other);
+        }
+        if backend.tuning.matrix_units.is_some() {
+            let mut small = backend.clone();
+            small.tuning.busy_cubes = BUSY_CUBES;
+            backends.push(small);
         }
         let benches_of = |kind: FloatKind| {
             let is_half = matches!(kind, FloatKind::F16 | FloatKind::BF16);

@@ -56,6 +56,9 @@ pub(super) const UNEVEN: Case = Case::new(3, 300, 150, 530, 37);
 /// More tiles than a GPU runs at once: its cubes take one after the other.
 pub(super) const MANY: Case = Case::new(270, 72, 16, 24, 5);
 
+/// Several of the widest tiles of a GPU's matrix units beside each other, the last of them ragged.
+pub(super) const BROAD: Case = Case::new(2, 40, 136, 400, 1);
+
 /// Rows of more vectors than a processor takes at once of A and of G, the last of them ragged.
 pub(super) const WIDE: Case = Case::new(2, 9, 520, 1304, 1);
 

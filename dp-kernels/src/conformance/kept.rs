@@ -1,7 +1,7 @@
 //! Per-example gradients of a Linear that are kept: they are right, their norms are of what was written, and examples are alone.
 
 use super::bench::{Bench, elementwise_error, first_difference, relative_error};
-use super::data::{CASES, Case, Host, MANY, TILES, UNEVEN};
+use super::data::{BROAD, CASES, Case, Host, MANY, TILES, UNEVEN};
 use super::norms::NORM_BUDGET;
 use super::sums::SUM_BUDGET;
 use super::{CheckError, Row};
@@ -12,7 +12,8 @@ const OP: &str = "keep_linear_gradients";
 
 pub(super) fn gradients(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut rows = Vec::new();
-    for (i, case) in CASES.iter().chain([&TILES, &UNEVEN, &MANY]).enumerate() {
+    let more = [&TILES, &UNEVEN, &MANY, &BROAD];
+    for (i, case) in CASES.iter().chain(more).enumerate() {
         let host = bench.host(*case, 40 + i as u64);
         let start: Vec<f64> = (0..case.b).map(|b| 0.25 * b as f64).collect();
         let (kept, norms) = run(bench, &host, &start)?;

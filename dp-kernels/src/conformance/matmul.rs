@@ -21,8 +21,8 @@ const SHAPES: [(usize, usize, usize, usize); 10] = [
 ];
 
 /// The same for matrix units, whose rows are whole loads: several tiles, ragged ones, several stretches, so many that they are taken beside each
-/// other, and more tiles than run at once.
-const UNIT_SHAPES: [(usize, usize, usize, usize); 7] = [
+/// other, more tiles than run at once, and wide ones.
+const UNIT_SHAPES: [(usize, usize, usize, usize); 8] = [
     (1, 8, 8, 8),
     (2, 64, 48, 32),
     (3, 24, 600, 40),
@@ -30,6 +30,7 @@ const UNIT_SHAPES: [(usize, usize, usize, usize); 7] = [
     (1, 520, 16, 40),
     (2, 24, 2056, 40),
     (270, 16, 72, 24),
+    (1, 136, 72, 400),
 ];
 
 pub(super) fn products(bench: &Bench) -> Result<Vec<Row>, CheckError> {

@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{CASES, Case, LONG, MANY, PARTS, RAGGED, TILES, UNEVEN, WIDE};
+use super::data::{BROAD, CASES, Case, LONG, MANY, PARTS, RAGGED, TILES, UNEVEN, WIDE};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -17,6 +17,7 @@ pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         rows.push(row(bench, op, UNEVEN, 9)?);
         rows.push(row(bench, op, MANY, 10)?);
         rows.push(row(bench, op, RAGGED, 11)?);
+        rows.push(row(bench, op, BROAD, 12)?);
     }
     Ok(rows)
 }

@@ -1,7 +1,7 @@
 //! Weighted sums against the reference.
 
 use super::bench::{Bench, relative_error};
-use super::data::{CASES, Case, LONG, MANY, TILES, UNEVEN};
+use super::data::{BROAD, CASES, Case, LONG, MANY, TILES, UNEVEN};
 use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -14,6 +14,7 @@ pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     for op in SUMS.iter().filter(|op| op.gradient == Gradient::Linear) {
         rows.push(row(bench, op, UNEVEN, 9)?);
         rows.push(row(bench, op, MANY, 10)?);
+        rows.push(row(bench, op, BROAD, 11)?);
     }
     Ok(rows)
 }

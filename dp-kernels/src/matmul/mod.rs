@@ -215,10 +215,10 @@ pub fn matmul(
             Routine::MatrixUnits => {
                 let units =
                     tensor::units_for(launch, &product).map_err(|why| refused(why.into()))?;
-                let slices = tensor::slices(&product, launch.tuning);
-                let parts = launch.scratches(op, tensor::rooms(&product, slices))?;
+                let cut = tensor::cut(&product, units, launch.tuning);
+                let parts = launch.scratches(op, tensor::rooms(&product, cut.slices))?;
                 let parts = parts.first().map(|parts| Arg::new(op, "workspace", parts));
-                tensor::launch(launch, &product, parts.transpose()?.as_ref(), slices, units);
+                tensor::launch(launch, &product, parts.transpose()?.as_ref(), cut);
             }
             _ => tiles::launch(launch, &product),
         }

@@ -6,7 +6,9 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::reduce::row_of;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, LANES, MatrixUnits, Operand, Operands, SIDE, STRETCH, Stages};
+use crate::tile::tensor::{
+    self, Cut, LANES, MatrixUnits, Operand, Operands, SIDE, STRETCH, Stages, Tiling,
+};
 use crate::{Launch, Tuning};
 use cubecl::prelude::*;
 
@@ -49,20 +51,21 @@ const MOST_PARTS: usize = 1 << 24;
 /// What one launch more takes, in the depth of a tile that is multiplied meanwhile.
 const LAUNCH_DEPTH: usize = 512;
 
-/// Into how many slices the depth is cut, where there are too few tiles to fill a GPU.
-pub(super) fn slices(product: &Product<'_>, tuning: &Tuning) -> usize {
+/// How `units` take a product: how wide its tiles are, and into how many slices the depth is cut, where there are too few tiles to fill a GPU.
+pub(super) fn cut(product: &Product<'_>, units: MatrixUnits, tuning: &Tuning) -> Cut {
     let Product { z, m, n, k, .. } = product;
-    let tiles = tiles(product);
-    let parts = |slices: usize| match slices {
+    let parts = |slices: usize, squares: usize| match slices {
         1 => 0,
         _ if slices * z * m * n > MOST_PARTS => usize::MAX,
-        _ => LAUNCH_DEPTH + tensor::part_depth(tiles * slices),
+        _ => LAUNCH_DEPTH + tensor::part_depth(squares),
     };
-    tensor::slices(tiles, [k.div_ceil(STRETCH), STRETCH], parts, tuning)
+    let terms = [k.div_ceil(STRETCH), STRETCH];
+    let tiles = |width| tiles(product, width);
+    Cut::of(units, false, tiles, terms, parts, tuning)
 }
 
-fn tiles(product: &Product<'_>) -> usize {
-    product.z * product.m.div_ceil(SIDE) * product.n.div_ceil(SIDE)
+fn tiles(product: &Product<'_>, width: usize) -> usize {
+    product.z * product.m.div_ceil(SIDE) * product.n.div_ceil(width)
 }
 
 /// Room for the sums of `slices` slices; a whole product needs none.
@@ -74,15 +77,15 @@ pub(super) fn rooms(product: &Product<'_>, slices: usize) -> Vec<Room> {
     }
 }
 
-/// Launches a product that `units` take by [`units_for`], in slices where there is room for `parts` of them.
+/// Launches a product by its [`cut`], in slices where there is room for `parts` of them.
 pub(super) fn launch(
     launch: &Launch<'_>,
     product: &Product<'_>,
     parts: Option<&Arg<'_>>,
-    slices: usize,
-    units: MatrixUnits,
+    cut: Cut,
 ) {
     let Launch { client, tuning, .. } = *launch;
+    let Cut { tiling, slices } = cut;
     let Product {
         a,
         b,
@@ -99,7 +102,7 @@ pub(super) fn launch(
         x: !*a_transposed,
         y: *b_transposed,
     };
-    let (count, dim) = tensor::walking_grid(tiles(product) * slices, tuning);
+    let (count, dim) = tensor::walking_grid(tiles(product, tiling.columns) * slices, tuning);
     let Some(parts) = parts else {
         return product_tensor::launch(
             client,
@@ -114,7 +117,7 @@ pub(super) fn launch(
             *n as u32,
             *k as u32,
             deep,
-            units,
+            tiling,
             a.dtype(),
         );
     };
@@ -133,7 +136,7 @@ pub(super) fn launch(
         *k as u32,
         slices as u32,
         deep,
-        units,
+        tiling,
         a.dtype(),
     );
     let vectors = z * m * n / LANES;
@@ -163,28 +166,28 @@ pub(crate) fn product_tensor<F: Float, N: Size>(
     columns: u32,
     depth: u32,
     #[comptime] deep: Deep,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
     #[define(F)] _dtype: ElemType,
 ) {
     let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
-    let tiles = batch as usize * tiles_of(rows, columns);
+    let tiles = batch as usize * tiles_of(rows, columns, tiling);
     let mut at = CUBE_POS as usize;
-    let mut stages = Stages::<F, N>::new(units);
+    let mut stages = Stages::<F, N>::new(tiling);
     if at < tiles {
-        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep, tiling);
         tensor::begin::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
     }
     while at < tiles {
-        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+        let of = product_tile(at, rows, columns, depth, 0usize, depth, deep, tiling);
         let tile = tensor::product_begun::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
-        let start = at / tiles_of(rows, columns) * rows * columns;
+        let start = at / tiles_of(rows, columns, tiling) * rows * columns;
         at += CUBE_COUNT as usize;
         if at < tiles {
-            let of = product_tile(at, rows, columns, depth, 0usize, depth, deep);
+            let of = product_tile(at, rows, columns, depth, 0usize, depth, deep, tiling);
             tensor::begin::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
         }
         tensor::write_tile::<F, N>(
-            &tile, out, start, of.x.first, of.y.first, rows, columns, units,
+            &tile, out, start, of.x.first, of.y.first, rows, columns, tiling,
         );
     }
 }
@@ -202,25 +205,26 @@ pub(crate) fn product_parts_tensor<F: Float, N: Size, M: Size>(
     depth: u32,
     slices: u32,
     #[comptime] deep: Deep,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
     #[define(F)] _dtype: ElemType,
 ) {
     let (rows, columns, depth) = (rows as usize, columns as usize, depth as usize);
     let slices = slices as usize;
-    let tiles = batch as usize * tiles_of(rows, columns);
+    let tiles = batch as usize * tiles_of(rows, columns, tiling);
     let stretches = (depth + comptime!(STRETCH - 1)) / comptime!(STRETCH);
     let of_slice = (stretches + slices - 1) / slices * comptime!(STRETCH);
     let mut at = CUBE_POS as usize;
-    let mut stages = Stages::<F, N>::new(units);
+    let mut stages = Stages::<F, N>::new(tiling);
     while at < tiles * slices {
         let (slice, tile) = (at / tiles, at % tiles);
         let begin = min(slice * of_slice, depth);
         let end = min(begin + of_slice, depth);
-        let of = product_tile(tile, rows, columns, depth, begin, end, deep);
+        let of = product_tile(tile, rows, columns, depth, begin, end, deep, tiling);
         let sums = tensor::product::<F, N>(&mut stages, a, b, &of.x, &of.y, deep);
-        let start = (slice * batch as usize + tile / tiles_of(rows, columns)) * rows * columns;
+        let start =
+            (slice * batch as usize + tile / tiles_of(rows, columns, tiling)) * rows * columns;
         tensor::write_sums::<M>(
-            &sums, parts, start, of.x.first, of.y.first, rows, columns, units,
+            &sums, parts, start, of.x.first, of.y.first, rows, columns, tiling,
         );
         at += CUBE_COUNT as usize;
     }
@@ -247,14 +251,15 @@ pub(crate) fn add_slices<F: Float, N: Size>(
 
 /// Tiles of one product.
 #[cube]
-fn tiles_of(rows: usize, columns: usize) -> usize {
-    let across = (columns + comptime!(SIDE - 1)) / comptime!(SIDE);
+fn tiles_of(rows: usize, columns: usize, #[comptime] tiling: Tiling) -> usize {
+    let across = (columns + comptime!(tiling.columns - 1)) / comptime!(tiling.columns);
     let down = (rows + comptime!(SIDE - 1)) / comptime!(SIDE);
     across * down
 }
 
 /// Where the factors of tile number `at` of the batch lie, from depth `begin` to `end` of `depth`.
 #[cube]
+#[allow(clippy::too_many_arguments)]
 fn product_tile(
     at: usize,
     rows: usize,
@@ -263,14 +268,15 @@ fn product_tile(
     begin: usize,
     end: usize,
     #[comptime] deep: Deep,
+    #[comptime] tiling: Tiling,
 ) -> Operands {
-    let across = (columns + comptime!(SIDE - 1)) / comptime!(SIDE);
-    let z = at / tiles_of(rows, columns);
-    let place = at % tiles_of(rows, columns);
+    let across = (columns + comptime!(tiling.columns - 1)) / comptime!(tiling.columns);
+    let z = at / tiles_of(rows, columns, tiling);
+    let place = at % tiles_of(rows, columns, tiling);
     Operands {
         x: factor_of(
             z * rows * depth,
-            place / across,
+            place / across * comptime!(SIDE),
             rows,
             depth,
             begin,
@@ -279,7 +285,7 @@ fn product_tile(
         ),
         y: factor_of(
             z * depth * columns,
-            place % across,
+            place % across * comptime!(tiling.columns),
             columns,
             depth,
             begin,
@@ -289,11 +295,11 @@ fn product_tile(
     }
 }
 
-/// Tile number `tile` of a factor of `rows` rows whose elements begin at `start`.
+/// The tile that begins at row `first` of a factor of `rows` rows whose elements begin at `start`.
 #[cube]
 fn factor_of(
     start: usize,
-    tile: usize,
+    first: usize,
     rows: usize,
     depth: usize,
     begin: usize,
@@ -304,7 +310,7 @@ fn factor_of(
     let skipped = if comptime!(deep) { begin } else { begin * rows };
     Operand {
         start: start + skipped,
-        first: tile * comptime!(SIDE),
+        first,
         rows,
         depths: end - begin,
         stride,

@@ -1,12 +1,12 @@
 //! `A_b^T G_b` in tiles, written to memory, and its squared norm: for whoever has room for every example's gradient.
 
 use super::linear::{Cut, Problem};
-use super::materialised::example_tile;
+use super::materialised::{self, example_tile};
 use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block, part_of};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, MatrixUnits, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Stages, Tiling};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS, offset};
 use crate::{KernelError, Launch};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -31,7 +31,8 @@ use cubecl::{prelude::*, std::tensor::TensorHandle};
 /// device but through a clipped and noised sum.
 ///
 /// # Precision
-/// Sums f32, f64 for f64 inputs; one rounding to the type.
+/// Sums f32, f64 for f64 inputs; one rounding to the type. Matrix units add up all of an element's products by cutting, not only a stretch of
+/// them: that moves an element, by less than its rounding as a rule, and not its norm from it.
 pub fn keep_linear_gradients(
     launch: &Launch<'_>,
     a: &TensorHandle,
@@ -61,7 +62,7 @@ pub fn keep_linear_gradients(
     let tiles = match cut {
         Cut::Registers => p.div_ceil(shape.panel()),
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
-        Cut::Tensor(_) => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
+        Cut::Tensor(units) => materialised::tensor_tiles([d, p], tiling(units, p).columns),
     };
     let [partials] = launch.scratch(op, [Room::of(&[b, tiles], norms_sq.dtype())])?;
     let partials = Arg::new(op, "workspace", &partials)?;
@@ -130,13 +131,18 @@ pub fn keep_linear_gradients(
                 t as u32,
                 d as u32,
                 p as u32,
-                units,
+                tiling(units, p),
                 a.dtype(),
             );
         }
     }
     launch_add_row_sums(launch, &partials, &norms_sq, b, tiles);
     Ok(())
+}
+
+/// How a GPU's matrix units take the examples' gradients: each element in one go, since norm and sum read what is written.
+fn tiling(units: MatrixUnits, p: usize) -> Tiling {
+    Tiling::of_columns(units, p, false)
 }
 
 /// One unit takes all rows of one example's gradient, a panel wide.
@@ -282,29 +288,29 @@ pub(crate) fn kept_tensor<F: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
     #[define(F)] _dtype: ElemType,
 ) {
     let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
     let rows = rows as usize;
     let mut row = CUBE_POS as usize;
-    let mut stages = Stages::<F, N>::new(units);
+    let mut stages = Stages::<F, N>::new(tiling);
     if row < rows {
-        let of = example_tile(row, tokens, a_columns, g_columns);
+        let of = example_tile(row, tokens, a_columns, g_columns, tiling);
         tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
     }
     while row < rows {
-        let of = example_tile(row, tokens, a_columns, g_columns);
+        let of = example_tile(row, tokens, a_columns, g_columns, tiling);
         let tile = tensor::product_begun::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
         // Of a token's columns to one of the gradient's rows.
         let start = of.x.start / tokens * g_columns;
         let next = row + CUBE_COUNT as usize;
         if next < rows {
-            let of = example_tile(next, tokens, a_columns, g_columns);
+            let of = example_tile(next, tokens, a_columns, g_columns, tiling);
             tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
         }
         let sum = tensor::write_tile::<F, N>(
-            &tile, kept, start, of.x.first, of.y.first, a_columns, g_columns, units,
+            &tile, kept, start, of.x.first, of.y.first, a_columns, g_columns, tiling,
         );
         let total = sum_units::<f32>(sum, tensor::UNITS, tensor::UNITS);
         if UNIT_POS == 0 {

@@ -5,7 +5,7 @@ use crate::check::Arg;
 use crate::launch::Room;
 use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
-use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, PAIRS, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, Stages, Tiling};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -27,8 +27,18 @@ fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
             p.div_ceil(shape.panel())
         }
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
-        Cut::Tensor(_) => d.div_ceil(tensor::SIDE) * p.div_ceil(tensor::SIDE),
+        Cut::Tensor(units) => tensor_tiles([*d, *p], tiling(units, *p).columns),
     }
+}
+
+/// How a GPU's matrix units take the examples' gradients: in stretches, since the norms must be those of what a sum adds up.
+fn tiling(units: MatrixUnits, p: usize) -> Tiling {
+    Tiling::of_columns(units, p, true)
+}
+
+/// How many tiles of so many columns a gradient `[d, p]` has then.
+pub(super) const fn tensor_tiles([d, p]: [usize; 2], width: usize) -> usize {
+    d.div_ceil(tensor::SIDE) * p.div_ceil(width)
 }
 
 /// Adds the norms, by way of the buffer of [`workspace`].
@@ -100,7 +110,7 @@ pub(super) fn launch(
                 *t as u32,
                 *d as u32,
                 *p as u32,
-                units,
+                tiling(units, *p),
                 a.dtype(),
             );
         }
@@ -217,28 +227,28 @@ pub(crate) fn materialised_tensor<F: Float, N: Size>(
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
     #[define(F)] _dtype: ElemType,
 ) {
     let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
     let rows = rows as usize;
     let mut row = CUBE_POS as usize;
-    let mut stages = Stages::<F, N>::new(units);
+    let mut stages = Stages::<F, N>::new(tiling);
     if row < rows {
-        let of = example_tile(row, tokens, a_columns, g_columns);
+        let of = example_tile(row, tokens, a_columns, g_columns, tiling);
         tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
     }
     while row < rows {
-        let of = example_tile(row, tokens, a_columns, g_columns);
+        let of = example_tile(row, tokens, a_columns, g_columns, tiling);
         let tile = tensor::product_begun::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
         let next = row + CUBE_COUNT as usize;
         if next < rows {
-            let of = example_tile(next, tokens, a_columns, g_columns);
+            let of = example_tile(next, tokens, a_columns, g_columns, tiling);
             tensor::begin::<F, N>(&mut stages, a, g, &of.x, &of.y, Deep::NONE);
         }
         let mut sum = tensor::Pair::new(0.0f32);
         #[unroll]
-        for s in 0..PAIRS {
+        for s in 0..comptime!(tiling.pairs()) {
             sum = fma(tile[s], tile[s], sum);
         }
         let total = sum.extract(0usize) + sum.extract(1usize);
@@ -257,8 +267,9 @@ pub(super) fn example_tile(
     tokens: usize,
     a_columns: usize,
     g_columns: usize,
+    #[comptime] tiling: Tiling,
 ) -> Operands {
-    let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let across = (g_columns + comptime!(tiling.columns - 1)) / comptime!(tiling.columns);
     let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
     let b = row / (across * down);
     let place = row % (across * down);
@@ -272,7 +283,7 @@ pub(super) fn example_tile(
         },
         y: Operand {
             start: b * tokens * g_columns,
-            first: place % across * comptime!(tensor::SIDE),
+            first: place % across * comptime!(tiling.columns),
             rows: g_columns,
             depths: tokens,
             stride: g_columns,

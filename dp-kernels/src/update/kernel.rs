@@ -35,6 +35,10 @@ pub(crate) struct Numbers {
     epsilon: f32,
 }
 
+/// Elements that a GPU's unit loads before it stores the first of them, which no compiler moves a load over: a block's all, of ChaCha20's sixteen,
+/// take so many registers that fewer units run beside each other.
+const BATCH: usize = 4;
+
 /// One unit makes as many blocks as `N` has lanes, and moves their elements by vectors of `V`.
 ///
 /// `V` divides the length, where the tensor starts in its first group, and `N`: a vector is inside or outside
@@ -64,29 +68,29 @@ pub(crate) fn noised_update<E: Float, H: Float, N: Size, V: Size>(
         // From the unit's first element to its last.
         let reach = comptime!((GROUP * (per_block(form.chacha) - 1) + lanes) as u32);
         let is_whole = first >= place.skip && first - place.skip + reach <= place.len;
-        if comptime!(lanes == 1 && !form.chacha).runtime() && is_whole {
-            // All loads of a GPU's unit before its first store, which a compiler would not move them over. Those of a ChaCha20 block take
-            // so many registers that fewer units run beside each other, which is slower.
+        if comptime!(lanes == 1).runtime() && is_whole {
             let start = (first - place.skip) as usize;
-            let count = comptime!(per_block(form.chacha));
-            let mut before = Array::<Vector<E, V>>::new(comptime!(4 * count));
             #[unroll]
-            for j in 0..count {
-                let at = start + comptime!(GROUP * j);
-                let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
-                before[4 * j] = sum[at];
-                before[4 * j + 1] = p;
-                before[4 * j + 2] = m;
-                before[4 * j + 3] = v;
-            }
-            #[unroll]
-            for j in 0..count {
-                let normal = vector_of::<N, V>(&normals, j, 0usize);
-                let g = noised::<E, V>(before[4 * j], normal, &numbers);
-                let (p, m, v) = (before[4 * j + 1], before[4 * j + 2], before[4 * j + 3]);
-                let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
-                let at = start + comptime!(GROUP * j);
-                write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
+            for batch in 0..comptime!(per_block(form.chacha) / BATCH) {
+                let mut before = Array::<Vector<E, V>>::new(comptime!(4 * BATCH));
+                #[unroll]
+                for j in 0..BATCH {
+                    let at = start + comptime!(GROUP * (batch * BATCH + j));
+                    let (p, m, v) = read::<E, V>(parameter, moment_1, moment_2, at, form);
+                    before[4 * j] = sum[at];
+                    before[4 * j + 1] = p;
+                    before[4 * j + 2] = m;
+                    before[4 * j + 3] = v;
+                }
+                #[unroll]
+                for j in 0..BATCH {
+                    let normal = vector_of::<N, V>(&normals, comptime!(batch * BATCH + j), 0usize);
+                    let g = noised::<E, V>(before[4 * j], normal, &numbers);
+                    let (p, m, v) = (before[4 * j + 1], before[4 * j + 2], before[4 * j + 3]);
+                    let (p, m, v) = step::<E, V>(p, m, v, g, &numbers, form);
+                    let at = start + comptime!(GROUP * (batch * BATCH + j));
+                    write::<E, H, V>(sum, parameter, moment_1, moment_2, copy, at, p, m, v, form);
+                }
             }
         } else if comptime!(lanes > 1).runtime() && is_whole {
             // No vector has to ask whether it is inside.

@@ -1,6 +1,6 @@
 //! The planted mutants: one wrong line each, and the test that must find it.
 
-use super::Test::{Conformance, File};
+use super::Test::{Conformance, Cuda, File};
 use super::{Mutant, Test};
 
 const fn mutant(
@@ -19,8 +19,8 @@ const fn mutant(
     }
 }
 
-/// Each `old` occurs exactly once in its file: `cargo xtask check` holds that. Only code that the CPU backend runs,
-/// since that is where the tests run.
+/// Each `old` occurs exactly once in its file: `cargo xtask check` holds that. Code that the CPU backend runs, where the tests run, and at the end
+/// what only a CUDA device does.
 #[rustfmt::skip]
 pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
@@ -672,5 +672,108 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "tensor.metadata.is_tiled() || !is_contiguous(",
         "tensor.metadata.is_tiled() && !is_contiguous(",
         Conformance("refusals"),
+    ),
+    // What only a CUDA device runs.
+    mutant(
+        "tensor-swizzle-dropped", "dp-kernels/src/tile/tensor/warpgroups.rs",
+        "line * comptime!(ROW) + (across ^ (line % comptime!(GROUP)))",
+        "line * comptime!(ROW) + across",
+        Cuda("matrix_products"),
+    ),
+    mutant(
+        "tensor-sums-of-before-go-on", "dp-kernels/src/tile/tensor/warpgroups.rs",
+        "u32::from(step > 0 || !fresh)",
+        "u32::from(step > 0 || fresh || !fresh)",
+        Cuda("matrix_products"),
+    ),
+    mutant(
+        "tensor-second-warpgroup-in-the-wrong-rows", "dp-kernels/src/tile/tensor/warpgroups.rs",
+        "comptime!(x_stage / 2);",
+        "comptime!(x_stage / 4);",
+        Cuda("matrix_products"),
+    ),
+    mutant(
+        "tensor-right-operand-one-column-of-two", "dp-kernels/src/tile/tensor/planes.rs",
+        "other[1] = right[comptime!(2 * n + 1)];",
+        "other[1] = right[comptime!(2 * n)];",
+        Cuda("matrix_products"),
+    ),
+    mutant(
+        "tensor-rows-past-the-last-read", "dp-kernels/src/tile/tensor/mod.rs",
+        "let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;",
+        "let inside = live && k0 + k < operand.depths;",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-tokens-past-the-last-read", "dp-kernels/src/tile/tensor/mod.rs",
+        "let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;",
+        "let inside = live && operand.first + i < operand.rows;",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-stretches-before-the-last-dropped", "dp-kernels/src/tile/tensor/mod.rs",
+        "sums[s] = fma(part[s], Pair::new(scale), sums[s]);",
+        "sums[s] = part[s] * Pair::new(scale);",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-factor-dropped", "dp-kernels/src/sum/linear/tensor.rs",
+        "tensor::take(&mut part, &mut sums, scale, tiling);",
+        "tensor::take(&mut part, &mut sums, 1.0f32, tiling);",
+        Cuda("linear_sums"),
+    ),
+    mutant(
+        "tensor-dead-example-read", "dp-kernels/src/sum/linear/tensor.rs",
+        "next.live = is_live::<f32>(factors[next.example]);",
+        "next.live = is_live::<f32>(factors[next.example]) || next.example < tile.last;",
+        Cuda("dead_examples_never_reach_a_sum"),
+    ),
+    mutant(
+        "tensor-kept-norm-unrounded", "dp-kernels/src/tile/tensor/write.rs",
+        "let back = Pair::cast_from(rounded);",
+        "let back = tile[s];",
+        Cuda("kept_gradients"),
+    ),
+    mutant(
+        "tensor-strips-of-a-wide-tile-in-one-place", "dp-kernels/src/tile/tensor/write.rs",
+        "(first_row + u, first_column + left + v * comptime!(LANES))",
+        "(first_row + u, first_column + v * comptime!(LANES))",
+        Cuda("kept_gradients"),
+    ),
+    mutant(
+        "tensor-gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/tensor.rs",
+        "let weight = select(diagonal, 1.0f32, 2.0f32);",
+        "let weight = select(diagonal, 1.0f32, 1.0f32);",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-gram-tokens-taken-for-others", "dp-kernels/src/norm/gram/tensor.rs",
+        "stages.are_same(diagonal);",
+        "stages.are_same(diagonal || i < j);",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-gram-bound-of-every-other-token", "dp-kernels/src/norm/gram/tensor.rs",
+        "own[u] += part[s].extract(1usize);",
+        "own[u] += 0.0f32 * part[s].extract(1usize);",
+        Cuda("norms_under_cancellation"),
+    ),
+    mutant(
+        "tensor-gram-part-dropped", "dp-kernels/src/norm/gram/tensor.rs",
+        "for part in first + a_parts..first + a_parts + g_parts {",
+        "for part in first + a_parts + 1..first + a_parts + g_parts {",
+        Cuda("linear_norms"),
+    ),
+    mutant(
+        "tensor-slice-of-a-product-dropped", "dp-kernels/src/matmul/tensor.rs",
+        "for slice in 0..slices as usize {",
+        "for slice in 1..slices as usize {",
+        Cuda("matrix_products"),
+    ),
+    mutant(
+        "update-batch-of-a-block-repeated", "dp-kernels/src/update/kernel.rs",
+        "let normal = vector_of::<N, V>(&normals, comptime!(batch * BATCH + j), 0usize);",
+        "let normal = vector_of::<N, V>(&normals, comptime!(j), 0usize);",
+        Cuda("private_update_in_one_pass"),
     ),
 ];

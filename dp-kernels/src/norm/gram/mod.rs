@@ -14,7 +14,7 @@ pub(crate) use shared::write_products;
 use super::linear::{Bias, Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::reduce::row_of;
+use crate::reduce::{lane_of, row_of, sum_units};
 use crate::tile::{self, TILE};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{prelude::*, std::tensor::TensorHandle};
@@ -111,7 +111,8 @@ pub(super) fn launch_finish(
     [b, groups, tiles]: [usize; 3],
 ) {
     let Launch { client, tuning, .. } = *launch;
-    let (count, dim) = tuning.grid(b, 1);
+    let width = tuning.width(tiles.div_ceil(4));
+    let (count, dim) = tuning.grid(b, width);
     finish_gram::launch(
         client,
         count,
@@ -122,6 +123,8 @@ pub(super) fn launch_finish(
         b as u32,
         groups as u32,
         tiles as u32,
+        width,
+        dim.num_elems(),
         norms_sq.dtype(),
     );
 }
@@ -267,21 +270,32 @@ pub(crate) fn finish_gram<E: Float>(
     examples: u32,
     groups: u32,
     tiles: u32,
+    #[comptime] width: u32,
+    #[comptime] units: u32,
     #[define(E)] _accumulator: ElemType,
 ) {
-    let b = row_of(1u32);
-    if b < examples as usize {
-        let mut all = E::new(0.0);
-        for group in 0..groups as usize {
+    let b = row_of(width);
+    let mut all = E::new(0.0);
+    for group in 0..groups as usize {
+        let mut sum = E::new(0.0);
+        let mut bound = E::new(0.0);
+        if b < examples as usize {
             let first = (b * groups as usize + group) * tiles as usize;
-            let mut sum = E::new(0.0);
-            let mut bound = E::new(0.0);
-            for tile in 0..tiles as usize {
+            let mut tile = lane_of(width);
+            while tile < tiles as usize {
                 sum += products[first + tile];
                 bound += bounds[first + tile];
+                tile += comptime!(width as usize);
             }
-            all += no_less::<E>(sum, bound);
         }
+        let sum = sum_units::<E>(sum, width, units);
+        let bound = sum_units::<E>(bound, width, units);
+        all += no_less::<E>(sum, bound);
+        if comptime!(width > 1) {
+            sync_cube();
+        }
+    }
+    if b < examples as usize && lane_of(width) == 0 {
         norms_sq[b] += all;
     }
 }

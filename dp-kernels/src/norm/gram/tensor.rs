@@ -6,8 +6,11 @@ use crate::check::Arg;
 use crate::norm::linear::Problem;
 use crate::reduce::sum_units;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, MatrixUnits, Operand, PAIRS, Pair, Stages};
+use crate::tile::tensor::{self, MatrixUnits, Operand, Pair, Range, Stages, Tiling};
 use cubecl::prelude::*;
+
+/// Pairs of columns that a unit holds of a square tile, by any units.
+const PAIRS: usize = Tiling::square(MatrixUnits::Planes).pairs();
 
 pub(super) fn launch_parts(
     launch: &Launch<'_>,
@@ -80,7 +83,8 @@ pub(crate) fn gram_parts_tensor<F: Float, N: Size, M: Size>(
         let side = (tokens + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
         let (i, j) = triangle(row % tiles as usize, side);
         let first = row / tiles as usize * tokens;
-        let mut stages = Stages::<F, N>::new(units);
+        let mut stages = Stages::<F, N>::new(comptime!(Tiling::square(units)));
+        stages.are_same(i == j);
         let at = place * comptime!(PAIRS * tensor::UNITS as usize) + UNIT_POS as usize;
         if part < a_parts {
             let x = stretch_of(&token_rows(first, i, tokens, a_columns), part);
@@ -108,9 +112,13 @@ fn write_pairs<M: Size>(sums: &Array<Pair>, parts: &mut [Vector<f32, M>], at: us
 }
 
 #[cube]
-fn read_pairs<M: Size>(parts: &[Vector<f32, M>], part: usize) -> Array<Pair> {
+fn read_pairs<M: Size>(
+    parts: &[Vector<f32, M>],
+    part: usize,
+    #[comptime] units: MatrixUnits,
+) -> Array<Pair> {
     let at = part * comptime!(PAIRS * tensor::UNITS as usize) + UNIT_POS as usize;
-    let mut sums = tensor::no_sums();
+    let mut sums = tensor::no_sums(comptime!(Tiling::square(units)));
     #[unroll]
     for s in 0..PAIRS {
         let pair = parts[at + comptime!(s * tensor::UNITS as usize)];
@@ -143,15 +151,20 @@ pub(crate) fn gram_of_parts_tensor<M: Size>(
         let diagonal = i == j;
         let (a_parts, g_parts) = (a_parts as usize, g_parts as usize);
         let first = row * (a_parts + g_parts);
-        let mut dots = tensor::no_sums();
+        let mut dots = tensor::no_sums(comptime!(Tiling::square(units)));
         for part in first..first + a_parts {
-            let mut more = read_pairs::<M>(parts, part);
-            tensor::take(&mut more, &mut dots, 1.0f32);
+            let mut more = read_pairs::<M>(parts, part, units);
+            tensor::take(
+                &mut more,
+                &mut dots,
+                1.0f32,
+                comptime!(Tiling::square(units)),
+            );
         }
         let mut own = no_diagonal();
         let mut sum = Pair::new(0.0f32);
         for part in first + a_parts..first + a_parts + g_parts {
-            let mut more = read_pairs::<M>(parts, part);
+            let mut more = read_pairs::<M>(parts, part, units);
             sum = multiply_stretch(&dots, &mut more, &mut own, sum, diagonal, units);
         }
         write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);
@@ -193,7 +206,8 @@ pub(super) fn launch(
 /// One cube takes one tile of the upper triangle of one example's Gram matrices, by the matrix units.
 ///
 /// `<a_t, a_t'>` are finished first. Of `<g_t, g_t'>` a stretch at a time is multiplied with them and forgotten, but for the diagonal, which
-/// the bound needs whole. Cubes that walk from tile to tile were slower here, as was loading G behind A without a pause.
+/// the bound needs whole. A tile of the diagonal loads its tokens once. Cubes that walk from tile to tile were slower here, as was loading G behind
+/// A without a pause.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn gram_tensor<F: Float, N: Size>(
@@ -216,7 +230,9 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
         let (i, j) = triangle(row % tiles as usize, side);
         let diagonal = i == j;
         let first = row / tiles as usize * tokens;
-        let mut stages = Stages::<F, N>::new(units);
+        let tiling = comptime!(Tiling::square(units));
+        let mut stages = Stages::<F, N>::new(tiling);
+        stages.are_same(diagonal);
         let columns = a_columns as usize;
         let x = token_rows(first, i, tokens, columns);
         let y = token_rows(first, j, tokens, columns);
@@ -226,19 +242,26 @@ pub(crate) fn gram_tensor<F: Float, N: Size>(
         let columns = g_columns as usize;
         let x = token_rows(first, i, tokens, columns);
         let y = token_rows(first, j, tokens, columns);
-        let mut part = tensor::no_sums();
         let mut sum = Pair::new(0.0f32);
         let count = tensor::stages_of(columns, units);
         tensor::begin::<F, N>(&mut stages, g, g, &x, &y, Deep::BOTH);
-        for stage in 0..count {
-            tensor::turn(units);
-            tensor::load_ahead::<F, N>(&mut stages, stage, g, g, &x, &y, Deep::BOTH);
-            let fresh = tensor::begins_stretch(stage, units);
-            tensor::multiply::<F, N>(&mut stages, stage, &mut part, fresh, Deep::BOTH);
-            if tensor::ends_stretch(stage, count, units) {
-                tensor::settle(&mut part, units);
-                sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal, units);
-            }
+        let mut first = 0usize;
+        while first < count {
+            let last = tensor::end_of_stretch(first, count, tiling);
+            let range = Range { first, last };
+            let mut part = tensor::no_sums(tiling);
+            tensor::multiply_stages::<F, N>(
+                &mut stages,
+                g,
+                g,
+                &x,
+                &y,
+                &range,
+                &mut part,
+                Deep::BOTH,
+            );
+            sum = multiply_stretch(&dots, &mut part, &mut own, sum, diagonal, units);
+            first = last;
         }
         tensor::finish();
         write_tensor_products(&dots, &own, sum, products, bounds, row, diagonal, units);

@@ -6,7 +6,8 @@ mod tensor;
 
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::tile::{self, TILE, tensor::MatrixUnits};
+use crate::tile::TILE;
+use crate::tile::tensor::{self as matrix, Cut, MatrixUnits};
 use crate::{KernelError, Launch, Tuning};
 use cubecl::{client::Client, std::tensor::TensorHandle};
 
@@ -121,8 +122,8 @@ impl<'a> LinearSum<'a> {
             [] => registers::launch(launch, self),
             [partials, ..] => {
                 let partials = Arg::new(self.op, "workspace", partials)?;
-                if let Some(units) = self.matrix_units(launch.tuning) {
-                    tensor::launch(launch, self, &partials, units);
+                if let Some(cut) = self.cut(launch.tuning) {
+                    tensor::launch(launch, self, &partials, cut);
                 } else {
                     shared::launch(launch, self, &partials);
                 }
@@ -133,28 +134,32 @@ impl<'a> LinearSum<'a> {
 
     /// The matrix units that take it: none where an example's tokens leave a stage mostly zeros.
     fn matrix_units(&self, tuning: &Tuning) -> Option<MatrixUnits> {
-        tile::tensor::takes(&self.a, self.d, &self.g, self.p, tuning)
-            .filter(|_| self.t >= tile::tensor::LEAST_DEPTH)
+        matrix::takes(&self.a, self.d, &self.g, self.p, tuning)
+            .filter(|_| self.t >= matrix::LEAST_DEPTH)
     }
 
-    fn tiles(&self, tuning: &Tuning) -> usize {
-        let side = if self.matrix_units(tuning).is_some() {
-            tile::tensor::SIDE
-        } else {
-            TILE
-        };
-        self.d.div_ceil(side) * self.p.div_ceil(side)
+    /// How they do.
+    fn cut(&self, tuning: &Tuning) -> Option<Cut> {
+        let units = self.matrix_units(tuning)?;
+        let tiles = |width| self.tiles([matrix::SIDE, width]);
+        let parts = |_, squares| matrix::part_depth(squares);
+        let terms = [self.b, self.t];
+        Some(Cut::of(units, true, tiles, terms, parts, tuning))
+    }
+
+    /// Tiles of so many rows and columns.
+    fn tiles(&self, [rows, columns]: [usize; 2]) -> usize {
+        self.d.div_ceil(rows) * self.p.div_ceil(columns)
     }
 
     /// Into how many slices of examples a GPU cuts the sum, so that small weights fill it too.
     fn slices(&self, tuning: &Tuning) -> usize {
-        let tiles = self.tiles(tuning);
-        match self.matrix_units(tuning) {
-            Some(_) => {
-                let parts = |slices: usize| tile::tensor::part_depth(tiles * slices);
-                tile::tensor::slices(tiles, [self.b, self.t], parts, tuning)
+        match self.cut(tuning) {
+            Some(cut) => cut.slices,
+            None => {
+                let tiles = self.tiles([TILE, TILE]);
+                tuning.busy_cubes.div_ceil(tiles).clamp(1, self.b)
             }
-            None => tuning.busy_cubes.div_ceil(tiles).clamp(1, self.b),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>, partials: &Arg<'_
     } = sum;
     let slices = sum.slices(tuning);
     let vector = tile::vector(a, *d, g, *p, tuning);
-    let (count, dim) = tile::grid(sum.tiles(tuning) * slices, tuning);
+    let (count, dim) = tile::grid(sum.tiles([TILE, TILE]) * slices, tuning);
     weighted_outer_shared::launch(
         client,
         count,

@@ -6,16 +6,12 @@ use crate::check::Arg;
 use crate::live::is_live;
 use crate::sum::columns::launch_add_columns;
 use crate::tile::Deep;
-use crate::tile::tensor::{self, MatrixUnits, Operand, Stages};
+use crate::tile::tensor::{self, Cut, Operand, Stages, Tiling};
 use cubecl::prelude::*;
 
-pub(super) fn launch(
-    launch: &Launch<'_>,
-    sum: &LinearSum<'_>,
-    partials: &Arg<'_>,
-    units: MatrixUnits,
-) {
+pub(super) fn launch(launch: &Launch<'_>, sum: &LinearSum<'_>, partials: &Arg<'_>, cut: Cut) {
     let Launch { client, tuning, .. } = *launch;
+    let Cut { tiling, slices } = cut;
     let LinearSum {
         a,
         g,
@@ -27,8 +23,8 @@ pub(super) fn launch(
         p,
         ..
     } = sum;
-    let slices = sum.slices(tuning);
-    let (count, dim) = tensor::grid(sum.tiles(tuning) * slices, tuning);
+    let tiles = sum.tiles([tensor::SIDE, tiling.columns]);
+    let (count, dim) = tensor::grid(tiles * slices, tuning);
     weighted_outer_tensor::launch(
         client,
         count,
@@ -44,7 +40,7 @@ pub(super) fn launch(
         *d as u32,
         *p as u32,
         slices as u32,
-        units,
+        tiling,
         a.dtype(),
     );
     launch_add_columns(launch, partials, out, slices, d * p);
@@ -65,25 +61,26 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
     a_columns: u32,
     g_columns: u32,
     slices: u32,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
     #[define(F)] _dtype: ElemType,
 ) {
     let (tokens, a_columns, g_columns) = (tokens as usize, a_columns as usize, g_columns as usize);
     let (examples, slices) = (examples as usize, slices as usize);
-    let across = (g_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
+    let units = comptime!(tiling.units);
+    let across = (g_columns + comptime!(tiling.columns - 1)) / comptime!(tiling.columns);
     let down = (a_columns + comptime!(tensor::SIDE - 1)) / comptime!(tensor::SIDE);
     let place = CUBE_POS as usize;
     let slice = place / (across * down);
     if slice < slices {
         let tile = place % (across * down);
         let first_row = tile / across * comptime!(tensor::SIDE);
-        let first_column = tile % across * comptime!(tensor::SIDE);
+        let first_column = tile % across * comptime!(tiling.columns);
         let per_slice = (examples + slices - 1) / slices;
         let first = min(slice * per_slice, examples);
         let last = min(first + per_slice, examples);
-        let mut sums = tensor::no_sums();
-        let mut part = tensor::no_sums();
-        let mut stages = Stages::<F, N>::new(units);
+        let mut sums = tensor::no_sums(tiling);
+        let mut part = tensor::no_sums(tiling);
+        let mut stages = Stages::<F, N>::new(tiling);
         let of_example = tensor::stages_of(tokens, units);
         let mut next = Next {
             example: first,
@@ -108,16 +105,23 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
         for b in first..last {
             let factor = factors[b];
             let scale = select(is_live::<f32>(factor), factor, 0.0f32);
-            for stage in 0..of_example {
+            let mut stage = 0usize;
+            while stage < of_example {
+                let last = tensor::end_of_stretch(stage, of_example, tiling);
                 tensor::turn(units);
                 load_next::<F, N>(&mut stages, a, g, factors, &tile, &mut next);
-                let fresh = tensor::begins_stretch(stage, units);
-                tensor::multiply::<F, N>(&mut stages, number, &mut part, fresh, Deep::NONE);
-                if tensor::ends_stretch(stage, of_example, units) {
-                    tensor::settle(&mut part, units);
-                    tensor::take(&mut part, &mut sums, scale);
-                }
+                tensor::multiply::<F, N>(&mut stages, number, &mut part, true, Deep::NONE);
                 number += 1;
+                stage += 1;
+                while stage < last {
+                    tensor::turn(units);
+                    load_next::<F, N>(&mut stages, a, g, factors, &tile, &mut next);
+                    tensor::multiply::<F, N>(&mut stages, number, &mut part, false, Deep::NONE);
+                    number += 1;
+                    stage += 1;
+                }
+                tensor::settle(&mut part, tiling);
+                tensor::take(&mut part, &mut sums, scale, tiling);
             }
         }
         tensor::finish();
@@ -130,7 +134,7 @@ pub(crate) fn weighted_outer_tensor<F: Float, N: Size, M: Size>(
             first_column,
             a_columns,
             g_columns,
-            units,
+            tiling,
         );
     }
 }
@@ -170,7 +174,7 @@ fn load_next<F: Float, N: Size>(
         if next.stage == 0 {
             next.live = is_live::<f32>(factors[next.example]);
         }
-        let k0 = next.stage * comptime!(stages.units.depth());
+        let k0 = next.stage * comptime!(stages.tiling.units.depth());
         let x = example_columns(next.example, tile.first_row, tile.tokens, tile.a_columns);
         let y = example_columns(next.example, tile.first_column, tile.tokens, tile.g_columns);
         tensor::load::<F, N>(stages, next.number, a, g, &x, &y, k0, next.live, Deep::NONE);

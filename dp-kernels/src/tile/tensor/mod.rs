@@ -1,10 +1,11 @@
-//! A square tile of a matrix product by the matrix units of a GPU: 16-bit floats in, f32 sums.
+//! A tile of a matrix product by the matrix units of a GPU: 16-bit floats in, f32 sums.
 //!
 //! Two instructions do it ([`MatrixUnits`]). Products of two f16 or bf16 are exact in either; it adds up 16 of them at a time in f32 by
-//! cutting, where other sums round. So it takes [`STRETCH`] terms at most, and rounded additions take over: docs/proofs/sensitivity.md
-//! says what that costs.
+//! cutting, where other sums round. So where a norm is to be that of what is summed elsewhere it takes [`STRETCH`] terms at most, and rounded
+//! additions take over: docs/proofs/sensitivity.md says what that costs. Products of a layer, and gradients that are kept as they are
+//! written, go without.
 //!
-//! What a unit holds of a tile: [`PAIRS`] pairs of neighbouring columns ([`place`]).
+//! What a unit holds of a tile: [`Tiling::pairs`] pairs of neighbouring columns ([`place`]).
 //!
 //! References: NVIDIA, "Parallel Thread Execution ISA", matrix fragments for mma.m16n8k16, ldmatrix and wgmma; M. Fasi, N. Higham, M. Mikaitis,
 //! S. Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 7:e330 (2021).
@@ -14,7 +15,7 @@ mod planes;
 mod warpgroups;
 mod write;
 
-pub(crate) use cut::{grid, part_depth, slices, walking_grid};
+pub(crate) use cut::{Cut, grid, part_depth, walking_grid};
 pub(crate) use write::{write_sums, write_tile};
 
 use super::Deep;
@@ -29,7 +30,7 @@ use cubecl::{client::Client, prelude::*};
 pub enum MatrixUnits {
     /// `mma.m16n8k16`, which multiplies what a plane has in its registers: NVIDIA GPUs from compute capability 8.0 on.
     Planes,
-    /// `wgmma.m64n128k16`, which reads the factors from shared memory by itself: compute capability 9.0 alone.
+    /// `wgmma`, which reads the factors from shared memory by itself: compute capability 9.0 alone.
     Warpgroups,
 }
 
@@ -70,26 +71,69 @@ impl MatrixUnits {
         }
     }
 
-    /// Vectors that hold one stage of one operand.
-    const fn stage(self) -> usize {
+    /// Columns that a tile may have, the fewest first. A wider one loads less for each product, but a unit that holds its sums twice, so as to take
+    /// them in stretches, has no registers for more.
+    const fn widths(self) -> &'static [usize] {
         match self {
-            Self::Planes => planes::STAGE,
-            Self::Warpgroups => warpgroups::STAGE,
+            Self::Planes => &[SIDE],
+            Self::Warpgroups => &[SIDE, 192],
         }
-    }
-
-    /// Vectors of a stage that a unit loads.
-    const fn loads(self) -> usize {
-        SIDE * self.depth() / (LANES * UNITS as usize)
-    }
-
-    /// Stages of a stretch.
-    const fn stretch(self) -> usize {
-        STRETCH / self.depth()
     }
 }
 
-/// Rows and columns of a cube's tile.
+/// How a cube's tile is made: [`SIDE`] rows, by which units, how many columns, and whether the instruction adds up no more than [`STRETCH`] terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Tiling {
+    pub units: MatrixUnits,
+    pub columns: usize,
+    pub stretches: bool,
+}
+
+impl Tiling {
+    /// As many columns as rows, in stretches.
+    pub(crate) const fn square(units: MatrixUnits) -> Self {
+        Self {
+            units,
+            columns: SIDE,
+            stretches: true,
+        }
+    }
+
+    /// Of examples' products of `columns` columns. Whatever the number of examples, and whatever else the device has: an example's norm has
+    /// the same bits in every microbatch.
+    pub(crate) fn of_columns(units: MatrixUnits, columns: usize, stretches: bool) -> Self {
+        let loaded = |width: &&usize| columns.div_ceil(**width) * (SIDE + **width);
+        Self {
+            units,
+            columns: units
+                .widths()
+                .iter()
+                .min_by_key(loaded)
+                .map_or(SIDE, |w| *w),
+            stretches,
+        }
+    }
+
+    /// Pairs of columns that a unit holds.
+    pub(crate) const fn pairs(self) -> usize {
+        SIDE * self.columns / (2 * UNITS as usize)
+    }
+
+    /// Vectors that hold one stage of an operand of so many rows.
+    const fn stage(self, rows: usize) -> usize {
+        match self.units {
+            MatrixUnits::Planes => planes::STAGE,
+            MatrixUnits::Warpgroups => rows * warpgroups::ROW,
+        }
+    }
+
+    /// Vectors of such a stage that a unit loads.
+    const fn loads(self, rows: usize) -> usize {
+        rows * self.units.depth() / (LANES * UNITS as usize)
+    }
+}
+
+/// Rows of a cube's tile, and the columns of a square one.
 pub(crate) const SIDE: usize = 128;
 /// Elements of a load: 16 bytes.
 pub(crate) const LANES: usize = 8;
@@ -99,8 +143,6 @@ pub(crate) const LEAST_DEPTH: usize = 32;
 pub(crate) const STRETCH: usize = 256;
 /// Units of a cube: eight planes, or two warpgroups of four.
 pub(crate) const UNITS: u32 = 256;
-/// Pairs of columns that a unit holds.
-pub(crate) const PAIRS: usize = SIDE * SIDE / (2 * UNITS as usize);
 
 /// What takes the products of `a [.., d]` and `g [.., p]` here, if anything: a 16-bit type, and rows of whole loads.
 pub(crate) fn takes(
@@ -119,10 +161,10 @@ pub(crate) type Pair = Vector<f32, Const<2>>;
 
 /// A unit's part of a tile, all zeros.
 #[cube]
-pub(crate) fn no_sums() -> Array<Pair> {
-    let mut sums = Array::<Pair>::new(PAIRS);
+pub(crate) fn no_sums(#[comptime] tiling: Tiling) -> Array<Pair> {
+    let mut sums = Array::<Pair>::new(comptime!(tiling.pairs()));
     #[unroll]
-    for s in 0..PAIRS {
+    for s in 0..comptime!(tiling.pairs()) {
         sums[s] = Pair::new(0.0f32);
     }
     sums
@@ -145,21 +187,29 @@ pub(crate) struct Stages<F: Float, N: Size> {
     /// Where they are for [`MatrixUnits::Warpgroups`], in 16 bytes; nothing for others.
     x_address: u64,
     y_address: u64,
+    /// Whether `y` is `x`, and isn't loaded a second time.
+    same: bool,
     #[cube(comptime)]
-    pub units: MatrixUnits,
+    pub tiling: Tiling,
 }
 
 #[cube]
 impl<F: Float, N: Size> Stages<F, N> {
     /// A kernel has them once.
-    pub(crate) fn new(#[comptime] units: MatrixUnits) -> Self {
-        let vectors = comptime!(units.slots() * units.stage());
-        let x = Shared::<[Vector<F, N>]>::new_aligned_slice(vectors, warpgroups::ALIGNMENT);
-        let y = Shared::<[Vector<F, N>]>::new_aligned_slice(vectors, warpgroups::ALIGNMENT);
+    pub(crate) fn new(#[comptime] tiling: Tiling) -> Self {
+        let slots = comptime!(tiling.units.slots());
+        let x = Shared::<[Vector<F, N>]>::new_aligned_slice(
+            comptime!(slots * tiling.stage(SIDE)),
+            warpgroups::ALIGNMENT,
+        );
+        let y = Shared::<[Vector<F, N>]>::new_aligned_slice(
+            comptime!(slots * tiling.stage(tiling.columns)),
+            warpgroups::ALIGNMENT,
+        );
         let mut x_address = 0u64.runtime();
         let mut y_address = 0u64.runtime();
-        if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
-            warpgroups::declare_sums();
+        if comptime!(matches!(tiling.units, MatrixUnits::Warpgroups)) {
+            warpgroups::declare_sums(tiling);
             x_address = warpgroups::address::<F, N>(&x);
             y_address = warpgroups::address::<F, N>(&y);
         }
@@ -168,7 +218,16 @@ impl<F: Float, N: Size> Stages<F, N> {
             y,
             x_address,
             y_address,
-            units,
+            same: false.runtime(),
+            tiling,
+        }
+    }
+
+    /// Says whether both operands of what follows are the same rows of a square tile, so that one of them will do. No load may be under way.
+    pub(crate) fn are_same(&mut self, same: bool) {
+        // What planes read is chosen when they are compiled.
+        if comptime!(matches!(self.tiling.units, MatrixUnits::Warpgroups)) {
+            self.same = same;
         }
     }
 }
@@ -209,8 +268,8 @@ pub(crate) fn load<F: Float, N: Size>(
     live: bool,
     #[comptime] deep: Deep,
 ) {
-    let units = comptime!(stages.units);
-    let slot = stage % comptime!(units.slots()) * comptime!(units.stage());
+    let tiling = comptime!(stages.tiling);
+    let slot = stage % comptime!(tiling.units.slots());
     copy::<F, N>(
         &mut stages.x,
         slot,
@@ -218,19 +277,23 @@ pub(crate) fn load<F: Float, N: Size>(
         x_operand,
         k0,
         live,
+        SIDE,
         comptime!(deep.x),
-        units,
+        tiling,
     );
-    copy::<F, N>(
-        &mut stages.y,
-        slot,
-        y,
-        y_operand,
-        k0,
-        live,
-        comptime!(deep.y),
-        units,
-    );
+    if !stages.same {
+        copy::<F, N>(
+            &mut stages.y,
+            slot,
+            y,
+            y_operand,
+            k0,
+            live,
+            comptime!(tiling.columns),
+            comptime!(deep.y),
+            tiling,
+        );
+    }
     gpu_asm!("cp.async.commit_group;");
 }
 
@@ -250,11 +313,14 @@ fn copy<F: Float, N: Size>(
     operand: &Operand,
     k0: usize,
     live: bool,
+    #[comptime] rows: usize,
     #[comptime] deep: bool,
-    #[comptime] units: MatrixUnits,
+    #[comptime] tiling: Tiling,
 ) {
+    let units = comptime!(tiling.units);
+    let slot = slot * comptime!(tiling.stage(rows));
     #[unroll]
-    for load in 0..comptime!(units.loads()) {
+    for load in 0..comptime!(tiling.loads(rows)) {
         let (i, k) = spot(load, deep, units);
         let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;
         let from = if comptime!(deep) {
@@ -285,15 +351,25 @@ fn spot(
     #[comptime] deep: bool,
     #[comptime] units: MatrixUnits,
 ) -> (usize, usize) {
-    let at = comptime!(load * UNITS as usize) + UNIT_POS as usize;
+    let unit = UNIT_POS as usize;
+    let before = comptime!(load * UNITS as usize);
     if comptime!(deep) {
         let across = comptime!(units.depth() / LANES);
+        let at = before + unit;
         (at / across, at % across * comptime!(LANES))
     } else {
-        let across = comptime!(SIDE / LANES);
-        (at % across * comptime!(LANES), at / across)
+        // 64 rows of every depth, then the next.
+        let across = comptime!(BAND / LANES);
+        let of_band = comptime!(across * units.depth());
+        (
+            comptime!(before / of_band * BAND) + unit % across * comptime!(LANES),
+            comptime!(before % of_band / across) + unit / across,
+        )
     }
 }
+
+/// Rows that are loaded together where they are what is contiguous: 128 bytes.
+const BAND: usize = 64;
 
 /// Waits for the oldest stage that is being loaded. After it every unit has done with the stage that [`load_ahead`] overwrites.
 ///
@@ -318,18 +394,21 @@ pub(crate) fn finish() {
 }
 
 /// `part += X Y^T` of stage number `stage`, of which [`settle`] tells before anybody reads `part`; where `fresh` it is the first of a stretch.
+///
+/// From the first of a stretch to [`settle`] there must be no way past either: where ways meet, an assembler has matrix units finish first.
 #[cube]
 pub(crate) fn multiply<F: Float, N: Size>(
     stages: &mut Stages<F, N>,
     stage: usize,
     part: &mut Array<Pair>,
-    fresh: bool,
+    #[comptime] fresh: bool,
     #[comptime] deep: Deep,
 ) {
-    let units = comptime!(stages.units);
-    let slot = stage % comptime!(units.slots());
-    if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
-        warpgroups::multiply::<F>(stages.x_address, stages.y_address, slot, fresh, deep);
+    let tiling = comptime!(stages.tiling);
+    let slot = stage % comptime!(tiling.units.slots());
+    if comptime!(matches!(tiling.units, MatrixUnits::Warpgroups)) {
+        let y_address = select(stages.same, stages.x_address, stages.y_address);
+        warpgroups::multiply::<F>(stages.x_address, y_address, slot, fresh, deep, tiling);
     } else {
         planes::multiply::<F, N>(&stages.x, &stages.y, slot, part, deep);
     }
@@ -337,9 +416,9 @@ pub(crate) fn multiply<F: Float, N: Size>(
 
 /// Waits for the products of a stretch: `part` holds their sums then. Every unit of the cube must call it.
 #[cube]
-pub(crate) fn settle(part: &mut Array<Pair>, #[comptime] units: MatrixUnits) {
-    if comptime!(matches!(units, MatrixUnits::Warpgroups)) {
-        warpgroups::settle(part);
+pub(crate) fn settle(part: &mut Array<Pair>, #[comptime] tiling: Tiling) {
+    if comptime!(matches!(tiling.units, MatrixUnits::Warpgroups)) {
+        warpgroups::settle(part, tiling);
     }
 }
 
@@ -349,23 +428,16 @@ pub(crate) fn stages_of(depth: usize, #[comptime] units: MatrixUnits) -> usize {
     (depth + comptime!(units.depth() - 1)) / comptime!(units.depth())
 }
 
-/// Whether stage number `stage` is the first of a stretch.
-#[cube]
-pub(crate) fn begins_stretch(stage: usize, #[comptime] units: MatrixUnits) -> bool {
-    stage % comptime!(units.stretch()) == 0
-}
-
-/// Whether `part` has to be taken away after stage `stage` of `count`.
-#[cube]
-pub(crate) fn ends_stretch(stage: usize, count: usize, #[comptime] units: MatrixUnits) -> bool {
-    stage % comptime!(units.stretch()) == comptime!(units.stretch() - 1) || stage + 1 == count
-}
-
 /// `sums += scale part`, and `part` is zeros again.
 #[cube]
-pub(crate) fn take(part: &mut Array<Pair>, sums: &mut Array<Pair>, scale: f32) {
+pub(crate) fn take(
+    part: &mut Array<Pair>,
+    sums: &mut Array<Pair>,
+    scale: f32,
+    #[comptime] tiling: Tiling,
+) {
     #[unroll]
-    for s in 0..PAIRS {
+    for s in 0..comptime!(tiling.pairs()) {
         sums[s] = fma(part[s], Pair::new(scale), sums[s]);
         part[s] = Pair::new(0.0f32);
     }
@@ -381,7 +453,7 @@ pub(crate) fn begin<F: Float, N: Size>(
     y_operand: &Operand,
     #[comptime] deep: Deep,
 ) {
-    let ahead = comptime!(stages.units.ahead());
+    let ahead = comptime!(stages.tiling.units.ahead());
     #[unroll]
     for stage in 0..ahead {
         load_or_nothing::<F, N>(stages, stage, x, y, x_operand, y_operand, deep);
@@ -399,7 +471,7 @@ pub(crate) fn load_ahead<F: Float, N: Size>(
     y_operand: &Operand,
     #[comptime] deep: Deep,
 ) {
-    let next = stage + comptime!(stages.units.ahead());
+    let next = stage + comptime!(stages.tiling.units.ahead());
     load_or_nothing::<F, N>(stages, next, x, y, x_operand, y_operand, deep);
 }
 
@@ -414,7 +486,7 @@ fn load_or_nothing<F: Float, N: Size>(
     y_operand: &Operand,
     #[comptime] deep: Deep,
 ) {
-    let k0 = stage * comptime!(stages.units.depth());
+    let k0 = stage * comptime!(stages.tiling.units.depth());
     if k0 < x_operand.depths {
         load::<F, N>(stages, stage, x, y, x_operand, y_operand, k0, true, deep);
     } else {
@@ -448,21 +520,67 @@ pub(crate) fn product_begun<F: Float, N: Size>(
     y_operand: &Operand,
     #[comptime] deep: Deep,
 ) -> Array<Pair> {
-    let units = comptime!(stages.units);
-    let mut sums = no_sums();
-    let mut part = no_sums();
-    let count = stages_of(x_operand.depths, units);
-    for stage in 0..count {
-        turn(units);
-        load_ahead::<F, N>(stages, stage, x, y, x_operand, y_operand, deep);
-        multiply::<F, N>(stages, stage, &mut part, begins_stretch(stage, units), deep);
-        if ends_stretch(stage, count, units) {
-            settle(&mut part, units);
-            take(&mut part, &mut sums, 1.0f32);
+    let tiling = comptime!(stages.tiling);
+    let mut sums = no_sums(tiling);
+    let mut part = no_sums(tiling);
+    let count = stages_of(x_operand.depths, comptime!(tiling.units));
+    if comptime!(tiling.stretches) {
+        let mut first = 0usize;
+        while first < count {
+            let last = end_of_stretch(first, count, tiling);
+            let range = Range { first, last };
+            multiply_stages::<F, N>(stages, x, y, x_operand, y_operand, &range, &mut part, deep);
+            take(&mut part, &mut sums, 1.0f32, tiling);
+            first = last;
         }
+    } else if count > 0 {
+        let range = Range {
+            first: 0usize.runtime(),
+            last: count,
+        };
+        multiply_stages::<F, N>(stages, x, y, x_operand, y_operand, &range, &mut part, deep);
+        take(&mut part, &mut sums, 1.0f32, tiling);
     }
     finish();
     sums
+}
+
+/// The end of the stretch that begins at stage `first` of `count`.
+#[cube]
+pub(crate) fn end_of_stretch(first: usize, count: usize, #[comptime] tiling: Tiling) -> usize {
+    min(first + comptime!(STRETCH / tiling.units.depth()), count)
+}
+
+/// Stages `first..last`, at least one.
+#[derive(CubeType, Clone, Copy)]
+pub(crate) struct Range {
+    pub first: usize,
+    pub last: usize,
+}
+
+/// Multiplies a stretch of a product, the first of whose stages begins its sums, and begins to load the stages that come so many after its own as are loaded ahead: `part` holds its sums then.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn multiply_stages<F: Float, N: Size>(
+    stages: &mut Stages<F, N>,
+    x: &[Vector<F, N>],
+    y: &[Vector<F, N>],
+    x_operand: &Operand,
+    y_operand: &Operand,
+    range: &Range,
+    part: &mut Array<Pair>,
+    #[comptime] deep: Deep,
+) {
+    let tiling = comptime!(stages.tiling);
+    turn(comptime!(tiling.units));
+    load_ahead::<F, N>(stages, range.first, x, y, x_operand, y_operand, deep);
+    multiply::<F, N>(stages, range.first, part, true, deep);
+    for stage in range.first + 1..range.last {
+        turn(comptime!(tiling.units));
+        load_ahead::<F, N>(stages, stage, x, y, x_operand, y_operand, deep);
+        multiply::<F, N>(stages, stage, part, false, deep);
+    }
+    settle(part, tiling);
 }
 
 #[cfg(test)]
@@ -473,30 +591,42 @@ mod tests {
     /// Every vector of a stage has a place of its own, whichever way it lies, and all are inside.
     #[test]
     fn vectors_of_a_stage_do_not_meet() {
-        for deep in [true, false] {
-            for units in [MatrixUnits::Planes, MatrixUnits::Warpgroups] {
-                // Rows and depths where a load begins.
-                let (rows, depths) = if deep { (1, LANES) } else { (LANES, 1) };
-                let mut places = BTreeSet::new();
-                for i in (0..SIDE).step_by(rows) {
-                    for k in (0..units.depth()).step_by(depths) {
-                        let place = match units {
-                            MatrixUnits::Planes => planes::vector(i, k, deep),
-                            MatrixUnits::Warpgroups => warpgroups::vector(i, k, deep),
-                        };
-                        assert!(
-                            place < units.stage(),
-                            "{units:?} {deep}: row {i}, depth {k}"
-                        );
-                        places.insert(place);
-                    }
+        for units in [MatrixUnits::Planes, MatrixUnits::Warpgroups] {
+            for columns in units.widths() {
+                let tiling = Tiling {
+                    units,
+                    columns: *columns,
+                    stretches: false,
+                };
+                for deep in [true, false] {
+                    stage_is_filled(tiling, deep);
                 }
-                assert_eq!(
-                    places.len(),
-                    SIDE * units.depth() / LANES,
-                    "{units:?} {deep}"
-                );
             }
         }
+    }
+
+    fn stage_is_filled(tiling: Tiling, deep: bool) {
+        let Tiling { units, columns, .. } = tiling;
+        // Rows and depths where a load begins.
+        let (rows, depths) = if deep { (1, LANES) } else { (LANES, 1) };
+        let mut places = BTreeSet::new();
+        for i in (0..columns).step_by(rows) {
+            for k in (0..units.depth()).step_by(depths) {
+                let place = match units {
+                    MatrixUnits::Planes => planes::vector(i, k, deep),
+                    MatrixUnits::Warpgroups => warpgroups::vector(i, k, deep),
+                };
+                assert!(
+                    place < tiling.stage(columns),
+                    "{tiling:?} {deep}: row {i}, depth {k}"
+                );
+                places.insert(place);
+            }
+        }
+        assert_eq!(
+            places.len(),
+            columns * units.depth() / LANES,
+            "{tiling:?} {deep}"
+        );
     }
 }

@@ -1,24 +1,24 @@
-//! The instruction by which four planes multiply `[64, 16]` by `[16, 128]` that lie in shared memory, on GPUs of compute capability 9.0.
+//! The instruction by which four planes multiply `[64, 16]` by `[16, columns]` that lie in shared memory, on GPUs of compute capability 9.0.
 //!
 //! Two warpgroups, one below the other. A stage is rows of 128 bytes: of an operand whose depth is contiguous a row of the tile each, 64 deep; of
-//! the others a depth each, of the first half of the tile's rows, then of the second. Eight rows have their 16 bytes in eight orders, so
+//! the others a depth each, of the first 64 of the tile's rows, then of the next. Eight rows have their 16 bytes in eight orders, so
 //! that a column of them lies in all banks ("128-byte swizzle").
 //!
 //! The sums lie in registers that this module declares and only the instruction and [`settle`] touch: it goes on while other instructions run, and
 //! a compiler that knew of them would move them about.
 
-use super::{LANES, PAIRS, Pair, SIDE};
+use super::{LANES, MatrixUnits, Pair, SIDE, Tiling};
 use crate::tile::Deep;
 use cubecl::{client::Client, ir::FloatKind, prelude::*};
 
 /// The instruction's rows and depth.
 const SHAPE: [usize; 2] = [64, 16];
 /// Vectors of 128 bytes.
-const ROW: usize = 128 / 16;
+pub(super) const ROW: usize = 128 / 16;
 /// Rows whose vectors are in orders of their own.
 const GROUP: usize = 8;
-/// Vectors that hold one stage of one operand.
-pub(super) const STAGE: usize = SIDE * ROW;
+/// Depth of a stage.
+const DEPTH: usize = MatrixUnits::Warpgroups.depth();
 /// Bytes that groups of rows are aligned to.
 pub(super) const ALIGNMENT: usize = GROUP * ROW * 16;
 
@@ -45,10 +45,10 @@ pub(super) fn vector(i: usize, k: usize, #[comptime] deep: bool) -> usize {
     let (line, across) = if comptime!(deep) {
         (i, k / comptime!(LANES))
     } else {
-        let of_half = comptime!(ROW * LANES);
+        let of_line = comptime!(ROW * LANES);
         (
-            i / of_half * comptime!(STAGE / ROW / 2) + k,
-            i % of_half / comptime!(LANES),
+            i / of_line * comptime!(DEPTH) + k,
+            i % of_line / comptime!(LANES),
         )
     };
     line * comptime!(ROW) + (across ^ (line % comptime!(GROUP)))
@@ -56,13 +56,13 @@ pub(super) fn vector(i: usize, k: usize, #[comptime] deep: bool) -> usize {
 
 /// Declares the registers of the sums, once in a kernel.
 #[cube]
-pub(super) fn declare_sums() {
-    gpu_asm!(".reg .f32 warpgroup_sum<{}>;", const comptime!(2 * PAIRS));
+pub(super) fn declare_sums(#[comptime] tiling: Tiling) {
+    gpu_asm!(".reg .f32 warpgroup_sum<{}>;", const comptime!(2 * tiling.pairs()));
 }
 
 /// Their names in a row.
-fn sums() -> String {
-    let names: Vec<_> = (0..2 * PAIRS)
+fn sums(tiling: Tiling) -> String {
+    let names: Vec<_> = (0..2 * tiling.pairs())
         .map(|s| format!("warpgroup_sum{s}"))
         .collect();
     format!("{{{}}}", names.join(", "))
@@ -93,32 +93,30 @@ pub(super) fn multiply<F: Float>(
     x_address: u64,
     y_address: u64,
     slot: usize,
-    fresh: bool,
+    #[comptime] fresh: bool,
     #[comptime] deep: Deep,
+    #[comptime] tiling: Tiling,
 ) {
     let warpgroup = UNIT_POS / 128u32;
-    let slot = slot as u64 * comptime!(STAGE as u64);
+    let slot = slot as u64;
+    let x_stage = comptime!(tiling.stage(SIDE) as u64);
     // A warpgroup's rows are half of a stage either way.
-    let x_first = x_address + slot + u64::cast_from(warpgroup) * comptime!(STAGE as u64 / 2);
-    let y_first = y_address + slot;
+    let x_first = x_address + slot * x_stage + u64::cast_from(warpgroup) * comptime!(x_stage / 2);
+    let y_first = y_address + slot * comptime!(tiling.stage(tiling.columns) as u64);
     let kind = name_of::<F>();
     gpu_asm!("wgmma.fence.sync.aligned;");
     #[unroll]
-    for step in 0..comptime!(ROW * LANES / SHAPE[1]) {
+    for step in 0..comptime!(DEPTH / SHAPE[1]) {
         let x = comptime!(descriptor(deep.x, step)) + x_first;
         let y = comptime!(descriptor(deep.y, step)) + y_first;
-        let goes_on = if comptime!(step == 0) {
-            select(fresh, 0u32, 1u32)
-        } else {
-            1u32.runtime()
-        };
         gpu_asm!(
             "{{",
             ".reg .pred goes_on;",
             "setp.ne.b32 goes_on, {goes_on}, 0;",
-            "wgmma.mma_async.sync.aligned.m64n128k16.f32.{kind}.{kind} {sums}, {x}, {y}, goes_on, 1, 1, {x_across}, {y_across};",
+            "wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.{kind}.{kind} {sums}, {x}, {y}, goes_on, 1, 1, {x_across}, {y_across};",
             "}}",
-            goes_on = in(_) goes_on, x = in(_) x, y = in(_) y, sums = const sums(),
+            goes_on = const comptime!(u32::from(step > 0 || !fresh)), x = in(_) x, y = in(_) y,
+            columns = const comptime!(tiling.columns), sums = const sums(tiling),
             x_across = const comptime!(u32::from(!deep.x)), y_across = const comptime!(u32::from(!deep.y)),
         );
     }
@@ -128,24 +126,24 @@ pub(super) fn multiply<F: Float>(
 
 /// What tells the instruction how its factor lies from a start on that is added to it, in 16 bytes, at step `step` of a stage.
 ///
-/// Bits 16 to 29: from the first half of the tile's rows to the second, where depths follow each other. Bits 32 to 45: from eight rows to the next
+/// Bits 16 to 29: from 64 of the tile's rows to the next, where depths follow each other. Bits 32 to 45: from eight rows to the next
 /// eight. Bits 62 and 63: the order of 16 bytes in 128.
 const fn descriptor(deep: bool, step: usize) -> u64 {
     let group = (GROUP * ROW) as u64;
-    let (half, start) = if deep {
+    let (next, start) = if deep {
         (1, (step * SHAPE[1] / LANES) as u64)
     } else {
-        (STAGE as u64 / 2, (step * SHAPE[1] * ROW) as u64)
+        ((DEPTH * ROW) as u64, (step * SHAPE[1] * ROW) as u64)
     };
-    1 << 62 | group << 32 | half << 16 | start
+    1 << 62 | group << 32 | next << 16 | start
 }
 
 /// Waits for all products, and reads their sums.
 #[cube]
-pub(super) fn settle(part: &mut Array<Pair>) {
+pub(super) fn settle(part: &mut Array<Pair>, #[comptime] tiling: Tiling) {
     gpu_asm!("wgmma.wait_group.sync.aligned 0;");
     #[unroll]
-    for s in 0..PAIRS {
+    for s in 0..comptime!(tiling.pairs()) {
         let first: f32;
         let second: f32;
         gpu_asm!("mov.b32 {to}, warpgroup_sum{s};", to = out(_) first, s = const comptime!(2 * s));
