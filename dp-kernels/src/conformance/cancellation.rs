@@ -1,10 +1,12 @@
 //! Sums of products where an example's tokens cancel: it may report too much, never too little.
 
-use super::bench::Bench;
+use super::bench::{Bench, elementwise_error};
 use super::data::{Case, Host};
-use super::ops::NORMS;
+use super::norms::NORM_BUDGET;
+use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
+use crate::{GRAM_FLOOR, GRAM_FLOOR_F64};
 
 const CASES: [Case; 3] = [
     Case::new(2, 2, 64, 64, 2),
@@ -12,15 +14,51 @@ const CASES: [Case; 3] = [
     Case::new(2, 130, 20, 40, 2),
 ];
 
+/// Two tiles of a GPU's matrix units.
+const TILES: Case = Case::new(2, 136, 24, 40, 2);
+
 /// Tokens in pairs of one input and opposite gradients, the second a hair off: the true norm is that
 /// of the hairs, the double sum subtracts numbers up to 2^40 times as large.
 pub(super) fn gram(bench: &Bench) -> Result<Vec<Row>, CheckError> {
-    compare(
-        bench,
-        &[Gradient::Linear, Gradient::LinearAndBias],
-        "pairs",
-        pairs,
-    )
+    let gradients = [Gradient::Linear, Gradient::LinearAndBias];
+    let mut rows = compare(bench, &gradients, "pairs", pairs)?;
+    for op in NORMS.iter().filter(|op| gradients.contains(&op.gradient)) {
+        if op.name.contains("gram") {
+            for case in CASES.into_iter().chain([TILES]) {
+                rows.push(floor(bench, op, case)?);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Pairs that cancel to nothing: what the Gram way reports then is its floor, of all tokens.
+fn floor(bench: &Bench, op: &NormOp, case: Case) -> Result<Row, CheckError> {
+    let host = pairs(bench, case, 0.0);
+    let Case { b, t, d, p, .. } = case;
+    let length = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let floor_of = |example: usize| {
+        let tokens = example * t..(example + 1) * t;
+        let products = tokens.map(|token| {
+            let a = length(&host.a[token * d..(token + 1) * d]);
+            a * length(&host.g[token * p..(token + 1) * p])
+        });
+        let share = if bench.is_wide() {
+            GRAM_FLOOR_F64
+        } else {
+            f64::from(GRAM_FLOOR)
+        };
+        share * products.sum::<f64>().powi(2)
+    };
+    let want: Vec<f64> = (0..b).map(floor_of).collect();
+    let got = op.run(bench, &host, &vec![0.0; b])?;
+    Ok(Row::measured(
+        op.name,
+        bench.input_name(),
+        format!("{} pairs that cancel", case.words()),
+        elementwise_error(&got, &want),
+        bench.budget(NORM_BUDGET),
+    ))
 }
 
 /// A head that takes back what the embedding gives, token by token, but for a hair.

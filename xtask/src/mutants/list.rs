@@ -151,6 +151,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("norms_under_cancellation"),
     ),
     mutant(
+        "gram-floor-of-three-tokens-in-four", "dp-kernels/src/norm/gram/cells.rs",
+        "for u in 0..SIDE {\n                    room[squares + (i - start) * SIDE + u] += dots",
+        "for u in 0..SIDE - 1 {\n                    room[squares + (i - start) * SIDE + u] += dots",
+        Conformance("norms_under_cancellation"),
+    ),
+    mutant(
         "gram-floor-of-f64-missing", "dp-kernels/src/norm/gram/mod.rs",
         "GRAM_FLOOR as f64 / (1u64 << 28) as f64;",
         "0.0;",
