@@ -3,7 +3,7 @@
 use super::linear::{Cut, Problem};
 use crate::check::Arg;
 use crate::launch::Room;
-use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block};
+use crate::outer::{BLOCK_ROWS, LONG, Outer, Tile, example_block, flat_panels};
 use crate::reduce::{launch_add_row_sums, row_of, sum_lanes, sum_units};
 use crate::tile::tensor::{self, MatrixUnits, Operand, Operands, Stages, Tiling};
 use crate::tile::{self, Deep, REGISTERS, TILE, TILE_UNITS};
@@ -20,14 +20,40 @@ pub(super) fn workspace(problem: &Problem<'_>, tuning: &Tuning) -> Room {
 
 /// How many partial sums an example has.
 fn tiles(problem: &Problem<'_>, tuning: &Tuning) -> usize {
-    let Problem { g, d, p, .. } = problem;
+    let Problem { d, p, .. } = problem;
     match Cut::of(problem, tuning) {
         Cut::Registers => {
-            let shape = Outer::new(&[g], [*d, *p], LONG, tuning);
-            p.div_ceil(shape.panel())
+            let sides = Sides::of(problem);
+            sides.columns.div_ceil(sides.shape(tuning).panel())
         }
         Cut::Shared => d.div_ceil(TILE) * p.div_ceil(TILE),
         Cut::Tensor(units) => tensor_tiles([*d, *p], tiling(units, *p).columns),
+    }
+}
+
+/// What a processor multiplies: `G_b^T A_b`, of the same norm as `A_b^T G_b`, where A is the wider side. The rows of the right factor are read in
+/// vectors, the left one's elements one by one.
+struct Sides<'a> {
+    left: &'a Arg<'a>,
+    right: &'a Arg<'a>,
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a> Sides<'a> {
+    fn of(problem: &'a Problem<'a>) -> Self {
+        let Problem { a, g, d, p, .. } = problem;
+        let (left, right) = if d > p { (g, a) } else { (a, g) };
+        Self {
+            left,
+            right,
+            rows: *d.min(p),
+            columns: *d.max(p),
+        }
+    }
+
+    fn shape(&self, tuning: &Tuning) -> Outer {
+        Outer::new(&[self.right], [self.rows, self.columns], LONG, tuning)
     }
 }
 
@@ -56,22 +82,26 @@ pub(super) fn launch(
     let partials = Arg::new(problem.op, "workspace", scratch)?;
     match Cut::of(problem, tuning) {
         Cut::Registers => {
-            let shape = Outer::new(&[g], [*d, *p], LONG, tuning);
-            let (count, dim) = tuning.grid_in_turn(b * tiles);
+            let sides = Sides::of(problem);
+            let shape = sides.shape(tuning);
+            let panels = shape.flat(sides.rows);
+            let tasks = b * tiles.div_ceil(panels);
+            let (count, dim) = tuning.grid_in_turn(tasks);
             materialised_registers::launch(
                 client,
                 count,
                 dim,
                 shape.native,
                 shape.lanes,
-                a.buffer(1),
-                g.buffer(shape.native),
+                sides.left.buffer(1),
+                sides.right.buffer(shape.native),
                 partials.buffer(1),
-                (b * tiles) as u32,
+                tasks as u32,
                 *t as u32,
-                *d as u32,
-                (p / shape.native) as u32,
+                sides.rows as u32,
+                (sides.columns / shape.native) as u32,
                 shape.reads_in_place(*t),
+                panels,
                 shape.tile,
                 a.dtype(),
                 partials.dtype(),
@@ -119,54 +149,98 @@ pub(super) fn launch(
     Ok(())
 }
 
-/// One unit takes all rows of one example's gradient, a panel wide.
+/// One unit takes all rows of one example's gradient, or its transpose, a panel wide; several `panels` where they are flat. Each panel has a partial
+/// sum of its own, whoever takes it.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn materialised_registers<F: Float, E: Float, NM: Size, N: Size>(
     a: &[F],
     g: &[Vector<F, NM>],
     partials: &mut [E],
-    rows: u32,
+    tasks: u32,
     tokens: u32,
     a_columns: u32,
     g_columns: u32,
     #[comptime] in_place: bool,
+    #[comptime] panels: usize,
     #[comptime] tile: Tile,
     #[define(F)] _dtype: ElemType,
     #[define(E)] _accumulator: ElemType,
 ) {
-    let row = row_of(1u32);
-    if row < rows as usize {
+    let task = row_of(1u32);
+    if task < tasks as usize {
         let (a_columns, g_columns) = (a_columns as usize, g_columns as usize);
         let (native, lanes) = (NM::value(), N::value());
         let panel_columns = comptime!(tile.columns * lanes / native);
-        let panels = (g_columns + panel_columns - 1) / panel_columns;
+        let of_example = (g_columns + panel_columns - 1) / panel_columns;
+        let tasks_of_example = (of_example + comptime!(panels - 1)) / panels;
+        let b = task / tasks_of_example;
+        let first_token = b * tokens as usize;
+        let first_panel = task % tasks_of_example * panels;
         let mut totals = Array::<Vector<E, N>>::new(comptime!(BLOCK_ROWS * tile.columns));
-        let mut squares = Vector::<E, N>::new(E::new(0.0));
-        let mut first_row = 0usize;
-        while first_row < a_columns {
-            let last_row = min(first_row + comptime!(BLOCK_ROWS), a_columns);
-            example_block::<F, E, NM, N>(
+        if comptime!(panels > 1) {
+            let last_panel = min(first_panel + panels, of_example);
+            flat_panels::<F, E, NM, N>(
                 a,
                 g,
                 &mut totals,
-                row / panels * tokens as usize,
+                first_token,
                 tokens as usize,
                 a_columns,
                 g_columns,
-                first_row,
-                last_row,
-                row % panels * panel_columns,
-                in_place,
+                first_panel,
+                last_panel,
+                panel_columns,
                 tile,
             );
-            for s in 0..(last_row - first_row) * tile.columns {
-                squares = fma(totals[s], totals[s], squares);
+            let of_panel = a_columns * tile.columns;
+            for panel in first_panel..last_panel {
+                let start = (panel - first_panel) * of_panel;
+                let none = Vector::<E, N>::new(E::new(0.0));
+                let squares = add_squares::<E, N>(&totals, start, of_panel, none);
+                partials[b * of_example + panel] = sum_lanes::<E, N>(squares);
             }
-            first_row += comptime!(BLOCK_ROWS);
+        } else {
+            let mut squares = Vector::<E, N>::new(E::new(0.0));
+            let mut first_row = 0usize;
+            while first_row < a_columns {
+                let last_row = min(first_row + comptime!(BLOCK_ROWS), a_columns);
+                example_block::<F, E, NM, N>(
+                    a,
+                    g,
+                    &mut totals,
+                    first_token,
+                    tokens as usize,
+                    a_columns,
+                    g_columns,
+                    first_row,
+                    last_row,
+                    first_panel * panel_columns,
+                    in_place,
+                    tile,
+                );
+                let count = (last_row - first_row) * tile.columns;
+                squares = add_squares::<E, N>(&totals, 0usize, count, squares);
+                first_row += comptime!(BLOCK_ROWS);
+            }
+            partials[b * of_example + first_panel] = sum_lanes::<E, N>(squares);
         }
-        partials[row] = sum_lanes::<E, N>(squares);
     }
+}
+
+/// `squares` and those of `count` vectors from `start` on.
+#[cube]
+fn add_squares<E: Float, N: Size>(
+    totals: &Array<Vector<E, N>>,
+    start: usize,
+    count: usize,
+    squares: Vector<E, N>,
+) -> Vector<E, N> {
+    let mut sum = squares;
+    for s in start..start + count {
+        sum = fma(totals[s], totals[s], sum);
+    }
+    sum
 }
 
 /// One cube takes one tile of one example's gradient.

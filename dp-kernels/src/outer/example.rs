@@ -25,32 +25,21 @@ pub(crate) fn example_block<F: Float, E: Float, NM: Size, N: Size>(
     #[comptime] tile: Tile,
 ) {
     if comptime!(in_place) {
-        let mut i = first_row;
-        // Whole tiles, then what is left, in code of its own.
-        #[unroll]
-        for part in 0..2usize {
-            let height = comptime!(if part == 0 { tile.rows } else { tile.tail });
-            if comptime!(height > 0) {
-                while i + height <= last_row {
-                    let at = (i - first_row) * tile.columns;
-                    outer_tile::<F, E, NM, N>(
-                        a,
-                        g,
-                        totals,
-                        at,
-                        first_token,
-                        tokens,
-                        a_columns,
-                        g_columns,
-                        i,
-                        column,
-                        height,
-                        tile.columns,
-                    );
-                    i += height;
-                }
-            }
-        }
+        outer_tiles::<F, E, NM, N>(
+            a,
+            g,
+            totals,
+            0usize,
+            first_token,
+            tokens,
+            a_columns,
+            g_columns,
+            first_row,
+            last_row,
+            column,
+            false,
+            tile,
+        );
     } else {
         let mut panel = Array::<Vector<E, N>>::new(comptime!(DEPTH * tile.columns));
         let mut starts = Array::<usize>::new(DEPTH);
@@ -79,7 +68,105 @@ pub(crate) fn example_block<F: Float, E: Float, NM: Size, N: Size>(
     }
 }
 
-/// A tile's products over all tokens of an example, by whole vectors of G where they lie.
+/// Tokens of which [`flat_panels`] takes all panels before the next: a core fetches ahead of itself along so many rows at once.
+const STRETCH: usize = 16;
+
+/// `totals[panel, i, v] = sum over an example's tokens of a[t, i] * g[t, column + v]`, for all of A's rows, which are few, and the neighbouring
+/// panels `first_panel..last_panel` of `panel_columns` vectors; each number in the order of the tokens. By whole vectors of G where they lie.
+///
+/// A panel at a time would read 128 bytes of every token, pages apart, and wait for each.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn flat_panels<F: Float, E: Float, NM: Size, N: Size>(
+    a: &[F],
+    g: &[Vector<F, NM>],
+    totals: &mut Array<Vector<E, N>>,
+    first_token: usize,
+    tokens: usize,
+    a_columns: usize,
+    g_columns: usize,
+    first_panel: usize,
+    last_panel: usize,
+    panel_columns: usize,
+    #[comptime] tile: Tile,
+) {
+    let of_panel = a_columns * tile.columns;
+    for s in 0..(last_panel - first_panel) * of_panel {
+        totals[s] = Vector::<E, N>::new(E::new(0.0));
+    }
+    let mut begin = 0usize;
+    while begin < tokens {
+        let depth = min(comptime!(STRETCH), tokens - begin);
+        for panel in first_panel..last_panel {
+            outer_tiles::<F, E, NM, N>(
+                a,
+                g,
+                totals,
+                (panel - first_panel) * of_panel,
+                first_token + begin,
+                depth,
+                a_columns,
+                g_columns,
+                0usize,
+                a_columns,
+                panel * panel_columns,
+                true,
+                tile,
+            );
+        }
+        begin += comptime!(STRETCH);
+    }
+}
+
+/// The tiles of rows `first_row..last_row` over `tokens` tokens, by whole vectors of G where they lie, to what is at `start` of `totals`, or
+/// where it `adds` on top of it.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn outer_tiles<F: Float, E: Float, NM: Size, N: Size>(
+    a: &[F],
+    g: &[Vector<F, NM>],
+    totals: &mut Array<Vector<E, N>>,
+    start: usize,
+    first_token: usize,
+    tokens: usize,
+    a_columns: usize,
+    g_columns: usize,
+    first_row: usize,
+    last_row: usize,
+    column: usize,
+    #[comptime] adds: bool,
+    #[comptime] tile: Tile,
+) {
+    let mut i = first_row;
+    // Whole tiles, then what is left, in code of its own.
+    #[unroll]
+    for part in 0..2usize {
+        let height = comptime!(if part == 0 { tile.rows } else { tile.tail });
+        if comptime!(height > 0) {
+            while i + height <= last_row {
+                let at = start + (i - first_row) * tile.columns;
+                outer_tile::<F, E, NM, N>(
+                    a,
+                    g,
+                    totals,
+                    at,
+                    first_token,
+                    tokens,
+                    a_columns,
+                    g_columns,
+                    i,
+                    column,
+                    height,
+                    tile.columns,
+                    adds,
+                );
+                i += height;
+            }
+        }
+    }
+}
+
+/// A tile's products over `tokens` tokens, by whole vectors of G where they lie.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn outer_tile<F: Float, E: Float, NM: Size, N: Size>(
@@ -95,8 +182,15 @@ fn outer_tile<F: Float, E: Float, NM: Size, N: Size>(
     column: usize,
     #[comptime] rows: usize,
     #[comptime] columns: usize,
+    #[comptime] adds: bool,
 ) {
     let mut sums = zeros::<E, N>(comptime!(rows * columns));
+    if comptime!(adds) {
+        #[unroll]
+        for s in 0..rows * columns {
+            sums[s] = totals[at + s];
+        }
+    }
     for t in 0..tokens {
         let a_at = (first_token + t) * a_columns + row;
         let g_at = (first_token + t) * g_columns + column;

@@ -7,7 +7,7 @@
 mod example;
 mod panel;
 
-pub(crate) use example::example_block;
+pub(crate) use example::{example_block, flat_panels};
 pub(crate) use panel::{add_panel, add_products, load, load_row, part_of};
 
 use crate::Tuning;
@@ -20,6 +20,8 @@ pub(crate) const DEPTH: usize = 256;
 pub(crate) const BLOCK_ROWS: usize = 132;
 /// Columns likewise.
 pub(crate) const BLOCK_COLUMNS: usize = 256;
+/// Panels that a unit takes together at most: a quarter of a page.
+const MOST_FLAT: usize = 8;
 /// Rows of a tile whose elements of the left factor lie side by side: with two vectors of columns 24 of the 32 registers, and three of the loads for
 /// every five products.
 pub(crate) const LONG: usize = 12;
@@ -112,6 +114,15 @@ impl Outer {
         depth <= DEPTH && self.native == self.lanes && !self.tile.padded
     }
 
+    /// Panels of a flat result of `rows` rows that a unit takes together, by [`flat_panels`]; 1 where they are too many, or no whole vectors.
+    pub(crate) fn flat(&self, rows: usize) -> usize {
+        if self.native == self.lanes && !self.tile.padded {
+            (BLOCK_ROWS / rows).clamp(1, MOST_FLAT)
+        } else {
+            1
+        }
+    }
+
     /// Elements of a panel's row.
     pub(crate) fn panel(&self) -> usize {
         self.lanes * self.tile.columns
@@ -172,14 +183,20 @@ mod tests {
         {
             for rows in 1..300 {
                 for columns in [1, 2, 7, 10, 16, 31, 32, 48, 50_257] {
-                    let Outer { lanes, tile, .. } =
-                        Outer::cut([rows, columns], [1, most], tile_rows);
+                    let outer = Outer::cut([rows, columns], [1, most], tile_rows);
+                    let Outer { lanes, tile, .. } = outer;
                     let name = format!("[{rows}, {columns}] in {tile:?}");
                     assert!(tile.rows <= rows && tile.tail < tile.rows, "{name}");
                     assert_eq!((rows - tile.tail) % tile.rows, 0, "{name}");
                     assert!(lanes <= most && lanes.is_power_of_two(), "{name}");
                     let panel = lanes * tile.columns;
                     assert_eq!(tile.padded, columns % panel != 0, "{name}");
+                    let flat = Outer {
+                        native: lanes,
+                        ..outer
+                    };
+                    let panels = flat.flat(rows);
+                    assert!(panels == 1 || panels * rows <= BLOCK_ROWS, "{name}");
                     // No lane of the first panel is idle but for what rounds a row up to a vector.
                     assert!(panel < 2 * columns.next_multiple_of(lanes), "{name}");
                     assert!(

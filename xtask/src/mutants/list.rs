@@ -193,6 +193,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("linear_norms"),
     ),
     mutant(
+        "flat-stretches-before-the-last-dropped", "dp-kernels/src/outer/example.rs",
+        "if comptime!(adds) {",
+        "if comptime!(adds && rows == 0) {",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "flat-panels-in-one-place", "dp-kernels/src/outer/example.rs",
+        "                (panel - first_panel) * of_panel,\n",
+        "                (panel - panel) * of_panel,\n",
+        Conformance("linear_norms"),
+    ),
+    mutant(
+        "sides-swapped-half-way", "dp-kernels/src/norm/materialised.rs",
+        "let (left, right) = if d > p { (g, a) } else { (a, g) };",
+        "let (left, right) = if d > p { (a, g) } else { (a, g) };",
+        Conformance("linear_norms"),
+    ),
+    mutant(
         "panel-reaches-into-the-next-row", "dp-kernels/src/outer/panel.rs",
         "            if column + part < columns {\n                let small",
         "            if column + part < columns + 1 {\n                let small",
