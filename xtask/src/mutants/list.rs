@@ -723,13 +723,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Cuda("matrix_products"),
     ),
     mutant(
-        "tensor-rows-past-the-last-read", "dp-kernels/src/tile/tensor/mod.rs",
+        "tensor-rows-past-the-last-read", "dp-kernels/src/tile/tensor/stages.rs",
         "let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;",
         "let inside = live && k0 + k < operand.depths;",
         Cuda("linear_norms"),
     ),
     mutant(
-        "tensor-tokens-past-the-last-read", "dp-kernels/src/tile/tensor/mod.rs",
+        "tensor-tokens-past-the-last-read", "dp-kernels/src/tile/tensor/stages.rs",
         "let inside = live && operand.first + i < operand.rows && k0 + k < operand.depths;",
         "let inside = live && operand.first + i < operand.rows;",
         Cuda("linear_norms"),
