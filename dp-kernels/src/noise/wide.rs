@@ -13,6 +13,13 @@ use cubecl::prelude::*;
 use dp_core::noise::FURTHER;
 use dp_core::noise::normal::SHORT;
 
+/// 2^-33: what a word's half counts for.
+const TWO_TO_MINUS_33: f32 = 1.164_153_2e-10;
+/// The bits of `1f32`, of the float nearest to sqrt(1/2), and all of a mantissa.
+const ONE: u32 = 0x3f80_0000;
+const ROOT_OF_HALF: u32 = 0x3f35_04f3;
+const MANTISSA: u32 = 0x007f_ffff;
+
 /// The sixteen words of the ChaCha20 blocks of the given input words, lane by lane.
 #[cube]
 pub(super) fn chacha20_blocks<N: Size>(
@@ -99,13 +106,13 @@ pub(crate) fn chacha20_normals<N: Size>(
     input[2] = Vector::<u32, N>::new(step_low);
     input[3] = Vector::<u32, N>::new(step_high);
     let words = chacha20_blocks::<N>(key, &input);
-    let mut leading = leading_bits::<N>(&words, 8usize);
+    let mut uniforms = smaller_uniforms::<N>(&words, 8usize);
     if is_any_short::<N>(&words, 8usize) {
         input[0] = counters | int::<N>(FURTHER);
         let further = chacha20_blocks::<N>(key, &input);
-        put_further::<N>(&mut leading, &words, &further, 8usize);
+        put_further::<N>(&mut uniforms, &words, &further, 8usize);
     }
-    normals_of::<N>(&words, &leading, 8usize)
+    normals_of::<N>(&words, &uniforms, 8usize)
 }
 
 /// [`dp_core::noise::philox4x32x10_normals`] of the given counters, lane by lane: normal `j` of the blocks in vector `j`. Not secure.
@@ -119,13 +126,13 @@ pub(crate) fn philox_normals<N: Size>(
     key_high: u32,
 ) -> Array<Vector<f32, N>> {
     let words = philox_blocks::<N>(counters, tensor, step_low, step_high, key_low, key_high);
-    let mut leading = leading_bits::<N>(&words, 2usize);
+    let mut uniforms = smaller_uniforms::<N>(&words, 2usize);
     if is_any_short::<N>(&words, 2usize) {
         let others = counters | int::<N>(FURTHER);
         let further = philox_blocks::<N>(others, tensor, step_low, step_high, key_low, key_high);
-        put_further::<N>(&mut leading, &words, &further, 2usize);
+        put_further::<N>(&mut uniforms, &words, &further, 2usize);
     }
-    normals_of::<N>(&words, &leading, 2usize)
+    normals_of::<N>(&words, &uniforms, 2usize)
 }
 
 /// The four words of the Philox4x32-10 blocks of the given counters, lane by lane.
@@ -167,23 +174,21 @@ fn philox_blocks<N: Size>(
     words
 }
 
-/// The leading 32 bits of the uniform of each pair's radius, or of its complement where that is smaller, then how many zeros were before them: of the
-/// radius's word alone, as [`dp_core::noise::normal::minus_ln_uniform`] has it where that is not short.
+/// The uniform of each pair's radius, or its complement where that is smaller, from the radius's word alone, which will do where
+/// that is not short.
 #[cube]
-fn leading_bits<N: Size>(
+fn smaller_uniforms<N: Size>(
     words: &Array<Vector<u32, N>>,
     #[comptime] pairs: usize,
-) -> Array<Vector<u32, N>> {
-    let mut leading = Array::<Vector<u32, N>>::new(comptime!(2 * pairs));
+) -> Array<Vector<f32, N>> {
+    let mut uniforms = Array::<Vector<f32, N>>::new(pairs);
     #[unroll]
     for i in 0..pairs {
         let high = words[2 * i];
         let n = ((high ^ complement::<N>(high)) << int::<N>(1u32)) | int::<N>(1u32);
-        let zeros = n.leading_zeros();
-        leading[2 * i] = n << zeros;
-        leading[2 * i + 1] = zeros;
+        uniforms[i] = to_float::<N>(n) * float::<N>(TWO_TO_MINUS_33);
     }
-    leading
+    uniforms
 }
 
 /// Whether the word of a radius of any pair in any lane is short.
@@ -204,10 +209,10 @@ fn is_any_short<N: Size>(words: &Array<Vector<u32, N>>, #[comptime] pairs: usize
     least < SHORT
 }
 
-/// What [`leading_bits`] gives, with the further bits of those radii whose word is short.
+/// What [`smaller_uniforms`] gives, with the further bits of those radii whose word is short.
 #[cube]
 fn put_further<N: Size>(
-    leading: &mut Array<Vector<u32, N>>,
+    uniforms: &mut Array<Vector<f32, N>>,
     words: &Array<Vector<u32, N>>,
     further: &Array<Vector<u32, N>>,
     #[comptime] pairs: usize,
@@ -225,10 +230,11 @@ fn put_further<N: Size>(
         let second = select_many(is_low, int::<N>(0u32), n_low);
         let zeros = first.leading_zeros();
         let bits = (first << zeros) | ((second >> int::<N>(1u32)) >> (int::<N>(31u32) - zeros));
-        let before = zeros + select_many(is_low, int::<N>(32u32), int::<N>(0u32));
+        let shift = zeros + select_many(is_low, int::<N>(32u32), int::<N>(0u32));
+        let scale = bits_to_float::<N>((int::<N>(127u32) - shift) << int::<N>(23u32));
+        let uniform = to_float::<N>(bits) * float::<N>(TWO_TO_MINUS_33) * scale;
         let is_short = h.less_than(&int::<N>(SHORT));
-        leading[2 * i] = select_many(is_short, bits, leading[2 * i]);
-        leading[2 * i + 1] = select_many(is_short, before, leading[2 * i + 1]);
+        uniforms[i] = select_many(is_short, uniform, uniforms[i]);
     }
 }
 
@@ -239,11 +245,11 @@ fn complement<N: Size>(high: Vector<u32, N>) -> Vector<u32, N> {
     select_many(upper, int::<N>(0xffff_ffffu32), int::<N>(0u32))
 }
 
-/// The normals of a block's pairs, from its words and the leading bits of its radii.
+/// The normals of a block's pairs, from its words and the [smaller uniforms](smaller_uniforms) of its radii.
 #[cube]
 fn normals_of<N: Size>(
     words: &Array<Vector<u32, N>>,
-    leading: &Array<Vector<u32, N>>,
+    uniforms: &Array<Vector<f32, N>>,
     #[comptime] pairs: usize,
 ) -> Array<Vector<f32, N>> {
     // Part by part for all pairs: a part is a chain of operations that wait for each other, and the pairs do not.
@@ -252,7 +258,7 @@ fn normals_of<N: Size>(
     let mut sine = Array::<Vector<f32, N>>::new(pairs);
     #[unroll]
     for i in 0..pairs {
-        exponential[i] = minus_ln_uniform::<N>(words[2 * i], leading[2 * i], leading[2 * i + 1]);
+        exponential[i] = minus_ln_uniform::<N>(words[2 * i], uniforms[i]);
     }
     #[unroll]
     for i in 0..pairs {
@@ -300,25 +306,18 @@ fn float_to_bits<N: Size>(x: Vector<f32, N>) -> Vector<u32, N> {
     Vector::<u32, N>::reinterpret(x)
 }
 
-/// [`dp_core::noise::normal::minus_ln_uniform`], lane by lane, from the radius's word and its [`leading_bits`].
+/// [`dp_core::noise::normal::minus_ln_uniform`], lane by lane, from the radius's word and its [smaller uniform](smaller_uniforms).
 #[cube]
-fn minus_ln_uniform<N: Size>(
-    high: Vector<u32, N>,
-    leading: Vector<u32, N>,
-    zeros: Vector<u32, N>,
-) -> Vector<f32, N> {
+fn minus_ln_uniform<N: Size>(high: Vector<u32, N>, t: Vector<f32, N>) -> Vector<f32, N> {
     let upper = high.greater_equal(&int::<N>(0x8000_0000u32));
-    let shift = zeros + int::<N>(1u32);
-    let fraction = to_float::<N>(leading) * float::<N>(2.328_306_4e-10f32);
-    let t = fraction * bits_to_float::<N>((int::<N>(127u32) - shift) << int::<N>(23u32));
-
     let one = float::<N>(1.0f32);
-    let two = float::<N>(2.0f32);
-    let small = fraction.less_than(&float::<N>(0.707_106_77f32));
-    let f_of_u = select_many(small, fraction + fraction, fraction) - one;
-    let e_of_u = select_many(small, shift + int::<N>(1u32), shift);
+    // Moving the root to where a mantissa begins, the exponent is e's.
+    let moved = float_to_bits::<N>(t) + int::<N>(comptime!(ONE - ROOT_OF_HALF));
+    let mantissa = (moved & int::<N>(MANTISSA)) + int::<N>(ROOT_OF_HALF);
+    let f_of_u = bits_to_float::<N>(mantissa) - one;
+    let e_of_u = int::<N>(127u32) - (moved >> int::<N>(23u32));
     let near_one = t.less_than(&float::<N>(0.292_893_23f32));
-    let f_of_complement = select_many(near_one, float::<N>(0.0f32) - t, one - two * t);
+    let f_of_complement = select_many(near_one, float::<N>(0.0f32) - t, one - (t + t));
     let e_of_complement = select_many(near_one, int::<N>(0u32), int::<N>(1u32));
     let f = select_many(upper, f_of_complement, f_of_u);
     let e = to_float::<N>(select_many(upper, e_of_complement, e_of_u));
