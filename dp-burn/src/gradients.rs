@@ -247,7 +247,8 @@ impl PrivateGradients {
     /// step: it can be had from a reservation only, and is used up.
     ///
     /// # Errors
-    /// [`PrivacyError`] when a number is out of range or a kernel refuses, and for sums with an adaptive clipping norm; nothing is released then.
+    /// [`PrivacyError`] when a number is out of range or a kernel refuses, for a step that was charged for a smaller clipping norm than these sums have
+    /// ([`PrivacyError::ChargedClip`]), and for sums with an adaptive clipping norm; nothing is released then.
     ///
     /// # Privacy
     /// One Gaussian mechanism on the sum of clipped gradients. The noise of element i of parameter k is
@@ -318,6 +319,11 @@ impl PrivateGradients {
     ) -> Result<(), PrivacyError> {
         let (tuning, clip) = (self.tuning()?, self.clip());
         let client = self.client()?.clone();
+        let charged = noise.clip();
+        // Gradients are clipped to an f32: half a unit in its last place is what the slack of a clip factor leaves (docs/proofs/clipping.md).
+        if (charged as f32) < clip || charged.is_nan() {
+            return Err(PrivacyError::ChargedClip { clip, charged });
+        }
         let Some(adaptive) = &mut self.adaptive else {
             return match noise.counts() {
                 None => Ok(()),
@@ -327,10 +333,6 @@ impl PrivateGradients {
                 }),
             };
         };
-        let charged = noise.clip();
-        if charged < f64::from(clip) || charged.is_nan() {
-            return Err(PrivacyError::ChargedClip { clip, charged });
-        }
         adaptive.release(&Launch::new(&client, &tuning), noise, generator)
     }
 

@@ -327,6 +327,14 @@ fn what_was_spent_leaves_fewer_steps() {
         ),
         (r#"[{"mechanism": "magic"}]"#, ["event 1", "magic"]),
         (r#"[{"mechanism": "zcdp"}]"#, ["event 1", "rho"]),
+        (
+            r#"[{"rate": 0.01, "sigma": 1, "count": 9}, {"rate": 0.01, "sigma": 1, "group": 4, "count": 1}]"#,
+            ["event 2", "a group of 4 records"],
+        ),
+        (
+            r#"[{"rate": 0.01, "sigma": 1, "group": 4, "count": 1}, {"sampler": "full", "sigma": 9, "count": 1}]"#,
+            ["event 2", "one record"],
+        ),
         (r#"{"rate": 1}"#, ["array", "events.json"]),
         (r"[", ["JSON", "events.json"]),
     ] {
@@ -336,6 +344,17 @@ fn what_was_spent_leaves_fewer_steps() {
             &names,
         );
     }
+    // What was spent for single records does not leave steps for groups, nor the other way round.
+    std::fs::write(&file, spent).expect("file");
+    let line = format!("steps {next} --group 4 --events {path}");
+    let of_groups: Vec<&str> = line.split_whitespace().collect();
+    refused(&dpcube(&of_groups), &["4 records", "don't add up"]);
+    let groups = r#"[{"rate": 0.01, "sigma": 2, "group": 4, "count": 9},
+                     {"mechanism": "approximate-dp", "epsilon": 0.1, "delta": 0},
+                     {"rate": 0.02, "sigma": 2, "group": 4, "count": 9}]"#;
+    std::fs::write(&file, groups).expect("file");
+    let answer = ask(&format!("epsilon --delta 1e-6 --events {path}"));
+    assert!(number(&answer, "epsilon") > 0.1, "{answer}");
     let missing = ["epsilon", "--delta", "1e-6", "--events", "/no/such.json"];
     refused(&dpcube(&missing), &["/no/such.json", "--events"]);
 }

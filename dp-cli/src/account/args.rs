@@ -181,14 +181,7 @@ impl MechanismArgs {
         let adjacency = self.adjacency();
         let spec = self.spec(sigma, rate, steps);
         match &self.events {
-            None => {
-                let step = spec.resolve(adjacency)?;
-                Ok(events::History {
-                    adjacency,
-                    events: vec![(step.event, step.count)],
-                    described: vec![step.described],
-                })
-            }
+            None => Ok(events::History::of(adjacency, spec.resolve(adjacency)?)),
             Some(path) => match spec.any_given() {
                 Some(name) => Err(AccountError::problem(format!(
                     "{name} does not go with --events, whose file says it: leave one of the two out"

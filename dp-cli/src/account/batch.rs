@@ -109,7 +109,7 @@ fn history(
     adjacency: Adjacency,
 ) -> Result<History, AccountError> {
     match (events, spec.any_given()) {
-        (None, _) => Ok(History::empty(adjacency).with(spec.resolve(adjacency)?)),
+        (None, _) => Ok(History::of(adjacency, spec.resolve(adjacency)?)),
         (Some(events), None) => Ok(events),
         (Some(_), Some(name)) => Err(AccountError::problem(format!(
             "{name} does not go with events, which say it: leave one of the two out"

@@ -29,16 +29,47 @@ impl History {
         }
     }
 
-    /// The run with one more step.
-    pub fn with(&self, step: Step) -> Self {
-        let mut history = self.clone();
-        history.push(step);
-        history
+    /// A run of one step.
+    pub fn of(adjacency: Adjacency, step: Step) -> Self {
+        Self {
+            adjacency,
+            events: vec![(step.event, step.count)],
+            described: vec![step.described],
+        }
     }
 
-    pub fn push(&mut self, step: Step) {
+    /// The run with one more step.
+    pub fn with(&self, step: Step) -> Result<Self, AccountError> {
+        let mut history = self.clone();
+        history.push(step)?;
+        Ok(history)
+    }
+
+    /// Adds a step, whose cost must be that of as many records as the others': costs of one record and of four don't add up to the cost of either.
+    pub fn push(&mut self, step: Step) -> Result<(), AccountError> {
+        let others = self
+            .events
+            .iter()
+            .find_map(|(event, _)| records_of_one(event));
+        match (others, records_of_one(&step.event)) {
+            (Some(others), Some(records)) if others != records => {
+                let records_of = |records| match records {
+                    1 => "one record".to_owned(),
+                    _ => format!("a group of {records} records"),
+                };
+                return Err(AccountError::problem(format!(
+                    "\"{}\" is about {} and an event before it about {}, whose costs don't add up: give all the same group, or ask for \
+                     each apart",
+                    step.described,
+                    records_of(records),
+                    records_of(others)
+                )));
+            }
+            _ => {}
+        }
         self.events.push((step.event, step.count));
         self.described.push(step.described);
+        Ok(())
     }
 
     /// As the accountant takes it.
@@ -53,6 +84,17 @@ impl History {
     pub fn has_groups(&self) -> bool {
         let group = |event: &Event| matches!(event, Event::GroupPoissonGaussian { .. });
         self.events.iter().any(|(event, _)| group(event))
+    }
+}
+
+/// How many records of one person an event's cost is about; nothing where its values say it, which whoever gives them knows.
+fn records_of_one(event: &Event) -> Option<u32> {
+    match event {
+        Event::GroupPoissonGaussian { group, .. } => Some(*group),
+        Event::MixtureGaussian(_)
+        | Event::ApproximateDp { .. }
+        | Event::ZeroConcentratedDp { .. } => None,
+        _ => Some(1),
     }
 }
 
@@ -83,9 +125,9 @@ pub fn list(value: Value, adjacency: Adjacency) -> Result<History, AccountError>
     };
     let mut history = History::empty(adjacency);
     for (index, item) in items.into_iter().enumerate() {
-        let step = event(item, adjacency)
+        event(item, adjacency)
+            .and_then(|step| history.push(step))
             .map_err(|problem| AccountError::problem(format!("event {}: {problem}", index + 1)))?;
-        history.push(step);
     }
     Ok(history)
 }

@@ -66,7 +66,7 @@ pub fn run(args: &RateArgs, out: &mut impl Write) -> Result<(), AccountError> {
         }
         other => other,
     })?;
-    let history = History::empty(adjacency).with(describe(rate)?);
+    let history = History::of(adjacency, describe(rate)?);
     let spent = engine::epsilon(history.run(), delta)?.upper;
     match args.format.format {
         Format::Json => writeln!(out, "{}", json!({"rate": rate, "epsilon": spent}))?,

@@ -75,8 +75,7 @@ pub fn calibrate(
         };
         spec.resolve(adjacency)
     };
-    let history =
-        |sigma: f64| Ok::<_, AccountError>(History::empty(adjacency).with(describe(sigma)?));
+    let history = |sigma: f64| Ok::<_, AccountError>(History::of(adjacency, describe(sigma)?));
     // The event itself says which is the least that it takes.
     let least = match engine::epsilon(history(-1.0)?.run(), delta) {
         Err(AccountingError::InvalidSigma { min, .. }) => min,

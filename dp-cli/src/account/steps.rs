@@ -74,7 +74,7 @@ pub fn run(args: &StepsArgs, out: &mut impl Write) -> Result<(), AccountError> {
             writeln!(out, "epsilon   {spent}, of {epsilon} allowed")?;
             if units == 0 {
                 let one = spec.with_units(1)?.resolve(adjacency)?;
-                let one = engine::epsilon(before.with(one).run(), delta)?.upper;
+                let one = engine::epsilon(before.with(one)?.run(), delta)?.upper;
                 writeln!(out, "one more  would make epsilon {one}")?;
             }
             text::write_run(out, &allowed.history, &format!(", delta {}", given(delta)))?;
@@ -103,6 +103,7 @@ pub fn allow(
         )));
     }
     let describe = |units: u64| spec.with_units(units)?.resolve(before.adjacency);
+    before.with(describe(1)?)?;
     let most = if unit == "epochs" {
         u64::from(u32::MAX)
     } else {
@@ -121,7 +122,7 @@ pub fn allow(
     let history = if units == 0 {
         before.clone()
     } else {
-        before.with(describe(units)?)
+        before.with(describe(units)?)?
     };
     let spent = engine::epsilon(history.run(), delta)?.upper;
     Ok(Allowed {

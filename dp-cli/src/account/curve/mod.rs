@@ -169,7 +169,7 @@ fn curves(args: &CurveArgs, steps: &[u64]) -> Result<(Vec<Curve>, History), Acco
         let mut points = Vec::new();
         for &steps in steps {
             let step = spec.with_units(steps)?.resolve(adjacency)?;
-            what = History::empty(adjacency).with(step);
+            what = History::of(adjacency, step);
             points.push((steps, engine::epsilon(what.run(), args.delta.delta)?));
             wait.step();
         }
