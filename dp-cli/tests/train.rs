@@ -372,6 +372,9 @@ fn a_ledger_that_was_cut_is_found_out(place: &Place) {
     let output = verify();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("cut or replaced"));
+    let resumed = run(place.train("out", &LONG).arg("--resume"));
+    assert_refused(&resumed, "cut or replaced");
+    assert_eq!(fs::read(&ledger).expect("a ledger"), bytes[..shorter]);
 }
 
 fn reservations(path: &Path) -> u64 {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dp_core::accounting::{AccountingError, Bounds};
 use dp_core::clipping::Clipping;
-use dp_core::ledger::{Header, Unit};
+use dp_core::ledger::{Head, Header, Unit};
 
 use crate::batches::{BatchError, Batches, LogicalBatch};
 use crate::keys::{KeyError, NoiseKey, ProcessStart, RunKeys, StepNoise};
@@ -41,6 +41,17 @@ pub enum RunError {
          sample that the accountant charges for"
     )]
     NotDrawn,
+    /// A release of several batches.
+    #[error(
+        "a release of the batches of steps {first} and {second}: the accountant charges for one batch a release. Start again from sums of zero: call \
+         `discard`, draw one batch and release it"
+    )]
+    DrawnTwice {
+        /// The step that was drawn first.
+        first: u64,
+        /// That which was drawn after it: the same where its batch was drawn twice.
+        second: u64,
+    },
     /// The clipping norm was changed where it must stay.
     #[error("the clipping norm cannot become {clip}: {why}")]
     Clip {
@@ -86,8 +97,16 @@ pub struct PrivateRun {
     ledger: LedgerFile,
     batches: Batches,
     noise: NoiseKey,
-    drawn: Option<u64>,
+    drawn: Drawn,
     clip: f32,
+}
+
+/// What was drawn since the last release.
+#[derive(Debug, Clone, Copy)]
+enum Drawn {
+    Nothing,
+    Batch { step: u64 },
+    Several { first: u64, second: u64 },
 }
 
 impl PrivateRun {
@@ -104,19 +123,24 @@ impl PrivateRun {
         let (batches, noise, process) = secrets(&plan, header, microbatch)?;
         let prior = plan.prior().clone();
         let ledger = LedgerFile::create_after(path, header, plan.target(), process, prior)?;
-        Ok(Self {
+        Ok(Self::begun(plan, ledger, batches, noise))
+    }
+
+    fn begun(plan: Plan, ledger: LedgerFile, batches: Batches, noise: NoiseKey) -> Self {
+        Self {
             clip: plan.clip() as f32,
             plan,
             ledger,
             batches,
             noise,
-            drawn: None,
-        })
+            drawn: Drawn::Nothing,
+        }
     }
 
     /// Goes on with the run of the ledger at `path`, under new keys; what the ledger says of the last start comes along.
     ///
-    /// Steps go on where the caller's checkpoint stands ([`checkpoint`](crate::checkpoint)).
+    /// For a run that has no checkpoint yet: it takes the ledger as it is, and an older copy in its place would hide what was spent since. A run with a
+    /// checkpoint goes on with [`resume`](Self::resume).
     ///
     /// # Errors
     /// [`RunError`], as [`LedgerFile::open_after`] says.
@@ -130,21 +154,58 @@ impl PrivateRun {
         let prior = plan.prior().clone();
         let (ledger, recovery) =
             LedgerFile::open_after(path, header, plan.target(), process, prior)?;
-        let run = Self {
-            clip: plan.clip() as f32,
-            plan,
-            ledger,
-            batches,
-            noise,
-            drawn: None,
-        };
-        Ok((run, recovery))
+        Ok((Self::begun(plan, ledger, batches, noise), recovery))
+    }
+
+    /// As [`open`](Self::open), from a checkpoint ([`checkpoint`](crate::checkpoint)) that names the ledger's [`head`](Self::head) of its time. Steps go on
+    /// where it stands.
+    ///
+    /// # Privacy
+    /// A ledger that was cut, emptied or put back since is refused: it would not count what was released.
+    ///
+    /// # Errors
+    /// [`RunError`], as [`LedgerFile::resume`] says.
+    pub fn resume(
+        path: &Path,
+        header: &Header,
+        plan: Plan,
+        microbatch: usize,
+        head: &Head,
+    ) -> Result<(Self, Recovery), RunError> {
+        let (batches, noise, process) = secrets(&plan, header, microbatch)?;
+        let prior = plan.prior().clone();
+        let (ledger, recovery) =
+            LedgerFile::resume(path, header, plan.target(), process, prior, head)?;
+        Ok((Self::begun(plan, ledger, batches, noise), recovery))
+    }
+
+    /// What a checkpoint is to name of the ledger, for [`resume`](Self::resume): how far it goes, once that is on the disk.
+    ///
+    /// # Errors
+    /// [`RunError::Ledger`] where the disk fails.
+    pub fn head(&mut self) -> Result<Head, RunError> {
+        Ok(self.ledger.durable_head()?)
     }
 
     /// Draws the batch of `step`: every unit, a record or a user, by its own draw at the plan's rate.
+    ///
+    /// # Privacy
+    /// What is released is the sum over ONE batch: a release after several draws is refused ([`RunError::DrawnTwice`]), since a record could be in each of
+    /// them. A batch that is too large for the device goes through its microbatches; one that failed is let go of by [`discard`](Self::discard).
     pub fn draw(&mut self, step: u64) -> LogicalBatch<'_> {
-        self.drawn = Some(step);
+        self.drawn = match self.drawn {
+            Drawn::Nothing => Drawn::Batch { step },
+            Drawn::Batch { step: first } | Drawn::Several { first, .. } => Drawn::Several {
+                first,
+                second: step,
+            },
+        };
         self.batches.draw(step)
+    }
+
+    /// Lets go of what was drawn and not released, for a pass that failed: the sums must be zeros again before the next batch is added.
+    pub fn discard(&mut self) {
+        self.drawn = Drawn::Nothing;
     }
 
     /// Pays for the step that was drawn, hands its noise to `release`, and commits what that made of it.
@@ -152,13 +213,20 @@ impl PrivateRun {
     /// An empty batch is released too, as pure noise. Where `release` fails the step stays paid: a part of it may be out.
     ///
     /// # Errors
-    /// [`RunError::NotDrawn`] where no batch was drawn since the last release, [`RunError::Ledger`] where the step does not fit the budget or the
+    /// [`RunError::NotDrawn`] where no batch was drawn since the last release and [`RunError::DrawnTwice`] where several were, [`RunError::Ledger`] where the step does not fit the budget or the
     /// disk fails, all before `release` is called; what `release` answers; [`RunError::Ledger`] where the commit fails.
     pub fn release<T, E: From<RunError>>(
         &mut self,
         release: impl FnOnce(StepNoise<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let step = self.drawn.take().ok_or(RunError::NotDrawn)?;
+        let step = match self.drawn {
+            Drawn::Nothing => return Err(RunError::NotDrawn.into()),
+            Drawn::Batch { step } => step,
+            Drawn::Several { first, second } => {
+                return Err(RunError::DrawnTwice { first, second }.into());
+            }
+        };
+        self.discard();
         let charge = match self.plan.adaptive_clip() {
             None => self.plan.charge(),
             Some(_) => self.plan.charge_at(self.clip),
@@ -190,7 +258,7 @@ impl PrivateRun {
         if self.plan.adaptive_clip().is_none() {
             return refuse("the plan's stays as it is: plan with an adaptive one");
         }
-        if self.drawn.is_some() {
+        if !matches!(self.drawn, Drawn::Nothing) {
             return refuse("a batch was drawn and is clipped to the former: release it first");
         }
         if (Clipping::Flat { clip }).validate().is_err() {

@@ -1,8 +1,9 @@
 //! A private run draws, pays, releases and commits in that order, and in no other.
 
+use std::fs;
 use std::path::Path;
 
-use dp_core::ledger::{Header, Unit};
+use dp_core::ledger::{HEADER_LEN, Header, Unit};
 use dp_core::noise::Generator;
 use dp_engine::keys::StepNoise;
 use dp_engine::ledger::{LedgerFileError, inspect};
@@ -92,6 +93,71 @@ fn a_batch_is_released_once() {
     run.release(nothing).unwrap();
     assert!(matches!(run.release(nothing), Err(RunError::NotDrawn)));
     assert_eq!(commits(&path), (1, 1));
+}
+
+/// A record could be in each of the batches, and the charge is for one.
+#[test]
+fn several_batches_are_not_one_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let mut run = PrivateRun::create(&path, &HEADER, plan(5), 16).unwrap();
+    for second in [1, 0] {
+        run.draw(0);
+        run.draw(second);
+        for _ in 0..2 {
+            let refused = run.release(nothing);
+            let Err(error @ RunError::DrawnTwice { .. }) = refused else {
+                panic!("{refused:?}")
+            };
+            let words = error.to_string();
+            assert!(words.contains(&format!("steps 0 and {second}")), "{words}");
+        }
+        run.discard();
+        assert!(matches!(run.release(nothing), Err(RunError::NotDrawn)));
+    }
+    assert_eq!(commits(&path), (0, 0));
+    run.draw(0);
+    run.release(nothing).unwrap();
+    assert_eq!(commits(&path), (1, 1));
+}
+
+/// Without the head of its checkpoint a run would go on with an older copy of its ledger, and spend again what is not in it.
+#[test]
+fn a_run_resumes_with_the_ledger_that_its_checkpoint_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger");
+    let step = |run: &mut PrivateRun, step| {
+        run.draw(step);
+        run.release(nothing).unwrap();
+        run.head().unwrap()
+    };
+    let mut run = PrivateRun::create(&path, &HEADER, plan(5), 16).unwrap();
+    let early = step(&mut run, 0);
+    drop(run);
+    let older = fs::read(&path).unwrap();
+    let resume = |head| PrivateRun::resume(&path, &HEADER, plan(5), 16, head);
+    let (mut run, _) = resume(&early).unwrap();
+    let late = step(&mut run, 1);
+    drop(run);
+    let whole = fs::read(&path).unwrap();
+
+    let cut = whole[..HEADER_LEN / 2].to_vec();
+    for other in [older, cut, Vec::new()] {
+        fs::write(&path, &other).unwrap();
+        let refused = resume(&late);
+        assert!(
+            matches!(
+                refused,
+                Err(RunError::Ledger(LedgerFileError::RolledBack { .. }))
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), other, "it was written to");
+    }
+    fs::write(&path, &whole).unwrap();
+    let (run, recovery) = resume(&late).unwrap();
+    assert_eq!((recovery.reservations, recovery.unconfirmed), (2, 0));
+    assert_eq!(run.ledger().state().commits(), 2);
 }
 
 #[test]

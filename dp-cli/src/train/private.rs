@@ -203,11 +203,11 @@ impl Guarantee {
         let ledger = match saved {
             None => LedgerFile::create_after(&path, &header, budget, keys.process, prior)?,
             Some(saved) => {
-                let (mut ledger, recovery) =
-                    LedgerFile::open_after(&path, &header, budget, keys.process, prior)?;
-                if let Some(head) = saved.ledger_head() {
-                    ledger.require(&head)?;
-                }
+                let (process, head) = (keys.process, saved.ledger_head());
+                let (ledger, recovery) = match &head {
+                    None => LedgerFile::open_after(&path, &header, budget, process, prior)?,
+                    Some(head) => LedgerFile::resume(&path, &header, budget, process, prior, head)?,
+                };
                 if recovery.unconfirmed > 0 {
                     eprintln!(
                         "dpcube: warning: {} reserved steps were never confirmed; they count as spent",
@@ -251,9 +251,9 @@ impl Guarantee {
         Ok(())
     }
 
-    /// The ledger as it is now.
-    pub fn ledger(&self) -> &LedgerFile {
-        &self.ledger
+    /// What a checkpoint is to name of the ledger, once that is on the disk.
+    pub fn head(&mut self) -> Result<dp_core::ledger::Head, Failure> {
+        Ok(self.ledger.durable_head()?)
     }
 
     /// The batches of this start, `microbatch` rows at once. Their key can be taken once.

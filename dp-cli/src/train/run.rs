@@ -268,15 +268,16 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn save(&self) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), Failure> {
+        let head = match &mut self.guarantee {
+            Some(guarantee) => Some(guarantee.head()?),
+            None => None,
+        };
         let meta = CheckpointMeta {
             step: self.done,
             config: self.config.clone(),
             dataset: *self.data.dataset(),
-            ledger: self
-                .guarantee
-                .as_ref()
-                .map(|guarantee| guarantee.ledger().head()),
+            ledger: head,
             extra: serde_json::to_value(&self.measured)?,
         };
         let model = self

@@ -107,16 +107,48 @@ impl LedgerFile {
         process: ProcessStart,
         prior: PriorSpend,
     ) -> Result<(Self, Recovery), LedgerFileError> {
+        Self::go_on(path, header, budget, process, prior, None)
+    }
+
+    /// As [`LedgerFile::open_after`], for a run whose checkpoint names the ledger's `head` of its time ([`LedgerFile::durable_head`]).
+    ///
+    /// # Errors
+    /// As there, and [`LedgerFileError::RolledBack`] where this ledger doesn't contain what it contained then, before a process start is noted.
+    pub fn resume(
+        path: &Path,
+        header: &Header,
+        budget: Budget,
+        process: ProcessStart,
+        prior: PriorSpend,
+        head: &Head,
+    ) -> Result<(Self, Recovery), LedgerFileError> {
+        Self::go_on(path, header, budget, process, prior, Some(head))
+    }
+
+    fn go_on(
+        path: &Path,
+        header: &Header,
+        budget: Budget,
+        process: ProcessStart,
+        prior: PriorSpend,
+        head: Option<&Head>,
+    ) -> Result<(Self, Recovery), LedgerFileError> {
         prior.refuse_file(path)?;
         let mut ledger = Self::new(Storage::open(path)?, header, budget, process, prior);
         let bytes = ledger.storage.read()?;
-        let recovery = if bytes.len() < HEADER_LEN && header.encode().starts_with(&bytes) {
+        let is_begun = bytes.len() >= HEADER_LEN || !header.encode().starts_with(&bytes);
+        let recovery = if is_begun {
+            ledger.adopt(&bytes)?
+        } else if let Some(head) = head {
+            return Err(ledger.rolled_back(head));
+        } else {
             // The crash came while the ledger was being created, before anything could be reserved.
             ledger.storage.begin(&header.encode())?;
             Recovery::default()
-        } else {
-            ledger.adopt(&bytes)?
         };
+        if let Some(head) = head {
+            ledger.require(head)?;
+        }
         ledger.start()?;
         Ok((ledger, recovery))
     }
@@ -192,6 +224,16 @@ impl LedgerFile {
         )
     }
 
+    /// How far this ledger goes, once that is on the disk, the last commit included: what a checkpoint may name. Of a head that is named before it is there,
+    /// a power cut makes a ledger that seems to have been cut.
+    ///
+    /// # Errors
+    /// [`LedgerFileError::Io`].
+    pub fn durable_head(&mut self) -> Result<Head, LedgerFileError> {
+        self.sync()?;
+        Ok(self.head())
+    }
+
     /// Waits until everything written so far is on the disk, commits included.
     ///
     /// # Errors
@@ -210,12 +252,15 @@ impl LedgerFile {
         if self.parse(&bytes)?.contains(head) {
             return Ok(());
         }
-        let (recorded, found) = (head.records, self.state.head().records);
-        Err(LedgerFileError::RolledBack {
+        Err(self.rolled_back(head))
+    }
+
+    fn rolled_back(&self, head: &Head) -> LedgerFileError {
+        LedgerFileError::RolledBack {
             path: self.path().to_path_buf(),
-            recorded,
-            found,
-        })
+            recorded: head.records,
+            found: self.state.head().records,
+        }
     }
 
     /// What this ledger's run spent, confirmed or not, by event: what the accountant takes.
