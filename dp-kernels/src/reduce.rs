@@ -12,8 +12,9 @@ use cubecl::prelude::*;
 #[cube]
 pub(crate) fn row_of(#[comptime] width: u32) -> usize {
     let cube = CUBE_POS_Z as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;
-    let unit = cube * CUBE_DIM as usize + UNIT_POS as usize;
-    unit / comptime!(width as usize) * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize
+    // Whole rows are a cube's: of rows there are fewer than 2^32, of units there may be more.
+    let row = cube * (CUBE_DIM / width) as usize + (UNIT_POS / width) as usize;
+    row * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize
 }
 
 /// The place of this unit among those of its row.

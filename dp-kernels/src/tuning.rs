@@ -209,6 +209,7 @@ impl Tuning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::MAX_ELEMENTS;
 
     fn units_of(is_cpu: bool, units: u32, max_cubes: u32) -> Tuning {
         Tuning {
@@ -231,9 +232,34 @@ mod tests {
         let cubes = (0..x * y * z).map(|cube| (cube / (x * y) * x + cube % x, cube / x % y));
         cubes
             .flat_map(|(cube, cube_y)| {
-                (0..dim.x).map(move |unit| (cube * dim.x + unit) / width * y + cube_y)
+                (0..dim.x).map(move |unit| row(cube, dim.x, unit, width).expect("few") * y + cube_y)
             })
             .collect()
+    }
+
+    /// The row of a unit on the second axis's first cube, as [`row_of`](crate::reduce::row_of) has it, unless a number on the way has no 32 bits.
+    fn row(cube: u32, dim: u32, unit: u32, width: u32) -> Option<u32> {
+        cube.checked_mul(dim / width)?.checked_add(unit / width)
+    }
+
+    /// Rows whose units are more than 2^32: of odd lengths, which go by single elements, so that nearly half of their units have none.
+    #[test]
+    fn rows_of_the_largest_tensors_are_all_taken() {
+        for units in [64, 256] {
+            let tuning = units_of(false, units, u32::from(u16::MAX));
+            for length in [1, 3, 33, 65, 129] {
+                let width = tuning.width(length);
+                let rows = MAX_ELEMENTS as usize / length;
+                let (CubeCount::Static(x, 1, z), dim) = tuning.grid(rows, width) else {
+                    panic!("a launch of one size")
+                };
+                let last = row((z - 1) * x + x - 1, dim.x, dim.x - 1, width);
+                assert!(
+                    last.is_some_and(|last| last as usize >= rows - 1),
+                    "{units} units, {rows} rows of {length}: {last:?}"
+                );
+            }
+        }
     }
 
     /// Every row has its units, however many cubes an axis takes; on a processor a unit's rows follow each other.

@@ -107,9 +107,11 @@ pub(super) fn sums_of_blocks<F: Float, E: Float, NM: Size, N: Size>(
         }
         across = last;
     }
-    let products = spread::<E, N>(&lane_sums::<E, N>(&products));
+    let mut products = spread::<E, N>(&lane_sums::<E, N>(&products));
     let mut bounds = Array::<E>::new(GROUP);
     for block in start..end {
+        let half = products[block - start];
+        products[block - start] = half + half;
         bounds[block - start] = bound_of_block::<E, N>(
             room,
             x_squares + (block - start) * TOKENS,
@@ -120,7 +122,7 @@ pub(super) fn sums_of_blocks<F: Float, E: Float, NM: Size, N: Size>(
     (products, bounds)
 }
 
-/// x's dot products of a cell's tiles on and beside the diagonal, as often as each counts, into the room from `weights` on; the squares of a diagonal
+/// x's dot products of a cell's tiles on and beside the diagonal, [weighted], into the room from `weights` on; the squares of a diagonal
 /// cell's tokens from `squares` on, the same in all lanes.
 #[cube]
 #[allow(clippy::too_many_arguments)]
@@ -240,8 +242,8 @@ fn x_dots<F: Float, E: Float, NM: Size, N: Size>(
     dots
 }
 
-/// How often each dot product of tile `(i, j)` counts, times it: twice beside the diagonal, once on it, below it and past the last token not
-/// at all.
+/// Half of how often each dot product of tile `(i, j)` counts, times it: once beside the diagonal, half on it, below it and past the last token not
+/// at all. A doubled one may overflow where the whole sum would not, and the floor would stand for what it hides.
 #[cube]
 fn weighted<E: Float, N: Size>(
     dots: &Array<Vector<E, N>>,
@@ -256,7 +258,7 @@ fn weighted<E: Float, N: Size>(
     if i < j && j < whole {
         #[unroll]
         for k in 0..vectors {
-            weights[k] = dots[k] + dots[k];
+            weights[k] = dots[k];
         }
     } else {
         #[unroll]
@@ -267,12 +269,13 @@ fn weighted<E: Float, N: Size>(
                 let (u, v) = comptime!(((k * lanes + lane) / SIDE, (k * lanes + lane) % SIDE));
                 let inside = i * SIDE + u < tokens as usize && j * SIDE + v < tokens as usize;
                 let dot = dots[k].extract(lane);
-                let twice = select(inside, dot + dot, E::new(0.0));
+                let once = select(inside, dot, E::new(0.0));
                 if comptime!(u < v) {
-                    counted.insert(lane, twice);
+                    counted.insert(lane, once);
                 } else {
-                    let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));
-                    counted.insert(lane, select(i < j, twice, own));
+                    let half = dot * E::new(0.5);
+                    let own = select(comptime!(u == v).runtime() && inside, half, E::new(0.0));
+                    counted.insert(lane, select(i < j, once, own));
                 }
             }
             weights[k] = counted;
