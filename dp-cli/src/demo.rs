@@ -10,16 +10,18 @@ use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::report::{Report, RunSummary};
-use crate::train::SUMMARY;
+use crate::train::{LEDGER, SUMMARY};
 
 /// The shipped records: dictionary entries, public text.
 const CORPUS: &[u8] = include_bytes!("../../corpus/wordnet.txt");
 /// Their copy in the demo's folder.
 const RECORDS: &str = "records.txt";
-/// Marks a folder as a demo's own, so that the next demo may clear it.
+/// Marks a folder as a demo's own, so that the next demo may clear it. It names the data where these were not the shipped records.
 const MARK: &str = ".dpcube-demo";
+/// The private run's folder.
+const PRIVATE: &str = "private";
 /// Folders of the two runs.
-const RUNS: [&str; 2] = ["non-private", "private"];
+const RUNS: [&str; 2] = ["non-private", PRIVATE];
 
 /// Trains both models, each in a process of its own so that its peak memory is its own, and writes the
 /// report.
@@ -28,7 +30,7 @@ const RUNS: [&str; 2] = ["non-private", "private"];
 /// A run that failed; its own line says why.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let out = &args.out;
-    clear(out)?;
+    clear(out, args.data.as_deref())?;
     // Ctrl-C reaches the run as well, which then finishes its step: wait for it.
     let _interrupt = Interrupt::install("waiting for the run to finish its step")?;
     let data = match &args.data {
@@ -68,8 +70,8 @@ fn first_lines(text: &[u8], count: usize) -> &[u8] {
     }
 }
 
-/// Makes the folder, or removes what a former demo left in it.
-fn clear(out: &Path) -> Result<(), Failure> {
+/// Makes the folder, or removes what a former demo left in it, unless that is all that tells what was spent on somebody's records.
+fn clear(out: &Path, data: Option<&Path>) -> Result<(), Failure> {
     let mark = out.join(MARK);
     let is_empty = fs::read_dir(out).map_or(true, |mut entries| entries.next().is_none());
     if !is_empty && !mark.exists() {
@@ -77,8 +79,17 @@ fn clear(out: &Path) -> Result<(), Failure> {
             "--out {out:?} holds something that is not a demo's: choose a new or empty folder"
         )));
     }
+    let former = fs::read_to_string(&mark).unwrap_or_default();
+    let ledger = out.join(PRIVATE).join(LEDGER);
+    if !former.is_empty() && ledger.exists() {
+        return Err(Failure::new(format!(
+            "--out {out:?} has the ledger of a private run on {former}, and a demo would remove it, which forgets what was spent on these records: \
+             choose another --out, or move {ledger:?} to a place of its own first"
+        )));
+    }
     fs::create_dir_all(out).map_err(|error| unwritable(out, &error))?;
-    fs::write(&mark, "").map_err(|error| unwritable(&mark, &error))?;
+    let named = data.map(|data| data.display().to_string());
+    fs::write(&mark, named.unwrap_or_default()).map_err(|error| unwritable(&mark, &error))?;
     for name in RUNS {
         let folder = out.join(name);
         if folder.exists() {

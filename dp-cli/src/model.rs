@@ -204,7 +204,7 @@ fn host<T, E: std::fmt::Debug>(values: Result<Vec<T>, E>) -> Result<Vec<T>, Fail
 /// The checkpoint and the tokenizer in the folder of a trained model.
 ///
 /// # Errors
-/// A folder without a model, or with a damaged one.
+/// A folder without a model, or with a damaged one, or with another tokenizer than the model was trained with.
 pub fn stored(folder: &Path) -> Result<(Checkpoint, Tokenizer), Failure> {
     let checkpoint = Checkpoint::load(&folder.join(CHECKPOINT))?;
     let file = folder.join(TOKENIZER);
@@ -212,7 +212,15 @@ pub fn stored(folder: &Path) -> Result<(Checkpoint, Tokenizer), Failure> {
         true => Tokenizer::from_file(&file)?,
         false => Tokenizer::Bytes,
     };
-    Ok((checkpoint, tokenizer))
+    let named = checkpoint.manifest().config.get("tokenizer");
+    let (found, needed) = (tokenizer.fingerprint(), named.and_then(Value::as_str));
+    match needed {
+        Some(needed) if needed != found => Err(Failure::new(format!(
+            "the model in {folder:?} was trained with tokenizer {needed}, and there is {found}: put the tokenizer of its run to {file:?}, and none where \
+             it is bytes"
+        ))),
+        _ => Ok((checkpoint, tokenizer)),
+    }
 }
 
 /// The model of a checkpoint, on `device`.

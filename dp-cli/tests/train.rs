@@ -151,6 +151,10 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     assert_done(&output);
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("record 5"));
     assert_refused(&generate(&"long ".repeat(50)), "250 tokens");
+    let another = concat!(env!("CARGO_MANIFEST_DIR"), "/../corpus/tokenizer-4096.json");
+    fs::copy(another, place.path("out/tokenizer.json")).expect("a tokenizer");
+    assert_refused(&generate("record 5"), "trained with tokenizer bytes");
+    fs::remove_file(place.path("out/tokenizer.json")).expect("removed");
 
     assert_refused(
         &run(&mut place.train("out", &arguments)),
@@ -425,7 +429,12 @@ fn the_demo_trains_both_ways_and_reports() {
         run(&mut command)
     };
     assert_done(&demo());
-    // A second demo replaces the first.
+    // A second one would remove the only record of what the first spent on these notes.
+    let ledger = place.path("demo/private/ledger.bin");
+    let spent = fs::read(&ledger).expect("a ledger");
+    assert_refused(&demo(), "notes.txt");
+    assert_eq!(fs::read(&ledger).expect("a ledger"), spent);
+    fs::rename(&ledger, place.path("spent.bin")).expect("moved");
     assert_done(&demo());
 
     let report = place.json("demo/report.json");
