@@ -24,6 +24,11 @@ pub enum PrivacyError {
         "parameter {0} took part in the forward pass but is not one of the module that these gradients were made for"
     )]
     Unknown(ParamId),
+    /// A layer has a parameter that is trained and one that is frozen.
+    #[error(
+        "parameter {0} is frozen and another of its layer is not: freeze all parameters of the layer (`no_grad` on the layer), or none"
+    )]
+    PartlyFrozen(ParamId),
     /// A tap caught no gradient: the layer's output did not reach the loss.
     #[error(
         "the output of the layer with parameter {0} did not reach the loss: its gradient is missing"

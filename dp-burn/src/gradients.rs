@@ -18,7 +18,7 @@ use dp_engine::keys::StepNoise;
 use dp_kernels::{
     self as kernels, Launch, LayerPlan, LayerShape, LinearNorm, Planner, Tuning, Workspace,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The accumulator of one logical batch: `sum_b c_b g_b` over all its microbatches, f32, on the device.
 ///
@@ -32,6 +32,8 @@ pub struct PrivateGradients {
     clipping: Clipping,
     sums: Vec<Sum>,
     index: HashMap<ParamId, usize>,
+    /// Parameters that are not trained.
+    frozen: HashSet<ParamId>,
     tuning: Option<Tuning>,
     planner: Planner,
     asked: LinearNorm,
@@ -50,7 +52,10 @@ struct Sum {
 }
 
 impl PrivateGradients {
-    /// Zero sums for every parameter of `module`, in the order in which burn visits them.
+    /// Zero sums for every parameter of `module` that is trained, in the order in which burn visits them.
+    ///
+    /// A parameter on an autodiff device that needs no gradient (`no_grad`) is frozen: neither norm nor sum has a part for it, no noise is drawn for it, and
+    /// [`PrivateAdamW`](crate::PrivateAdamW) leaves it as it is. A layer is frozen as a whole or not at all.
     ///
     /// # Panics
     /// Panics when the module's device is not a CubeCL device.
@@ -60,6 +65,7 @@ impl PrivateGradients {
             clipping,
             sums: Vec::new(),
             index: HashMap::new(),
+            frozen: HashSet::new(),
             tuning: None,
             planner: Planner::by_rule(),
             asked: LinearNorm::Auto,
@@ -181,7 +187,7 @@ impl PrivateGradients {
     /// padding.
     ///
     /// # Errors
-    /// [`PrivacyError`] when a parameter of the module has no private gradient, is shared, or a kernel
+    /// [`PrivacyError`] when a parameter of the module has no private gradient or is shared, a layer is frozen in part, or a kernel
     /// refuses. The accumulator is then unchanged or unusable: drop it, release nothing.
     pub fn add(
         &mut self,
@@ -194,6 +200,7 @@ impl PrivateGradients {
         let sites: Vec<_> = tape
             .sites
             .into_iter()
+            .filter(|site| site.parameters().any(|id| !self.is_frozen(id)))
             .map(|site| Traced::take(site, &mut gradients)?.by_example(self.rows_of_example))
             .collect::<Result<_, _>>()?;
         drop(gradients);
@@ -363,6 +370,11 @@ impl PrivateGradients {
         Ok(&self.sums[at].value)
     }
 
+    /// Whether a parameter is not trained.
+    pub(crate) fn is_frozen(&self, id: ParamId) -> bool {
+        self.frozen.contains(&id)
+    }
+
     fn client(&self) -> Result<&Client, PrivacyError> {
         let first = self.sums.first().ok_or(PrivacyError::EmptyModule)?;
         Ok(&first.value.client)
@@ -373,13 +385,18 @@ impl PrivateGradients {
         self.tuning.clone().ok_or(PrivacyError::EmptyModule)
     }
 
-    /// Every parameter of the module exactly once.
+    /// Every trained parameter of the module exactly once, and no frozen one beside it in its layer.
     fn check_coverage(&self, tape: &Tape) -> Result<(), PrivacyError> {
         if tape.sites.is_empty() {
             return Err(PrivacyError::EmptyTape);
         }
+        let is_frozen = |id: &ParamId| self.is_frozen(*id);
+        let trained = |site: &&Site| !site.parameters().all(|id| is_frozen(&id));
         let mut used = vec![false; self.sums.len()];
-        for id in tape.sites.iter().flat_map(Site::parameters) {
+        for id in tape.sites.iter().filter(trained).flat_map(Site::parameters) {
+            if is_frozen(&id) {
+                return Err(PrivacyError::PartlyFrozen(id));
+            }
             let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
             if std::mem::replace(&mut used[at], true) {
                 return Err(PrivacyError::Shared(id));
@@ -394,7 +411,12 @@ impl PrivateGradients {
 
 impl ModuleVisitor for PrivateGradients {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let value = plain(param.val().inner());
+        let value = param.val();
+        if value.device().is_autodiff() && !value.is_require_grad() {
+            self.frozen.insert(param.id);
+            return;
+        }
+        let value = plain(value.inner());
         self.index.insert(param.id, self.sums.len());
         self.sums.push(Sum {
             id: param.id,

@@ -214,7 +214,7 @@ impl Step<'_> {
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, tensor, mapper) = param.consume();
-        if self.failed.is_some() {
+        if self.failed.is_some() || self.sums.is_frozen(id) {
             return Param::from_mapped_value(id, tensor, mapper);
         }
         let is_tracked = tensor.is_require_grad();
@@ -252,7 +252,8 @@ impl ModuleMapper for InPlaceOf<'_> {
         let (id, tensor, mapper) = param.consume();
         let value = match self.moments.get(&id) {
             Some(moments) => wrap(moments[self.place].clone()),
-            None => tensor,
+            // A frozen parameter has none: zeros, which is where it begins if it is trained one day.
+            None => tensor.zeros_like(),
         };
         Param::from_mapped_value(id, value, mapper)
     }

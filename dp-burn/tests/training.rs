@@ -2,7 +2,7 @@
 
 mod common;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, OptimizerRecord};
 use burn::tensor::{Tensor, TensorData};
 use common::{devices, model, rows, values};
@@ -374,6 +374,139 @@ fn the_private_optimizer_is_release_and_adamw() {
         }
         let left = values(&ours, &sums.without_noise_not_private(1.0));
         assert!(left.iter().flatten().all(|x| *x == 0.0), "{name}");
+    }
+}
+
+/// Neither clip, sum, noise nor update has a part of a layer that is frozen.
+#[test]
+fn frozen_layers_are_left_alone() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut ledger, key) = ledger(folder.path(), 100.0);
+        let whole = model(&device);
+        // The embedding and the last layer norm.
+        let parts = ["tokens", "norm"];
+        let is_frozen = |name: &str| parts.contains(&name.split('.').next().unwrap_or_default());
+        let frozen = freeze(whole.clone(), &is_frozen);
+        let before = export(&frozen).expect("readable");
+
+        // Unclipped, the sums of the others are those of the whole model; clipped, they are as long as the norm lets them be.
+        let sum = |model: &Transformer, clip, batch: &common::Rows| {
+            let mut sums = PrivateGradients::new(model, Clipping::Flat { clip });
+            let batch = batch.upload(&device);
+            let mut tape = Tape::private(&device);
+            let losses = model.losses(&batch, &mut tape).sum();
+            sums.add(tape, losses, batch.mask).expect("a private pass");
+            sums.without_noise_not_private(1.0)
+        };
+        let (all, some) = (sum(&whole, 1e6, &rows(4)), sum(&frozen, 1e6, &rows(4)));
+        assert!(some.len() < all.len(), "{name}");
+        let clipped = sum(&frozen, 1e-3, &rows(1));
+        let mut found = Found {
+            length: 0.0,
+            all,
+            some,
+            clipped,
+        };
+        frozen.visit(&mut found);
+        assert!(
+            (found.length.sqrt() / 1e-3 - 1.0).abs() < 1e-4,
+            "{name}: {}",
+            found.length
+        );
+
+        let mut sums = PrivateGradients::new(&frozen, Clipping::Flat { clip: 0.5 });
+        let mut optimizer = PrivateAdamW::new(RULE);
+        add(&mut sums, &frozen, &device);
+        let (noise, _receipt) = key
+            .for_step(reserve(&mut ledger, 0, 0.5))
+            .expect("this start's");
+        let moved = optimizer
+            .step(0.01, frozen, &mut sums, 4.0, noise, Generator::ChaCha20)
+            .expect("a step");
+        let after = export(&moved).expect("readable");
+        for (a, b) in before.iter().zip(&after) {
+            assert_eq!(
+                a.values == b.values,
+                is_frozen(&a.name),
+                "{name}: {}",
+                a.name
+            );
+        }
+        let state = optimizer.state(&moved).expect("readable");
+        let of_frozen = state
+            .iter()
+            .filter(|t| is_frozen(t.name.split_once('.').expect("a prefix").1));
+        assert!(
+            of_frozen.flat_map(|t| &t.values).all(|x| *x == 0.0),
+            "{name}"
+        );
+
+        // Half a layer.
+        let gain = freeze(whole, &|name| name == "norm.gain");
+        let mut sums = PrivateGradients::new(&gain, Clipping::Flat { clip: 0.5 });
+        let batch = rows(4).upload(&device);
+        let mut tape = Tape::private(&device);
+        let losses = gain.losses(&batch, &mut tape).sum();
+        let refused = sums.add(tape, losses, batch.mask);
+        assert!(
+            matches!(refused, Err(PrivacyError::PartlyFrozen(_))),
+            "{name}: {refused:?}"
+        );
+    }
+}
+
+/// The model with the parameters that `is_frozen` names without gradients.
+fn freeze(model: Transformer, is_frozen: &dyn Fn(&str) -> bool) -> Transformer {
+    let mut names = export(&model)
+        .expect("readable")
+        .into_iter()
+        .map(|tensor| tensor.name);
+    let mut freezing = Freezing(
+        names
+            .by_ref()
+            .map(|name| is_frozen(&name))
+            .collect::<Vec<_>>()
+            .into_iter(),
+    );
+    model.map(&mut freezing)
+}
+
+struct Freezing(std::vec::IntoIter<bool>);
+
+impl ModuleMapper for Freezing {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let is_frozen = self.0.next().expect("a name for each");
+        if is_frozen {
+            param.set_require_grad(false)
+        } else {
+            param
+        }
+    }
+}
+
+/// What the sums of a model with frozen layers have.
+struct Found {
+    length: f64,
+    all: GradientsParams,
+    some: GradientsParams,
+    clipped: GradientsParams,
+}
+
+impl ModuleVisitor for Found {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let read = |gradients: &GradientsParams| {
+            let gradient = gradients.get::<D>(param.id)?;
+            gradient.into_data().try_to_vec::<f32>().ok()
+        };
+        let is_frozen = !param.val().is_require_grad();
+        let (some, clipped) = (read(&self.some), read(&self.clipped));
+        assert_eq!((some.is_none(), clipped.is_none()), (is_frozen, is_frozen));
+        if let (Some(some), Some(clipped)) = (some, clipped) {
+            assert_eq!(Some(some), read(&self.all));
+            self.length += clipped.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+        }
     }
 }
 
