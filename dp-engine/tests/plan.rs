@@ -98,6 +98,24 @@ fn the_whole_data_set_as_a_batch_is_not_sampled() {
     assert!((estimate - plan.epsilon().estimate).abs() < 1e-9);
 }
 
+/// A value that noise can't reach tells who moved it there.
+#[test]
+fn deltas_below_what_the_ends_of_the_noise_leave_are_refused() {
+    for (epsilon, delta) in [(8.0, 1e-15), (8.0, 1e-300), (200.0, 1e-9)] {
+        let error = refused(target(epsilon, delta), &["delta", "9.49", "larger delta"]);
+        let PlanError::BeyondTheNoise { beyond, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert!(delta < beyond && beyond <= 1.0, "{beyond}");
+    }
+    for (epsilon, delta) in [(8.0, 1e-10), (0.5, 1e-10), (30.0, 1e-6)] {
+        assert!(
+            Plan::new(&target(epsilon, delta)).is_ok(),
+            "{epsilon}, {delta}"
+        );
+    }
+}
+
 #[test]
 fn bad_values_are_named_with_the_way_out() {
     for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {

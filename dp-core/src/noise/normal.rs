@@ -35,6 +35,9 @@ use cubecl::prelude::*;
 
 use super::words::select;
 
+/// No normal is larger than sqrt(-2 ln 2^-65) = 9.4926 in magnitude: what lies beyond this is not drawn as often as a normal distribution has it.
+pub const LARGEST_NORMAL: f64 = 9.49;
+
 /// A word nearer than this to 0 or to 2^32 is [`short`](is_short()).
 pub const SHORT: u32 = 1 << 18;
 

@@ -26,6 +26,17 @@ pub enum PlanError {
         /// Number of units.
         units: u64,
     },
+    /// Delta is less than what the ends of the noise leave bare.
+    #[error(
+        "delta is {delta:?}: the noise ends at 9.49 standard deviations, and a unit may move a value past that with a probability of up to {beyond:e} in this \
+         run: choose a larger delta, or fewer steps"
+    )]
+    BeyondTheNoise {
+        /// The value given.
+        delta: f64,
+        /// The probability.
+        beyond: f64,
+    },
     /// Fewer than two units.
     #[error(
         "the data set has {units} {unit}(s): private training needs at least 2, and thousands to learn anything"

@@ -11,6 +11,7 @@ use dp_core::accounting::{
 };
 use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED};
 use dp_core::ledger::Charge;
+use dp_core::noise::normal::LARGEST_NORMAL;
 use serde::{Deserialize, Serialize};
 
 use crate::accountant;
@@ -121,6 +122,10 @@ impl Plan {
         };
         let (sigma, bounds) =
             calibrate(request.target, rate, request.steps, before).map_err(unreachable)?;
+        let beyond = beyond_the_noise(rate * request.steps as f64, sigma);
+        if delta < beyond {
+            return Err(PlanError::BeyondTheNoise { delta, beyond });
+        }
         let warnings = if delta * request.units as f64 >= 1.0 {
             vec![PlanWarning::DeltaNotBelowOneOverN {
                 delta,
@@ -342,6 +347,24 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     }
     Ok(())
 }
+
+/// An upper bound on the probability that a unit which was drawn `times` times moves a value past where noise of a normal's tails ends, in a model of up to
+/// 2^40 parameters: whoever sees such a value knows that the unit is there (docs/proofs/gaussian-noise.md).
+fn beyond_the_noise(times: f64, sigma: f64) -> f64 {
+    let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let left = LARGEST_NORMAL - 1.0 / sigma;
+    // A tail is less than its density by Mills' ratio; nothing is said where it is none.
+    let of_one = if left > 1.0 {
+        density(left) / left
+    } else {
+        1.0
+    };
+    let of_all = density(LARGEST_NORMAL) * MOST_PARAMETERS.sqrt() / sigma;
+    (times * (of_one + of_all)).min(1.0)
+}
+
+/// Parameters that a plan thinks of.
+const MOST_PARAMETERS: f64 = (1u64 << 40) as f64;
 
 /// Smallest multiplier found whose upper bound, together with what was spent `before`, meets the target, and the bounds of both.
 fn calibrate(
