@@ -26,14 +26,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     // Norms.
     mutant(
         "gram-symmetry-weight-dropped", "dp-kernels/src/norm/gram/cells.rs",
-        "weights[k] = dots[k] + dots[k];",
         "weights[k] = dots[k];",
+        "weights[k] = dots[k] * Vector::<E, N>::new(E::new(0.5));",
         Conformance("linear_norms"),
     ),
     mutant(
         "gram-padding-counted", "dp-kernels/src/norm/gram/cells.rs",
-        "let twice = select(inside, dot + dot, E::new(0.0));",
-        "let twice = dot + dot;",
+        "let once = select(inside, dot, E::new(0.0));",
+        "let once = dot;",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -56,8 +56,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "gram-diagonal-counted-twice", "dp-kernels/src/norm/gram/cells.rs",
-        "let own = select(comptime!(u == v).runtime() && inside, dot, E::new(0.0));",
-        "let own = select(comptime!(u == v).runtime() && inside, dot + dot, E::new(0.0));",
+        "let half = dot * E::new(0.5);",
+        "let half = dot;",
         Conformance("linear_norms"),
     ),
     mutant(
@@ -671,6 +671,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "let plan = site.layer_shape().and_then(|_| plans.next());",
         "let plan = plans.next();",
         File("gradients", "each_layer_is_taken_as_it_was_planned"),
+    ),
+    mutant(
+        "charged-clipping-norm-unchecked", "dp-burn/src/gradients.rs",
+        "if (charged as f32) < clip || charged.is_nan() {",
+        "if charged.is_nan() {",
+        File("training", "gradients_of_a_larger_norm_than_was_charged_are_not_released"),
+    ),
+    mutant(
+        "frozen-parameters-trained", "dp-burn/src/gradients.rs",
+        "if value.device().is_autodiff() && !value.is_require_grad() {",
+        "if !value.device().is_autodiff() && !value.is_require_grad() {",
+        File("training", "frozen_layers_are_left_alone"),
     ),
     mutant(
         "memory-to-keep-never-used-up", "dp-kernels/src/planner/mod.rs",
