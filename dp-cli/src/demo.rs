@@ -9,6 +9,7 @@ use crate::args::DemoArgs;
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
+use crate::output::{note, say};
 use crate::report::{Report, RunSummary};
 use crate::train::{LEDGER, SUMMARY};
 
@@ -44,7 +45,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let mut summaries = Vec::new();
     for name in RUNS {
-        eprintln!("Training {name} ...");
+        note!("Training {name} ...");
         summaries.push(train(args, name, &data)?);
     }
     let (Some(private), Some(non_private)) = (summaries.pop(), summaries.pop()) else {
@@ -52,8 +53,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let report = Report::new(private, non_private)?;
     let page = report.write(out)?;
-    println!("{}", report.text());
-    println!("The report is in {}", page.display());
+    say!("{}", report.text())?;
+    say!("The report is in {}", page.display())?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use crate::output::note;
+
 /// Exit code of a command that did what was asked and found that something does not hold.
 const UNMET: u8 = 1;
 /// Exit code of a command that could not do what was asked.
@@ -46,7 +48,7 @@ impl Failure {
 
     /// Writes the line to stderr and gives the exit code.
     pub fn report(self) -> ExitCode {
-        eprintln!("{}", self.line);
+        note!("{}", self.line);
         ExitCode::from(self.code)
     }
 }

@@ -7,6 +7,7 @@ use crate::args::GenerateArgs;
 use crate::device;
 use crate::error::Failure;
 use crate::model::{self, Reader, likeliest};
+use crate::output::say;
 
 /// Prints the prompt and its continuation.
 ///
@@ -35,7 +36,7 @@ pub fn run(args: &GenerateArgs) -> Result<(), Failure> {
         temperature => draw(logits, temperature, uniform(&mut random)),
     };
     let text = reader.complete(&[&args.prompt], args.max_tokens, choose)?;
-    println!("{}{}", args.prompt, text.concat());
+    say!("{}{}", args.prompt, text.concat())?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::output::note;
+
 /// Presses of Ctrl-C (and on Unix SIGTERM and SIGHUP) since it was installed.
 ///
 /// A training loop asks [`Interrupt::requested`] between logical steps, never inside one: a step
@@ -23,7 +25,7 @@ impl Interrupt {
         };
         let presses = Arc::clone(&interrupt.presses);
         ctrlc::set_handler(move || match presses.fetch_add(1, Ordering::SeqCst) {
-            0 => eprintln!("\ndpcube: {first_press}; Ctrl-C again leaves at once"),
+            0 => note!("\ndpcube: {first_press}; Ctrl-C again leaves at once"),
             // What was not checkpointed is lost; the ledger holds what was spent, as after a crash.
             _ => std::process::exit(130),
         })?;

@@ -15,6 +15,7 @@ mod interrupt;
 mod ledger;
 mod memory;
 mod model;
+mod output;
 mod progress;
 mod report;
 mod train;

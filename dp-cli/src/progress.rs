@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::note;
+
 /// How often a line is written where stderr is not a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
@@ -47,15 +49,15 @@ impl Progress {
             bar.set_message(text);
         } else if Instant::now() >= self.line_due || step == self.steps {
             self.line_due = Instant::now() + BETWEEN_LINES;
-            eprintln!("{}: step {step} of {}, {text}", self.name, self.steps);
+            note!("{}: step {step} of {}, {text}", self.name, self.steps);
         }
     }
 
     /// Writes a line without disturbing the bar.
     pub fn note(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| note!("{line}")),
+            None => note!("{line}"),
         }
     }
 

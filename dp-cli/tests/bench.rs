@@ -131,21 +131,22 @@ fn a_small_run_from_end_to_end() {
     let repeat = rows[3]["repeat"].as_str().unwrap();
     assert_eq!(
         repeat,
-        "dpcube bench --device cpu --quick --seconds-per-row 600 --samples 3 --filter \
-         'linear_norm_sq gram gpt2-small mlp-up f32 B 2 T 64 [768, 3072]'"
+        format!(
+            "dpcube bench --device cpu --quick --seconds-per-row 600 --samples 3 --out '{}' --filter \
+             'linear_norm_sq gram gpt2-small mlp-up f32 B 2 T 64 [768, 3072]'",
+            out.join("row").display()
+        )
     );
     let again = folder.path().join("again.jsonl");
     let program = env!("CARGO_BIN_EXE_dpcube");
     let line = repeat.replacen("dpcube", &format!("'{program}'"), 1);
-    let line = format!(
-        "{line} --out '{}' --json '{}'",
-        out.display(),
-        again.display()
-    );
+    let line = format!("{line} --json '{}'", again.display());
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert!(output.status.success(), "{}", words(&output.stderr));
     let lines = self::lines(&again);
     assert_eq!(self::rows(&lines).len(), 1);
+    let kept = fs::read_to_string(out.join("report.html")).unwrap();
+    assert_eq!(kept, page, "the row's page is in the place of all rows'");
     assert_eq!(lines[1]["op"], "linear_norm_sq gram");
 
     // And both results compare.

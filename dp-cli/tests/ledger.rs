@@ -144,6 +144,60 @@ fn runs_on_one_data_set_are_shown_together() {
     );
 }
 
+/// What can't be written is an error, a reader that has seen enough is none, and a name may be any that the system takes.
+#[cfg(target_os = "linux")]
+#[test]
+fn answers_reach_a_pipe_a_full_disk_and_odd_names() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Stdio;
+
+    let folder = tempfile::tempdir().unwrap();
+    let named = run(&folder, "run", 1, 400);
+    let odd = folder.path().join(OsStr::from_bytes(b"run-\xe9"));
+    fs::rename(&named, &odd).unwrap();
+    let start = |arguments: &[&str], to: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dpcube"));
+        command.arg("ledger").args(arguments).arg(&odd);
+        command.stdout(to).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    for arguments in [
+        &["export"][..],
+        &["show"],
+        &["verify"],
+        &["show", "--format", "json"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = start(arguments, full.into()).wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(
+            said.contains("space") && !said.contains("panicked"),
+            "{arguments:?}: {said}"
+        );
+
+        let mut closed = start(arguments, Stdio::piped());
+        drop(closed.stdout.take());
+        let output = closed.wait_with_output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{arguments:?}: {}",
+            text(&output.stderr)
+        );
+    }
+    let output = start(&["show", "--format", "json"], Stdio::piped())
+        .wait_with_output()
+        .unwrap();
+    let shown: Value = serde_json::from_str(said(&output)).unwrap();
+    assert!(
+        shown["ledgers"][0]["ledger"]
+            .as_str()
+            .unwrap()
+            .contains("run-")
+    );
+}
+
 /// Records and users of one data set: each ledger says for whom it is, and the two are not added up.
 #[test]
 fn units_are_told_and_not_added_up() {

@@ -114,6 +114,17 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     assert_done(&output);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("differential privacy"), "{said}");
+    // What is known after the first batch that isn't empty is not said before the last, since which that was is private.
+    let watched = stderr(&output);
+    let place_of = |word: &str| {
+        watched
+            .find(word)
+            .unwrap_or_else(|| panic!("no {word:?} in {watched}"))
+    };
+    assert!(
+        place_of("norm of a Linear") > place_of("step 3 of 3"),
+        "{watched}"
+    );
 
     let summary = place.json("out/train.json");
     let privacy = &summary["privacy"];
@@ -293,6 +304,37 @@ fn ctrl_c_finishes_the_step_and_the_run_goes_on() {
     assert_eq!(summary["privacy"]["steps"], 60);
 }
 
+/// Weights without privacy beside the ledger of a private run would be taken for private.
+#[test]
+fn two_runs_do_not_share_a_folder() {
+    let place = Place::new(120);
+    let plain = ["--non-private", "--steps", "60", "--checkpoint-every", "60"];
+    let mut child = place
+        .train("out", &plain)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("starts");
+    let mut lines = wait_for(&mut child, "step 1 of");
+    assert_refused(&run(&mut place.train("out", &LONG)), "is in use");
+    assert!(!place.path("out/ledger.bin").exists());
+    signal(&child, "-KILL");
+    child.wait().expect("ends");
+    lines.read_to_string(&mut String::new()).expect("readable");
+    // Nothing was written yet, so that the folder is free again.
+    let private = ["--steps", "2", "--epsilon", "8", "--delta", "1e-3"];
+    assert_done(&run(&mut place.train("out", &private)));
+
+    assert_done(&run(
+        &mut place.train("plain", &["--non-private", "--steps", "2"])
+    ));
+    fs::remove_dir_all(place.path("out/checkpoint")).expect("removed");
+    fs::rename(place.path("plain/checkpoint"), place.path("out/checkpoint")).expect("moved");
+    let output = run(dpcube().args(["ledger", "verify"]).arg(place.path("out")));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("without a ledger"));
+}
+
 /// Without noise a run is a function of its seed: interrupted and taken up again it ends with the very weights of one that was let run. So
 /// step counter, the optimizer's moments and the place in the batches' stream all came back.
 #[test]
@@ -360,6 +402,18 @@ fn a_killed_run_never_spends_twice() {
     );
     assert_eq!(spent, reservations(&place.path("out/ledger.bin")));
     assert!(summary["privacy"]["upper"].as_f64().unwrap() <= 8.0);
+    // Where the budget ended it, its last step is measured by all records, once.
+    for curve in [
+        &summary["held_out_curve"],
+        &summary["privacy"]["epsilon_curve"],
+    ] {
+        let points = curve.as_array().expect("points").iter();
+        let at: Vec<u64> = points
+            .map(|point| point["step"].as_u64().expect("a step"))
+            .collect();
+        assert!(at.windows(2).all(|two| two[0] < two[1]), "{at:?}");
+        assert_eq!(at.last(), Some(&steps));
+    }
     a_ledger_that_was_cut_is_found_out(&place);
 }
 

@@ -15,6 +15,7 @@ use super::check_confidence;
 use super::page::{Curves, Found, number, roc, thinned};
 use crate::error::Failure;
 use crate::model::{self, Reader};
+use crate::output::note;
 use crate::report::number::plain;
 use crate::report::plot::{Level, bars};
 use crate::report::{CanaryResult, RunSummary};
@@ -57,6 +58,8 @@ struct Attacked {
     others: Vec<f64>,
     roc: Roc,
     canaries: Vec<CanaryResult>,
+    /// Whether the guarantee is for a user with all records.
+    is_of_users: bool,
 }
 
 impl Attacked {
@@ -71,7 +74,7 @@ impl Attacked {
             tokenizer: &tokenizer,
             device: device.clone(),
         };
-        eprintln!("scoring the records and canaries of {}", folder.display());
+        note!("scoring the records and canaries of {}", folder.display());
         let is_planted = |record: &usize| data.planted.binary_search(record).is_ok();
         let trained: Vec<usize> = (0..data.train.len()).filter(|at| !is_planted(at)).collect();
         let held_out: Vec<usize> = (0..data.held_out.len()).collect();
@@ -85,6 +88,7 @@ impl Attacked {
             members,
             others,
             canaries: measure::canaries(&reader, &data, data.seed)?,
+            is_of_users: checkpoint.manifest().config["user_field"].is_string(),
         })
     }
 
@@ -244,27 +248,38 @@ fn report(args: &ModelArgs, attacked: &[Attacked]) -> Result<Found, Failure> {
         .map(|one| format!("{:.3} for {}", one.roc.area(), one.name))
         .collect();
     let models = attacked.iter().map(|one| one.json(confidence));
+    let planted = (!attacked[0].canaries.is_empty()).then(|| {
+        let guarantee = if attacked[0].is_of_users {
+            "each planted patient is one user, whom the guarantee is for"
+        } else {
+            "the guarantee for the planted patient is weaker than that for one record"
+        };
+        format!(
+            "Exposure is the rank of a planted code among random ones, in bits (Carlini et al. 2019, arXiv 1802.08232). Each was planted in 16 records: {guarantee}."
+        )
+    });
     Ok(Found {
         audit: "model",
         title: "What a model tells of its training data",
         verdict: format!("Membership inference by the loss has an area of {}.", areas.join(", of ")),
         heads,
         rows,
-        notes: vec![
-            format!(
+        notes: [
+            Some(format!(
                 "The attack calls a record trained on where the model's loss on it is low (Yeom et al. 2018, arXiv 1709.01604). {} records trained on, \
                  planted ones left out, against {} held out; confidence {confidence}. Knowing nothing has an area of 0.5.",
                 attacked[0].members.len(),
                 attacked[0].others.len()
-            ),
-            "The interval is Newcombe's (2006), that of the true positive rate is Clopper-Pearson's. Records of one model are not independent, so neither \
+            )),
+            Some("The interval is Newcombe's (2006), that of the true positive rate is Clopper-Pearson's. Records of one model are not independent, so neither \
              is a lower bound on epsilon."
-                .into(),
-            "Exposure is the rank of a planted code among random ones, in bits (Carlini et al. 2019, arXiv 1802.08232). Each was planted in 16 records: the \
-             guarantee for the planted patient is weaker than that for one record."
-                .into(),
-            "A stronger attack may exist: with shadow models, or on the weights.".into(),
-        ],
+                .into()),
+            planted,
+            Some("A stronger attack may exist: with shadow models, or on the weights.".into()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
         figures: figures(attacked)?,
         json: json!({
             "confidence": confidence,

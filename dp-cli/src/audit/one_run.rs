@@ -10,6 +10,7 @@ use super::args::RunArgs;
 use super::page::{Curves, Found, number, roc, thinned};
 use super::{check_confidence, verdict};
 use crate::error::Failure;
+use crate::output::note;
 use training::{Seen, Setting};
 
 /// Trains once, guesses the coins from all that the run releases, and bounds epsilon by how many guesses are right.
@@ -26,7 +27,7 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         steps: args.steps,
         seed: args.seed,
     };
-    eprintln!(
+    note!(
         "training once on {} canaries, each in by a fair coin, and {} records",
         args.canaries,
         training::RECORDS

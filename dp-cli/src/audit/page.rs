@@ -10,6 +10,7 @@ use super::args::Sink;
 use crate::date::today;
 use crate::error::Failure;
 use crate::files::write_atomically;
+use crate::output::{note, say};
 use crate::report::ReportError;
 use crate::report::html::{STYLE, escape, figure, section, table};
 use crate::report::plot::{INK, NON_PRIVATE, PRIVATE, draw, text};
@@ -54,8 +55,8 @@ impl Found {
             let path = sink.out.join(name);
             write_atomically(&path, text.as_bytes()).map_err(|error| unwritable(&path, error))?;
         }
-        println!("{}", self.text());
-        eprintln!("{}", sink.out.join("report.html").display());
+        say!("{}", self.text())?;
+        note!("{}", sink.out.join("report.html").display());
         Ok(())
     }
 

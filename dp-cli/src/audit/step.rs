@@ -18,6 +18,7 @@ use super::args::StepArgs;
 use super::page::{Curves, Found, number, roc, thinned};
 use super::{check_confidence, claimed, verdict};
 use crate::error::Failure;
+use crate::output::note;
 
 /// Rows of the batch; the last is the canary's.
 const ROWS: usize = 8;
@@ -36,8 +37,8 @@ pub fn run(args: &StepArgs) -> Result<(), Failure> {
     let event = Event::Gaussian { sigma: args.sigma };
     let claim = claimed(&[(event, 1)], args.delta)?;
     let step = Step::new(&backend, args)?;
-    eprintln!("{}", backend.describe());
-    eprintln!("releasing a step {} times", 2 * args.releases);
+    note!("{}", backend.describe());
+    note!("releasing a step {} times", 2 * args.releases);
     // Steps of one run: no two releases share noise.
     let scores = |present: bool| -> Result<Vec<f64>, Failure> {
         let first = if present { args.releases } else { 0 };

@@ -5,9 +5,9 @@ use std::path::Path;
 use dp_bench::{Bound, Header, Line, Row, Time, read};
 
 use super::compare::name;
-use super::print;
 use super::table::{ceilings, seconds, three};
 use crate::error::Failure;
+use crate::output::answer;
 
 /// Prints a Markdown table of the timed rows.
 ///
@@ -20,7 +20,7 @@ pub fn run(result: &Path) -> Result<(), Failure> {
             "{result:?} has no timed row: rows that are not verified have no time, so mend what they say first"
         )));
     };
-    print(&text)?;
+    answer(text)?;
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use dp_bench::{Comparison, Header, Line, Summary, compare, read};
 
-use super::print;
 use super::table::{aligned, seconds};
 use crate::error::Failure;
+use crate::output::answer;
 
 /// Reads both and prints the ratios of all rows that both have timed.
 ///
@@ -20,7 +20,7 @@ pub fn run(first: &Path, second: &Path) -> Result<(), Failure> {
             "{first:?} and {second:?} have no timed row in common: compare results of the same extent and element types"
         )));
     }
-    print(&text(&first_lines, &second_lines, &comparison))?;
+    answer(text(&first_lines, &second_lines, &comparison))?;
     Ok(())
 }
 

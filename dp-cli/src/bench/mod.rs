@@ -17,7 +17,6 @@ mod watch;
 mod tests;
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,6 +31,7 @@ use crate::date::today;
 use crate::error::Failure;
 use crate::files::write_atomically;
 use crate::interrupt::Interrupt;
+use crate::output::{answer, note};
 use crate::verify::{COMMIT, VERSION, open_one};
 pub use args::BenchArgs;
 use args::{BenchCommand, Dtype, SAMPLES};
@@ -76,8 +76,8 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     // Before anything is measured: a folder that can't be written would cost the whole run.
     let mut sink = Sink::new(args)?;
     let interrupt = Interrupt::install("finishing the samples of this group; its rows are kept")?;
-    eprintln!("{}", backend.describe());
-    eprintln!("measuring what the device reaches at best");
+    note!("{}", backend.describe());
+    note!("measuring what the device reaches at best");
     let load_before = system::load();
     let header = Header {
         backend: backend.describe().backend.to_owned(),
@@ -125,7 +125,7 @@ fn measure(
             sink.json
         ))
     })?;
-    print(&table::text(&lines))?;
+    answer(table::text(&lines))?;
     let page = report::page(&lines)?;
     write_atomically(&sink.page, page.as_bytes()).map_err(|error| {
         Failure::new(format!(
@@ -133,7 +133,7 @@ fn measure(
             sink.page
         ))
     })?;
-    eprintln!("{}\n{}", sink.json.display(), sink.page.display());
+    note!("{}\n{}", sink.json.display(), sink.page.display());
     Ok(outcome)
 }
 
@@ -288,7 +288,9 @@ fn command(args: &BenchArgs, header: &Header) -> String {
     if let Some(gib) = args.memory {
         command.push_str(&format!(" --memory {gib}"));
     }
-    command
+    // What is in --out stays.
+    let out = args.out.join("row").display().to_string();
+    command + &format!(" --out '{}'", out.replace('\'', r"'\''"))
 }
 
 fn verdict(outcome: &Outcome, json: &Path) -> Result<(), Failure> {
@@ -314,13 +316,4 @@ fn verdict(outcome: &Outcome, json: &Path) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-/// A reader that closed the pipe, as `head` does, has seen enough.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
-    }
 }

@@ -95,7 +95,9 @@ fn roofline(rows: &[&Row], header: &Header) -> Result<String, ReportError> {
          the operation has to move, so a small shape that stays in a cache can stand above the slope.",
         keys.join(" ")
     );
-    let parts: Vec<&Row> = rows.iter().copied().filter(|row| row.op != LAYER).collect();
+    // A whole layer, by either way, is its parts' sum.
+    let is_part = |row: &&Row| !row.op.starts_with(LAYER);
+    let parts: Vec<&Row> = rows.iter().copied().filter(is_part).collect();
     let svg = plots::roofline(&parts, &header.ceilings)?;
     let label = format!("Roofline of {}", header.device);
     Ok(figure(svg, &label, &caption))
@@ -113,13 +115,17 @@ fn models(rows: &[&Row]) -> Result<String, ReportError> {
     let mut ratios = Vec::new();
     for (model, layer_count) in widths() {
         let of_model = layers.iter().filter(|row| row.model == model);
-        let sizes: BTreeSet<(u64, u64)> = of_model.map(|row| (row.b, row.t)).collect();
-        for (b, t) in sizes {
+        let sizes: BTreeSet<(&str, u64, u64)> = of_model
+            .map(|row| (row.dtype.as_str(), row.b, row.t))
+            .collect();
+        for (dtype, b, t) in sizes {
             let here: Vec<&&Row> = layers
                 .iter()
-                .filter(|row| row.model == model && (row.b, row.t) == (b, t))
+                .filter(|row| {
+                    row.model == model && (row.dtype.as_str(), row.b, row.t) == (dtype, b, t)
+                })
                 .collect();
-            if here.len() < layer_count {
+            if here.len() != layer_count {
                 continue;
             }
             let sum = |of: &dyn Fn(&dp_bench::Time) -> f64| -> f64 {
@@ -131,7 +137,7 @@ fn models(rows: &[&Row]) -> Result<String, ReportError> {
             let private = sum(&|time| time.median);
             let plain = sum(&|time| time.non_private_median.unwrap_or(f64::NAN));
             ratios.push(Ratio {
-                name: format!("{model} B {b} T {t}"),
+                name: format!("{model} {dtype} B {b} T {t}"),
                 ratio: private / plain,
             });
         }
@@ -160,16 +166,16 @@ fn scalings(rows: &[&Row]) -> Result<String, ReportError> {
         .copied()
         .filter(|row| row.op == LAYER && row.time.is_some())
         .collect();
-    let names: BTreeSet<(&str, &str)> = layers
+    let names: BTreeSet<(&str, &str, &str)> = layers
         .iter()
-        .map(|row| (row.model.as_str(), row.layer.as_str()))
+        .map(|row| (row.model.as_str(), row.layer.as_str(), row.dtype.as_str()))
         .collect();
     let mut html = String::new();
-    for (model, layer) in names {
+    for (model, layer, dtype) in names {
         let here: Vec<&Row> = layers
             .iter()
             .copied()
-            .filter(|row| row.model == model && row.layer == layer)
+            .filter(|row| row.model == model && row.layer == layer && row.dtype == dtype)
             .collect();
         for (along, x_label, fixed) in [
             (
@@ -192,7 +198,7 @@ fn scalings(rows: &[&Row]) -> Result<String, ReportError> {
             let plain = points(&|time| time.non_private_median);
             let private = points(&|time| Some(time.median));
             let at = if x_label.starts_with('t') { "B" } else { "T" };
-            let name = format!("{model} {layer}, {at} {}", fixed(series[0]));
+            let name = format!("{model} {layer} in {dtype}, {at} {}", fixed(series[0]));
             let svg = plots::scaling(&plain, &private, x_label)?;
             let caption = format!("{LEGEND}. {}.", escape(&name));
             html.push_str(&figure(svg, &name, &caption));

@@ -109,6 +109,25 @@ fn after(calls: usize) -> impl Fn() -> bool {
     }
 }
 
+/// A step in f32 and one in bf16 are two figures, not one of both.
+#[test]
+fn element_types_are_not_mixed() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../benches/results/2026-11-27-h200-quick.jsonl"
+    );
+    let page = report::page(&read(Path::new(file)).unwrap()).unwrap();
+    for name in [
+        "gpt2-small f32 B 2 T 256",
+        "gpt2-small bf16 B 2 T 256",
+        "vit-b16 f32 B 2 T 197",
+        "mlp-up in bf16, B 2",
+    ] {
+        assert!(page.contains(name), "{name}");
+    }
+    assert!(!page.contains("gpt2-small B 2 T 256"));
+}
+
 #[test]
 fn a_wrong_result_is_a_row_without_time_and_exit_code_1() {
     let groups: Vec<Box<dyn Group>> = vec![Box::new(Twice(group("bias_norm_sq")))];

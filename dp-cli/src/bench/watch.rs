@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use dp_bench::{Line, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::note;
+
 /// How often a line is written where stderr is not a terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(20);
 
@@ -66,7 +68,7 @@ impl Watch for Watcher<'_> {
         self.bar.set_message(words.to_owned());
         if !stderr().is_terminal() && Instant::now() >= self.line_due.get() {
             self.line_due.set(Instant::now() + BETWEEN_LINES);
-            eprintln!("group {} of {of}: {words}", index + 1);
+            note!("group {} of {of}: {words}", index + 1);
         }
     }
 

@@ -1,7 +1,6 @@
 //! `dpcube ledger export`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use dp_core::ledger::{Entry, Record};
 use dp_engine::fingerprint::hex;
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Export, ExportArgs, read, words};
 use crate::error::Failure;
 use crate::files;
+use crate::output::{answer, note};
 
 /// The columns of the CSV, which are the fields of the JSON lines.
 const COLUMNS: [&str; 15] = [
@@ -34,7 +34,7 @@ const COLUMNS: [&str; 15] = [
 pub fn run(args: &ExportArgs) -> Result<(), Failure> {
     let (path, contents) = read::one(&args.ledger)?;
     if let Some(torn) = &contents.summary.torn {
-        eprintln!("dpcube: warning: {}: {}", path.display(), words::torn(torn));
+        note!("dpcube: warning: {}: {}", path.display(), words::torn(torn));
     }
     let text = match args.format {
         Export::Jsonl => lines(&contents.records),
@@ -43,8 +43,7 @@ pub fn run(args: &ExportArgs) -> Result<(), Failure> {
     };
     match &args.out {
         None => {
-            // A reader that closed the pipe, as `head` does, has seen enough.
-            let _ = std::io::stdout().lock().write_all(text.as_bytes());
+            answer(text)?;
             Ok(())
         }
         Some(out) => files::write_atomically(out, text.as_bytes()).map_err(|error| {

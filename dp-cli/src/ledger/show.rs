@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Format, ShowArgs, read, words};
 use crate::error::Failure;
+use crate::output::say;
 
 pub fn run(args: &ShowArgs) -> Result<(), Failure> {
     if let Some(delta) = args.delta
@@ -29,7 +30,7 @@ pub fn run(args: &ShowArgs) -> Result<(), Failure> {
         Format::Text => text(&ledgers, &spends, args.delta),
         Format::Json => {
             let value = in_json(&ledgers, &spends, args.delta)?;
-            println!("{}", serde_json::to_string_pretty(&value)?);
+            say!("{}", serde_json::to_string_pretty(&value)?)?;
             Ok(())
         }
     }
@@ -47,39 +48,39 @@ fn text(
 ) -> Result<(), Failure> {
     for (path, contents) in ledgers {
         let (header, state) = (&contents.summary.header, &contents.summary.state);
-        println!("ledger    {}", path.display());
-        println!("data set  {}", hex(&header.dataset));
-        println!("settings  {}", hex(&header.config));
-        println!("unit      {}", words::unit(&header.unit));
-        println!(
+        say!("ledger    {}", path.display())?;
+        say!("data set  {}", hex(&header.dataset))?;
+        say!("settings  {}", hex(&header.config))?;
+        say!("unit      {}", words::unit(&header.unit))?;
+        say!(
             "records   {}: {} starts, {} steps reserved, {} of them confirmed",
             contents.records.len(),
             state.starts(),
             state.reservations(),
             state.commits(),
-        );
+        )?;
         if let Some(torn) = &contents.summary.torn {
-            println!("ending    {}", words::torn(torn));
+            say!("ending    {}", words::torn(torn))?;
         }
         print_spent(&contents.spent, delta)?;
-        println!();
+        say!("")?;
     }
     for spend in spends {
         for copy in &spend.copies {
-            println!(
+            say!(
                 "{} is an older copy of another of these ledgers: not counted twice\n",
                 copy.display()
-            );
+            )?;
         }
         if spend.counted.len() > 1 {
-            println!(
+            say!(
                 "together  {} ledgers of the data set {}, for one {}",
                 spend.counted.len(),
                 hex(&spend.dataset),
                 spend.unit
-            );
+            )?;
             print_spent(&spend.events, delta)?;
-            println!();
+            say!("")?;
         }
     }
     for of_two in spends.iter().enumerate().filter_map(|(at, spend)| {
@@ -89,31 +90,32 @@ fn text(
             .any(|other| other.dataset == spend.dataset)
             .then_some(spend.dataset)
     }) {
-        println!(
+        say!(
             "The ledgers of the data set {} are for different units, a record or a user, or for other users: they do not add up\n",
             hex(&of_two)
-        );
+        )?;
     }
     if delta.is_none() {
-        println!("for epsilon give --delta");
+        say!("for epsilon give --delta")?;
     }
     Ok(())
 }
 
 fn print_spent(events: &[(Event, u64)], delta: Option<f64>) -> Result<(), Failure> {
     if events.is_empty() {
-        println!("spent     nothing");
+        say!("spent     nothing")?;
     }
     for (index, (event, count)) in events.iter().enumerate() {
         let head = if index == 0 { "spent" } else { "" };
-        println!("{head:<10}{}", words::event(event, *count));
+        say!("{head:<10}{}", words::event(event, *count))?;
     }
     if let (Some(bounds), Some(delta)) = (epsilon(events, delta)?, delta) {
-        println!("epsilon   {} at delta {delta:?}", bounds.upper);
-        println!(
+        say!("epsilon   {} at delta {delta:?}", bounds.upper)?;
+        say!(
             "bounds    {} to {}, the truth lies between",
-            bounds.lower, bounds.upper
-        );
+            bounds.lower,
+            bounds.upper
+        )?;
     }
     Ok(())
 }
@@ -129,7 +131,7 @@ fn in_json(
             let (header, state) = (&contents.summary.header, &contents.summary.state);
             let torn = contents.summary.torn;
             Ok(json!({
-                "ledger": path,
+                "ledger": path.display().to_string(),
                 "dataset": hex(&header.dataset),
                 "config": hex(&header.config),
                 "unit": words::unit_json(&header.unit),
@@ -149,13 +151,19 @@ fn in_json(
             Ok(json!({
                 "dataset": hex(&spend.dataset),
                 "unit": words::unit_json(&spend.unit),
-                "ledgers": spend.counted,
-                "older_copies": spend.copies,
+                "ledgers": names(&spend.counted),
+                "older_copies": names(&spend.copies),
                 "spent": spent_json(&spend.events, delta)?,
             }))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     Ok(json!({"ledgers": ledgers, "datasets": together}))
+}
+
+/// Paths for a person to read: what isn't UTF-8 in them is replaced.
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let name = |path: &PathBuf| path.display().to_string();
+    paths.iter().map(name).collect()
 }
 
 fn spent_json(events: &[(Event, u64)], delta: Option<f64>) -> Result<Value, Failure> {

@@ -8,6 +8,7 @@ use dp_engine::ledger::{LedgerFileError, inspect};
 
 use super::{VerifyArgs, read, words};
 use crate::error::Failure;
+use crate::output::say;
 use crate::train::CHECKPOINT;
 
 /// Says of every ledger whether it is whole; those that cannot be read stop it.
@@ -15,10 +16,10 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let mut damaged = 0;
     for named in &args.ledgers {
         match check(named)? {
-            Ok(says) => println!("{}: {says}", named.display()),
+            Ok(says) => say!("{}: {says}", named.display())?,
             Err(says) => {
                 damaged += 1;
-                println!("{}: DAMAGED: {says}", named.display());
+                say!("{}: DAMAGED: {says}", named.display())?;
             }
         }
     }
@@ -44,6 +45,11 @@ fn check(named: &Path) -> Result<Result<String, String>, Failure> {
         contents.summary.state.reservations()
     );
     if let Some(head) = checkpoint_head(named)? {
+        let Some(head) = head else {
+            return Ok(Err(
+                "the checkpoint in its folder is of a run without a ledger, whose model has no guarantee".into(),
+            ));
+        };
         if !contents.contains(&head) {
             return Ok(Err(format!(
                 "it does not contain the {} records that the run's checkpoint saw: it was cut or replaced",
@@ -58,8 +64,8 @@ fn check(named: &Path) -> Result<Result<String, String>, Failure> {
     Ok(Ok(says))
 }
 
-/// How far the ledger went when the run in this folder wrote its checkpoint, if there is one.
-fn checkpoint_head(named: &Path) -> Result<Option<Head>, Failure> {
+/// How far the ledger went when the run in this folder wrote its checkpoint, if there is one and it names a ledger.
+fn checkpoint_head(named: &Path) -> Result<Option<Option<Head>>, Failure> {
     let place = named.join(CHECKPOINT);
     if !named.is_dir() || !checkpoint::exists(&place) {
         return Ok(None);
@@ -69,5 +75,5 @@ fn checkpoint_head(named: &Path) -> Result<Option<Head>, Failure> {
         records: head.records,
         digest: head.digest,
     });
-    Ok(head)
+    Ok(Some(head))
 }

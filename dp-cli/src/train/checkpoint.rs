@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::CHECKPOINT;
+use super::claim::{Claim, is_lock};
 use super::optimizer::Optimizer;
 use super::settings::AFTER;
 use crate::args::TrainArgs;
@@ -103,27 +104,36 @@ impl Saved {
     }
 }
 
-/// Makes --out for a new run, or sees that it is empty.
+/// Makes --out for a new run, or sees that it is empty, and claims it.
 ///
 /// # Errors
-/// An --out that holds another run or anything else.
-pub fn new_folder(args: &TrainArgs) -> Result<(), Failure> {
+/// An --out that holds another run or anything else, or that another run has just begun to write into.
+pub fn new_folder(args: &TrainArgs) -> Result<Claim, Failure> {
     let out = &args.out;
     let refuse = |what: &str| Failure::new(format!("--out {out:?} {what}"));
-    match fs::read_dir(out) {
-        Ok(mut entries) => match entries.next() {
-            None => Ok(()),
-            Some(_) if checkpoint::exists(&out.join(CHECKPOINT)) => Err(refuse(
-                "holds another run: go on with it by --resume, or choose another folder",
-            )),
-            Some(_) => Err(refuse("is not empty: choose a new or empty folder")),
-        },
+    // Once before the claim, which writes a file, and once behind it: who else was here meanwhile has left something.
+    let see = || match fs::read_dir(out) {
+        Ok(entries) => {
+            let mut others =
+                entries.filter(|entry| !matches!(entry, Ok(entry) if is_lock(&entry.file_name())));
+            match others.next() {
+                None => Ok(()),
+                Some(_) if checkpoint::exists(&out.join(CHECKPOINT)) => Err(refuse(
+                    "holds another run: go on with it by --resume, or choose another folder",
+                )),
+                Some(_) => Err(refuse("is not empty: choose a new or empty folder")),
+            }
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => fs::create_dir_all(out)
             .map_err(|error| refuse(&format!("cannot be made: {error}; choose another folder"))),
         Err(error) => Err(refuse(&format!(
             "cannot be used: {error}; choose another folder"
         ))),
-    }
+    };
+    see()?;
+    let claim = Claim::of(out)?;
+    see()?;
+    Ok(claim)
 }
 
 /// Writes the checkpoint of `step` done steps.

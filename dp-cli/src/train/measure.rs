@@ -44,8 +44,17 @@ pub fn canaries(reader: &Reader<'_>, data: &Data, seed: u64) -> Result<Vec<Canar
         .iter()
         .zip(completions)
         .map(|(canary, completion)| {
+            // Of a model that diverged no likelihood is a number: it knows none of the codes.
+            let known = |score: f64| {
+                if score.is_nan() {
+                    f64::NEG_INFINITY
+                } else {
+                    score
+                }
+            };
             let scored = exposure(canary, RANDOM_CODES, seed, |candidates| {
-                reader.score(candidates).map_err(Unscored)
+                let scores = reader.score(candidates).map_err(Unscored)?;
+                Ok(scores.into_iter().map(known).collect())
             });
             let found = match scored {
                 Ok(found) => found,

@@ -1,6 +1,7 @@
 //! `dpcube train`: a training run, private unless told otherwise, from a file of records to a model.
 
 mod checkpoint;
+mod claim;
 pub(crate) mod data;
 pub(crate) mod measure;
 mod norms;
@@ -21,9 +22,11 @@ use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::model;
+use crate::output::{note, say};
 use crate::report::RunSummary;
 
 use checkpoint::Saved;
+use claim::Claim;
 use data::Data;
 use norms::Norms;
 use private::Guarantee;
@@ -56,10 +59,13 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let plan = private::plan(args, &data, prior, &sizes, &backend.tuning)?;
 
     let config = settings::config(args, data.unit(), &sizes, &tokenizer, plan.as_ref());
-    match &saved {
-        Some(saved) => saved.check(&config, data.dataset())?,
+    let _claim = match &saved {
+        Some(saved) => {
+            saved.check(&config, data.dataset())?;
+            Claim::of(&args.out)?
+        }
         None => checkpoint::new_folder(args)?,
-    }
+    };
     let guarantee = plan
         .map(|plan| Guarantee::open(plan, args, &config, &data, saved.as_ref()))
         .transpose()?;
@@ -67,7 +73,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         write(&args.out, TOKENIZER, &json)?;
     }
     for line in data.notes() {
-        eprintln!("{line}");
+        note!("{line}");
     }
 
     let norms = Norms::new(
@@ -92,7 +98,7 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
         SUMMARY,
         (serde_json::to_string_pretty(&summary)? + "\n").as_bytes(),
     )?;
-    println!("{}", conclusion(&args.out, &summary));
+    say!("{}", conclusion(&args.out, &summary))?;
     Ok(())
 }
 

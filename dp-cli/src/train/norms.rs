@@ -4,6 +4,7 @@ use dp_kernels::{Backend, Ceilings, LinearNorm, Planner};
 
 use crate::args::{self, Settings};
 use crate::error::Failure;
+use crate::output::note;
 
 /// The planner of a run, and what was asked of it.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ impl Norms {
             args::Norms::Measured if !private => (LinearNorm::Auto, Planner::by_rule()),
             args::Norms::Measured => {
                 let ceilings = Ceilings::measure(backend)?;
-                eprintln!("dpcube: the device {ceilings}");
+                note!("dpcube: the device {ceilings}");
                 (LinearNorm::Auto, Planner::measured(ceilings))
             }
         };

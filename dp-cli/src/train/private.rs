@@ -22,6 +22,7 @@ use super::settings;
 use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::ledger::read::place;
+use crate::output::note;
 
 /// The generator of every private run.
 pub const GENERATOR: Generator = Generator::ChaCha20;
@@ -32,6 +33,11 @@ pub const GENERATOR: Generator = Generator::ChaCha20;
 /// A ledger that cannot be read, is being written or is about other records; one that the run which goes on did not count, or one
 /// that it did and that is missing now.
 pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<PriorSpend, Failure> {
+    if let Some(named) = args.after.iter().find(|named| named.to_str().is_none()) {
+        return Err(Failure::new(format!(
+            "--after {named:?} has a name that is not UTF-8, which the checkpoint could not note: rename it"
+        )));
+    }
     let ledgers: Vec<_> = args.after.iter().map(|named| place(named)).collect();
     let (dataset, unit) = (&data.dataset().fingerprint, &data.unit());
     let prior = match saved {
@@ -80,7 +86,7 @@ pub fn plan(
             })?;
     }
     for warning in plan.warnings() {
-        eprintln!("dpcube: warning: {warning}");
+        note!("dpcube: warning: {warning}");
     }
     Ok(Some(plan))
 }
@@ -209,7 +215,7 @@ impl Guarantee {
                     Some(head) => LedgerFile::resume(&path, &header, budget, process, prior, head)?,
                 };
                 if recovery.unconfirmed > 0 {
-                    eprintln!(
+                    note!(
                         "dpcube: warning: {} reserved steps were never confirmed; they count as spent",
                         recovery.unconfirmed
                     );

@@ -23,6 +23,7 @@ use crate::error::Failure;
 use crate::interrupt::Interrupt;
 use crate::memory;
 use crate::model::Reader;
+use crate::output::note;
 use crate::progress::Progress;
 use crate::report::{ClipPoint, EpsilonPoint, LossPoint, PrivacySummary, RunSummary, Setting};
 
@@ -123,8 +124,6 @@ impl<'a> Run<'a> {
             "non-private"
         };
         let mut progress = Progress::new(name, steps, self.done);
-        // Whether how the norms are taken was printed; it is known after the first batch that isn't empty.
-        let mut chosen = false;
         while self.done < steps {
             let started = Instant::now();
             if !self.step()? {
@@ -133,7 +132,7 @@ impl<'a> Run<'a> {
                      start reserved and lost, and what the runs before this one spent since it was planned; training ends here",
                     self.done
                 ));
-                self.measure()?;
+                self.measure(true)?;
                 self.save()?;
                 break;
             }
@@ -145,15 +144,9 @@ impl<'a> Run<'a> {
             })?;
             self.measured.seconds.push(started.elapsed().as_secs_f64());
             self.done += 1;
-            if let Some(sums) = self.sums.as_ref().filter(|_| !chosen) {
-                chosen = !sums.plans().is_empty();
-                for plan in sums.plans() {
-                    progress.note(&format!("norm of a Linear with {plan}"));
-                }
-            }
 
             if self.is_measured() {
-                self.measure()?;
+                self.measure(self.done == steps)?;
             }
             let spent = self.measured.epsilons.last().map(|point| point.epsilon);
             progress.step(self.done, self.places_per_step(), spent, self.measured.clip);
@@ -170,6 +163,10 @@ impl<'a> Run<'a> {
             }
         }
         progress.finish();
+        // Only now: how the norms are taken is known after the first batch that isn't empty, and which that was is private.
+        for plan in self.sums.iter().flat_map(PrivateGradients::plans) {
+            note!("norm of a Linear with {plan}");
+        }
         Ok(())
     }
 
@@ -238,8 +235,12 @@ impl<'a> Run<'a> {
         self.done == 1 || self.done == steps || self.done.is_multiple_of(every)
     }
 
-    fn measure(&mut self) -> Result<(), Failure> {
+    /// Measures after this step: held-out records by a part of them, and by all where it `is_last`, which takes the place of what was measured of it before.
+    fn measure(&mut self, is_last: bool) -> Result<(), Failure> {
         let step = self.done;
+        self.measured.epsilons.retain(|point| point.step != step);
+        self.measured.clips.retain(|point| point.step != step);
+        self.measured.losses.retain(|point| point.step != step);
         if let Some(guarantee) = &self.guarantee {
             let epsilon = guarantee.spent()?;
             self.measured.epsilons.push(EpsilonPoint { step, epsilon });
@@ -247,8 +248,6 @@ impl<'a> Run<'a> {
         if let Some(clip) = self.measured.clip {
             self.measured.clips.push(ClipPoint { step, clip });
         }
-        // The last step is the last planned, or the one that spent the budget: then this is called again.
-        let is_last = step == self.args.settings.steps || !self.is_measured();
         let most = if is_last { usize::MAX } else { SOME_HELD_OUT };
         let loss = measure::held_out_loss(&self.reader()?, self.data, most)?;
         self.measured.losses.push(LossPoint { step, loss });

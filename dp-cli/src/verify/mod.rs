@@ -6,8 +6,6 @@ mod filter;
 mod suite;
 mod table;
 
-use std::io::{self, Write};
-
 use dp_burn::{DeviceError, DeviceName};
 use dp_kernels::conformance::Verdict;
 use dp_kernels::{Backend, Capabilities, Description};
@@ -17,6 +15,7 @@ use crate::args::{Devices, VerifyArgs};
 use crate::date::today;
 use crate::error::Failure;
 use crate::files::write_atomically;
+use crate::output::{answer, note};
 use filter::{Filter, words};
 use suite::Found;
 use table::is_failed;
@@ -56,7 +55,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
             caps: backend.caps(),
             found,
         };
-        print(&if args.json {
+        answer(if args.json {
             device.json_lines(args.seed)
         } else {
             table::text(&device, args.seed)
@@ -64,7 +63,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         tested.push(device);
     }
     for line in &skipped {
-        eprintln!("SKIPPED {line}");
+        note!("SKIPPED {line}");
     }
     if let Some(path) = &args.markdown {
         let text = table::markdown(&tested, &skipped, args.seed, &today());
@@ -201,15 +200,6 @@ impl Tested {
             line["repeat"] = json!(self.repeat(found, seed));
         }
         line
-    }
-}
-
-/// A reader that closed the pipe, as `head` does, has seen enough.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => done,
     }
 }
 

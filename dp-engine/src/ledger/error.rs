@@ -115,7 +115,8 @@ pub enum LedgerFileError {
     /// A ledger of an earlier run is about another data set.
     #[error(
         "{}: this ledger is about the data set {}, but the run that would count it trains on {}: name ledgers of the same \
-         records, split and planted alike; what was spent on others does not add up with it",
+         records, split and planted alike (the same --seed and --canaries). What a person who is in both data sets loses is the sum of both epsilons and deltas, \
+         which is for you to add",
         path.display(), hex(recorded), hex(given)
     )]
     PriorOtherDataset {
