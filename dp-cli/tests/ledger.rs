@@ -96,6 +96,14 @@ fn runs_on_one_data_set_are_shown_together() {
     ] {
         assert!(shown.contains(part), "{part} not in\n{shown}");
     }
+    assert!(!shown.contains("data sets"), "{shown}");
+    let other = run(&folder, "other", 2, 5);
+    let output = dpcube(&["ledger", "show", path(&training), path(&other)]);
+    let shown = said(&output);
+    assert!(
+        shown.contains("of 2 data sets") && !shown.contains("together"),
+        "{shown}"
+    );
 
     let output = dpcube(&[
         "ledger",

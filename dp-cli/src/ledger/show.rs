@@ -1,5 +1,6 @@
 //! `dpcube ledger show`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dp_core::accounting::{Bounds, Event, Run};
@@ -93,6 +94,14 @@ fn text(
         say!(
             "The ledgers of the data set {} are for different units, a record or a user, or for other users: they do not add up\n",
             hex(&of_two)
+        )?;
+    }
+    let datasets: BTreeSet<_> = spends.iter().map(|spend| spend.dataset).collect();
+    if datasets.len() > 1 {
+        say!(
+            "These are of {} data sets (another file, --seed or --canaries makes another), which are not added up: who is in several loses the sum of \
+             their epsilons and deltas\n",
+            datasets.len()
         )?;
     }
     if delta.is_none() {
