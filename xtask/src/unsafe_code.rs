@@ -7,6 +7,11 @@ use crate::{Result, notes, workspace};
 
 /// What each is for. A new one is a decision, so it is a line here.
 const NAMED: &[(&str, &str)] = &[
+    ("backend-cpu/bfloat/lib.rs", "an exported symbol"),
+    (
+        "backend-cpu/src/bfloat.rs",
+        "loads the library that exports it",
+    ),
     (
         "backend-cuda/src/driver.rs",
         "asks the driver for its version",
