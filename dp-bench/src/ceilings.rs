@@ -87,25 +87,25 @@ impl DeviceCeilings {
 fn copy_rate(bench: &Bench) -> Result<f64, BenchError> {
     let tuning = &bench.backend.tuning;
     let bytes = (4 * bench.cache().0).min(MOST_COPIED).min(bench.memory / 2);
-    let lanes = tuning.vector_bytes / size_of::<f32>();
-    let vectors = bytes as usize / 2 / tuning.vector_bytes;
+    let lanes = tuning.vector_bytes() / size_of::<f32>();
+    let vectors = bytes as usize / 2 / tuning.vector_bytes();
     let from = bench.upload_f32(&[vectors, lanes], &Stream::new(1).bell(vectors * lanes));
     let to = bench.zeros(&[vectors, lanes]);
     // A processor's unit copies its share from end to end: units that take turns fetch ahead what another one needs.
-    let run = if tuning.is_cpu {
-        vectors.div_ceil(tuning.units as usize)
+    let run = if tuning.is_cpu() {
+        vectors.div_ceil(tuning.units() as usize)
     } else {
         1
     };
     let units = vectors.div_ceil(run);
-    let cubes = units.div_ceil(tuning.units as usize);
+    let cubes = units.div_ceil(tuning.units() as usize);
     let x = cubes.min(tuning.max_cubes as usize);
     let count = CubeCount::Static(x as u32, cubes.div_ceil(x) as u32, 1);
     let launch = || {
         copy_vectors::launch(
             bench.client(),
             count.clone(),
-            CubeDim::new_1d(tuning.units),
+            CubeDim::new_1d(tuning.units()),
             lanes,
             buffer(&from, vectors),
             buffer(&to, vectors),
@@ -182,7 +182,7 @@ fn gemm_rate(bench: &Bench, kind: FloatKind, routine: Routine) -> Result<f64, Be
 fn single_rate(bench: &Bench) -> Result<f64, BenchError> {
     let tuning = &bench.backend.tuning;
     let ours = gemm_rate(bench, FloatKind::F32, tuning.routine)?;
-    if tuning.is_cpu || tuning.routine == Routine::Units {
+    if tuning.is_cpu() || tuning.routine == Routine::Units {
         return Ok(ours);
     }
     Ok(ours.max(gemm_rate(bench, FloatKind::F32, Routine::Units)?))

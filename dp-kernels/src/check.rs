@@ -29,6 +29,7 @@ impl<'a> Arg<'a> {
         tensor: &'a TensorHandle,
     ) -> Result<Self, KernelError> {
         let arg = Self { op, name, tensor };
+        check_elements(op, name, tensor.shape())?;
         if tensor.metadata.is_tiled() || !is_contiguous(tensor.shape(), tensor.strides()) {
             return Err(KernelError::NotContiguous {
                 op,
@@ -37,7 +38,6 @@ impl<'a> Arg<'a> {
                 strides: tensor.strides().to_vec(),
             });
         }
-        check_elements(op, name, tensor.shape())?;
         let needed = (arg.len() * tensor.dtype.size()) as u64;
         let actual = tensor.handle.size_in_used();
         if actual < needed {
@@ -198,7 +198,8 @@ impl<'a> Arg<'a> {
     }
 }
 
-/// Whether `shape` can be indexed by a kernel; how many elements it has.
+/// Whether `shape` can be indexed by a kernel; how many elements it has. One without elements must not be too large along its other axes, whose
+/// products are taken too.
 pub(crate) fn check_elements(
     op: &'static str,
     argument: &'static str,
@@ -206,7 +207,8 @@ pub(crate) fn check_elements(
 ) -> Result<usize, KernelError> {
     let elements = shape
         .iter()
-        .try_fold(1u64, |n, &d| n.checked_mul(d as u64))
+        .filter(|&&extent| extent > 0)
+        .try_fold(1u64, |n, &extent| n.checked_mul(extent as u64))
         .unwrap_or(u64::MAX);
     if elements > MAX_ELEMENTS {
         return Err(KernelError::TooLarge {
@@ -216,7 +218,8 @@ pub(crate) fn check_elements(
             limit: MAX_ELEMENTS,
         });
     }
-    Ok(elements as usize)
+    let is_empty = shape.contains(&0);
+    Ok(if is_empty { 0 } else { elements as usize })
 }
 
 /// Whether the elements lie row-major without gaps; an axis of one element may have any stride.

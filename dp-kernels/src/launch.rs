@@ -44,9 +44,17 @@ pub struct Launch<'a> {
 }
 
 impl<'a> Launch<'a> {
-    /// Launches on `client`, cut by `tuning`. Intermediate results take memory from the runtime's pool, launch by launch.
+    /// Launches on `client`, cut by `tuning`, which is of its device. Intermediate results take memory from the runtime's pool, launch by launch.
+    ///
+    /// # Panics
+    /// Panics where one is of a processor and the other of a GPU: units of a GPU would write over each other's sums, and norms would be any number.
     #[must_use]
     pub fn new(client: &'a Client, tuning: &'a Tuning) -> Self {
+        let is_cpu = client.properties().hardware.num_cpu_cores.is_some();
+        assert_eq!(
+            tuning.is_cpu, is_cpu,
+            "the tuning is of another device: take Tuning::for_client of this client"
+        );
         Self {
             client,
             tuning,

@@ -25,12 +25,13 @@ pub(crate) const BUSY_CUBES: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tuning {
+    // These three are the device's and nobody's choice: with others a sum would lose terms, or two units write one place.
     /// Whether units are threads of a processor, not lanes of a GPU.
-    pub is_cpu: bool,
+    pub(crate) is_cpu: bool,
     /// Units of one cube, a power of two on a GPU.
-    pub units: u32,
-    /// The widest load, in bytes.
-    pub vector_bytes: usize,
+    pub(crate) units: u32,
+    /// The widest load, in bytes, a power of two.
+    pub(crate) vector_bytes: usize,
     /// The most cubes along one axis of a launch.
     pub max_cubes: u32,
     /// Cubes that keep a GPU busy.
@@ -63,12 +64,30 @@ impl Tuning {
         Self {
             is_cpu,
             units,
-            vector_bytes: vector_bytes.clamp(4, 64),
+            vector_bytes: 1 << vector_bytes.clamp(4, 64).ilog2(),
             max_cubes: x.min(y),
             busy_cubes: BUSY_CUBES * hardware.num_streaming_multiprocessors.unwrap_or(16) as usize,
             matrix_units: MatrixUnits::of(client).filter(|_| !is_cpu),
             routine: Routine::for_client(client),
         }
+    }
+
+    /// Whether units are threads of a processor, not lanes of a GPU.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        self.is_cpu
+    }
+
+    /// Units of one cube, a power of two on a GPU.
+    #[must_use]
+    pub fn units(&self) -> u32 {
+        self.units
+    }
+
+    /// The widest load, in bytes, a power of two.
+    #[must_use]
+    pub fn vector_bytes(&self) -> usize {
+        self.vector_bytes
     }
 
     /// The same for inputs that no matrix unit takes, f32 and f64: their sums owe nothing to how matrix units round.

@@ -5,7 +5,7 @@
 //! written. `x` and `g` are copied channels last (each once), so that a place of the kernel meets one row of
 //! neighbouring channels, and a table `[positions, places]`, the same for all examples and channels, says which.
 
-use crate::check::Arg;
+use crate::check::{Arg, check_elements};
 use crate::launch::Room;
 use crate::matmul::launch_transpose;
 use crate::outer::{DEPTH as PANEL, Tile, add_panel, load_row};
@@ -72,6 +72,13 @@ impl<'a> Convolution<'a> {
             .map_err(|source| KernelError::Conv { op, source })?;
         let output = &layout.output()[3 - N..];
         let g = g.has_shape(&[&[examples, channels_out], output].concat())?;
+        // The norm walks the gradient's elements too, though it never writes them.
+        let kernel = &layout.kernel()[3 - N..];
+        check_elements(
+            op,
+            "weight",
+            &[&[channels_out, layout.group_in()], kernel].concat(),
+        )?;
         Ok(Self {
             op,
             x,

@@ -44,7 +44,7 @@ fn factor_on_host(bench: &Bench, clipping: Clipping, norm_sq: f64) -> f64 {
 pub(super) fn factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let norms = norms(bench);
     let b = norms.len();
-    let mask: Vec<f32> = (0..b).map(|i| if i % 7 == 3 { 0.0 } else { 1.0 }).collect();
+    let mask = mask(b);
     let mut rows = Vec::new();
     for clipping in POLICIES {
         let out = bench.upload_sums(&[b], &vec![f64::NAN; b]);
@@ -102,6 +102,20 @@ fn wrong_zero(got: &[f64], want: &[f64], norms: &[f64]) -> Option<String> {
         "factor of {:e} is {:e}, not {:e}",
         norms[place], got[place], want[place]
     ))
+}
+
+/// An example in seven is absent, in one way or another: only exactly 1 says that one is there.
+pub(super) fn mask(examples: usize) -> Vec<f32> {
+    let absent = [0.0, 0.5, 2.0, f32::NAN, -1.0, f32::INFINITY];
+    (0..examples)
+        .map(|i| {
+            if i % 7 == 3 {
+                absent[i / 7 % absent.len()]
+            } else {
+                1.0
+            }
+        })
+        .collect()
 }
 
 /// Zero, tiny, huge, unusable, and a spread over all magnitudes that squared gradients have.

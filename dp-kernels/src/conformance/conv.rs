@@ -11,7 +11,7 @@ use crate::{
     ConvLayout, ConvShape, KernelError, Launch, LinearNorm, conv_norm_sq, weighted_sum_conv,
 };
 use cubecl::std::tensor::TensorHandle;
-use dp_core::reference;
+use dp_core::reference::{self, ReferenceError};
 
 /// One geometry, in three dimensions; it is launched in its last `axes`.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,30 @@ pub(super) const CONVS: [ConvCase; 9] = [
     ),
 ];
 
-/// Elements of one example's input and output gradient that every geometry above finds room in.
+/// More channels in a group than a block of a processor has rows, in several groups and places; more positions than a panel has. Norms and sums are
+/// asked of them, no other property: most of the others' time would go into them.
+const LARGE: [ConvCase; 2] = [
+    case(
+        1,
+        [280, 24],
+        [1, 1, 6],
+        ConvShape {
+            groups: 2,
+            ..ConvShape::new([1, 1, 2])
+        },
+    ),
+    case(
+        2,
+        [3, 5],
+        [1, 18, 18],
+        ConvShape {
+            padding: [0, 1, 1],
+            ..ConvShape::new([1, 3, 3])
+        },
+    ),
+];
+
+/// Elements of one example's input and output gradient that every geometry of [`CONVS`] finds room in.
 pub(super) const STRIP: [usize; 2] = [1152, 3240];
 
 impl ConvCase {
@@ -253,6 +276,9 @@ pub(super) fn norms(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             }
         }
     }
+    for sample in large(bench)? {
+        rows.extend(sample.norms()?);
+    }
     Ok(rows)
 }
 
@@ -264,6 +290,9 @@ pub(super) fn sums(bench: &Bench) -> Result<Vec<Row>, CheckError> {
                 rows.push(sums::row(bench, op, case, seed as u64)?);
             }
         }
+    }
+    for sample in large(bench)? {
+        rows.push(sample.sum()?);
     }
     Ok(rows)
 }
@@ -303,36 +332,87 @@ fn random(stream: &mut Stream) -> ConvCase {
 pub(super) fn random_rows(bench: &Bench, b: usize, seed: u64) -> Result<Vec<Row>, CheckError> {
     let mut stream = Stream(seed);
     let conv = random(&mut stream);
-    let layout = conv.layout()?;
-    let [x_len, g_len] = conv.lens()?;
-    let mut numbers = |n: usize| -> Vec<f64> {
-        let numbers = stream.numbers(b * n);
-        numbers.into_iter().map(|x| bench.round(x)).collect()
-    };
-    let (x, g) = (numbers(x_len), numbers(g_len));
-    let images = Images::new(bench, conv, b, [&x, &g])?;
-    let refused = |error| CheckError::Reference(format!("{error:?}"));
-    let measured = |op: &str, error, budget| {
-        let budget = bench.budget(budget);
-        Row::measured(op, bench.input_name(), conv.words(b), error, budget)
-    };
-    let mut rows = Vec::new();
+    let sample = Sample::new(bench, conv, b, &mut stream)?;
+    let mut rows = sample.norms()?;
+    rows.push(sample.sum()?);
+    Ok(rows)
+}
 
-    let mut want = vec![0.0; b];
-    reference::conv_norm_sq(&layout, &x, &g, &mut want).map_err(refused)?;
-    for how in [LinearNorm::Gram, LinearNorm::Materialised] {
-        let out = bench.upload_sums(&[b], &vec![0.0; b]);
-        images.norm(&out, how)?;
-        let error = elementwise_error(&bench.download_sums(&out)?, &want);
-        rows.push(measured("conv_norm_sq", error, NORM_BUDGET));
+/// Three examples of each of the large geometries.
+fn large(bench: &Bench) -> Result<Vec<Sample<'_>>, KernelError> {
+    let sample = |(place, conv): (usize, ConvCase)| {
+        Sample::new(bench, conv, 3, &mut bench.stream(30 + place as u64))
+    };
+    LARGE.into_iter().enumerate().map(sample).collect()
+}
+
+/// Examples of one geometry that is not among [`CONVS`], with numbers of its own.
+struct Sample<'a> {
+    images: Images<'a>,
+    b: usize,
+    x: Vec<f64>,
+    g: Vec<f64>,
+}
+
+impl<'a> Sample<'a> {
+    fn new(
+        bench: &'a Bench,
+        conv: ConvCase,
+        b: usize,
+        stream: &mut Stream,
+    ) -> Result<Self, KernelError> {
+        let [x_len, g_len] = conv.lens()?;
+        let mut numbers = |n: usize| -> Vec<f64> {
+            let numbers = stream.numbers(b * n);
+            numbers.into_iter().map(|x| bench.round(x)).collect()
+        };
+        let (x, g) = (numbers(x_len), numbers(g_len));
+        let images = Images::new(bench, conv, b, [&x, &g])?;
+        Ok(Self { images, b, x, g })
     }
 
-    let factors: Vec<f64> = (0..b).map(|i| if i % 3 == 2 { 0.0 } else { 0.5 }).collect();
-    let mut want = vec![0.0; conv.weight().iter().product()];
-    let out = bench.upload_sums(&conv.weight(), &want);
-    reference::weighted_sum_conv(&layout, &x, &g, &factors, &mut want).map_err(refused)?;
-    images.sum(&bench.upload_sums(&[b], &factors), &out)?;
-    let error = relative_error(&bench.download_sums(&out)?, &want);
-    rows.push(measured("weighted_sum_conv", error, SUM_BUDGET));
-    Ok(rows)
+    /// The norms, by both ways.
+    fn norms(&self) -> Result<Vec<Row>, CheckError> {
+        let Self { images, b, x, g } = self;
+        let Images { bench, case, .. } = images;
+        let mut want = vec![0.0; *b];
+        reference::conv_norm_sq(&case.layout()?, x, g, &mut want).map_err(refused)?;
+        let mut rows = Vec::new();
+        for (op, how) in [
+            ("conv_norm_sq gram", LinearNorm::Gram),
+            ("conv_norm_sq materialised", LinearNorm::Materialised),
+        ] {
+            let out = bench.upload_sums(&[*b], &vec![0.0; *b]);
+            images.norm(&out, how)?;
+            let error = elementwise_error(&bench.download_sums(&out)?, &want);
+            rows.push(self.row(op, error, NORM_BUDGET));
+        }
+        Ok(rows)
+    }
+
+    /// The sum, without every third example.
+    fn sum(&self) -> Result<Row, CheckError> {
+        let Self { images, b, x, g } = self;
+        let Images { bench, case, .. } = images;
+        let factors: Vec<f64> = (0..*b)
+            .map(|i| if i % 3 == 2 { 0.0 } else { 0.5 })
+            .collect();
+        let mut want = vec![0.0; case.weight().iter().product()];
+        let out = bench.upload_sums(&case.weight(), &want);
+        reference::weighted_sum_conv(&case.layout()?, x, g, &factors, &mut want)
+            .map_err(refused)?;
+        images.sum(&bench.upload_sums(&[*b], &factors), &out)?;
+        let error = relative_error(&bench.download_sums(&out)?, &want);
+        Ok(self.row("weighted_sum_conv", error, SUM_BUDGET))
+    }
+
+    fn row(&self, op: &str, error: f64, budget: f64) -> Row {
+        let Images { bench, case, .. } = &self.images;
+        let (dtype, budget) = (bench.input_name(), bench.budget(budget));
+        Row::measured(op, dtype, case.words(self.b), error, budget)
+    }
+}
+
+fn refused(error: ReferenceError) -> CheckError {
+    CheckError::Reference(format!("{error:?}"))
 }

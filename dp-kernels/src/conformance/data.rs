@@ -56,6 +56,9 @@ pub(super) const UNEVEN: Case = Case::new(3, 300, 150, 530, 37);
 /// More tiles than a GPU runs at once: its cubes take one after the other.
 pub(super) const MANY: Case = Case::new(270, 72, 16, 24, 5);
 
+/// Tokens of a long text, in rows that are short.
+pub(super) const TEXT: Case = Case::new(2, 512, 9, 7, 1);
+
 /// Several of the widest tiles of a GPU's matrix units beside each other, the last of them ragged.
 pub(super) const BROAD: Case = Case::new(2, 40, 136, 400, 1);
 

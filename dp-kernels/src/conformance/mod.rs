@@ -3,6 +3,7 @@
 //! A backend crate instantiates it with [`conformance_tests!`](crate::conformance_tests) and gets one
 //! test for every check; a program runs [`checks`] and prints the [`Row`]s.
 
+mod axes;
 mod bench;
 mod cancellation;
 mod capabilities;
@@ -192,6 +193,7 @@ define_checks! { $
     examples_do_not_see_each_other => isolation::perturbation,
     microbatches_do_not_matter => isolation::microbatches,
     one_bad_row_stays_alone => isolation::bad_rows,
+    axes_of_a_launch_do_not_matter => axes::short,
     generator_words => words::known,
     noise_is_the_hosts => noise::against_host,
     noise_in_every_type => noise::as_f32,

@@ -1,7 +1,7 @@
 //! Norms against the reference.
 
 use super::bench::{Bench, elementwise_error};
-use super::data::{BROAD, CASES, Case, LONG, MANY, PARTS, RAGGED, TILES, UNEVEN, WIDE};
+use super::data::{BROAD, CASES, Case, Host, LONG, MANY, PARTS, RAGGED, TEXT, TILES, UNEVEN, WIDE};
 use super::ops::{NORMS, NormOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -18,6 +18,7 @@ pub(super) fn linear(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         rows.push(row(bench, op, MANY, 10)?);
         rows.push(row(bench, op, RAGGED, 11)?);
         rows.push(row(bench, op, BROAD, 12)?);
+        rows.push(row(bench, op, TEXT, 13)?);
     }
     Ok(rows)
 }
@@ -79,18 +80,27 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
     Ok(rows)
 }
 
-/// One comparison; the norms are added into numbers that are already there.
+/// One comparison.
 pub(super) fn row(bench: &Bench, op: &NormOp, case: Case, seed: u64) -> Result<Row, CheckError> {
-    let host = bench.host(case, seed);
-    let start: Vec<f64> = (0..case.b).map(|b| 0.25 * b as f64).collect();
+    of_host(bench, op, &bench.host(case, seed), &case.words())
+}
+
+/// One comparison of inputs that `shape` tells; the norms are added into numbers that are already there.
+pub(super) fn of_host(
+    bench: &Bench,
+    op: &NormOp,
+    host: &Host,
+    shape: &str,
+) -> Result<Row, CheckError> {
+    let start: Vec<f64> = (0..host.case.b).map(|b| 0.25 * b as f64).collect();
     let mut want = start.clone();
-    op.gradient.norms_sq(&host, &mut want)?;
-    let got = op.run(bench, &host, &start)?;
+    op.gradient.norms_sq(host, &mut want)?;
+    let got = op.run(bench, host, &start)?;
     let error = elementwise_error(&got, &want);
     Ok(Row::measured(
         op.name,
         bench.input_name(),
-        case.words(),
+        shape,
         error,
         bench.budget(NORM_BUDGET),
     ))

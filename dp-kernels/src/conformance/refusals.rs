@@ -6,9 +6,10 @@ use crate::{
     ConvShape, KernelError, LinearNorm, Lora, Routine, Transposes, add_gaussian_noise,
     bias_gradients, bias_norm_sq, channel_bias_norm_sq, channel_scale_norm_sq, clip_factors,
     conv_norm_sq, embedding_norm_sq, gradient_norm_sq, linear_and_bias_norm_sq, linear_norm_sq,
-    lora_norm_sq, matmul, scale_and_bias_gradients, tied_norm_sq, weighted_sum_conv,
+    lora_norm_sq, matmul, scale_and_bias_gradients, tied_norm_sq, weighted_sum_bias,
+    weighted_sum_channel_bias, weighted_sum_channel_scale, weighted_sum_conv,
     weighted_sum_embedding, weighted_sum_gradient, weighted_sum_linear, weighted_sum_lora,
-    weighted_sum_tied, zero_dead_rows,
+    weighted_sum_position, weighted_sum_scale, weighted_sum_tied, zero_dead_rows,
 };
 use cubecl::std::tensor::TensorHandle;
 use dp_core::clipping::Clipping;
@@ -293,6 +294,77 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
         "",
         untouched,
     ));
+    rows.extend(other_factors(bench)?);
+    Ok(rows)
+}
+
+/// Factors of one example fewer or more than there are, which no weighted sum takes.
+fn other_factors(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let launch = &bench.launch();
+    let upload = |shape: &[usize]| bench.upload(shape, &vec![1.0; shape.iter().product()]);
+    let ids = bench.upload_u32(&[2, 3], &[0, 1, 2, 0, 1, 2]);
+    let (a, g) = (upload(&[2, 3, 4]), upload(&[2, 3, 5]));
+    let (weight, positions, width) = (upload(&[4, 5]), upload(&[3, 5]), upload(&[5]));
+    let (up, channels, kernel) = (upload(&[5, 4]), upload(&[3]), upload(&[3, 3, 1]));
+    let lora = Lora {
+        x: &a,
+        h: &g,
+        g: &a,
+        g_h: &g,
+    };
+    let one = ConvShape::new([1]);
+    let mut rows = Vec::new();
+    for examples in [1, 3] {
+        let c = &upload(&[examples]);
+        let answers = [
+            ("linear", weighted_sum_linear(launch, &a, &g, c, &weight)),
+            ("bias", weighted_sum_bias(launch, &g, c, &width)),
+            ("scale", weighted_sum_scale(launch, &g, &g, c, &width)),
+            (
+                "embedding",
+                weighted_sum_embedding(launch, &ids, &g, c, &weight),
+            ),
+            ("position", weighted_sum_position(launch, &g, c, &positions)),
+            ("gradient", weighted_sum_gradient(launch, &g, c, &positions)),
+            (
+                "channel_bias",
+                weighted_sum_channel_bias(launch, &g, c, &channels),
+            ),
+            (
+                "channel_scale",
+                weighted_sum_channel_scale(launch, &g, &g, c, &channels),
+            ),
+            (
+                "tied",
+                weighted_sum_tied(launch, &ids, &g, &g, &a, c, &weight),
+            ),
+            ("lora", weighted_sum_lora(launch, &lora, c, &weight, &up)),
+            ("conv", weighted_sum_conv(launch, &a, &a, c, &kernel, &one)),
+        ];
+        rows.extend(answers.into_iter().map(|(what, answer)| {
+            let refused = matches!(
+                answer,
+                Err(KernelError::Shape {
+                    argument: "factors",
+                    ..
+                })
+            );
+            let failure = (!refused).then(|| format!("answered {answer:?}"));
+            let op = format!("refusal of {examples} factors of 2 by weighted_sum_{what}");
+            Row::holds(op, "f32", "", failure)
+        }));
+    }
+    for out in [&weight, &positions, &width, &up, &channels, &kernel] {
+        let values = bench.download(out)?;
+        let untouched = first_difference(&values, &vec![1.0; values.len()]);
+        let op = "refusals of factors leave the output";
+        rows.push(Row::holds(
+            op,
+            "f32",
+            format!("{:?}", out.shape()),
+            untouched,
+        ));
+    }
     Ok(rows)
 }
 

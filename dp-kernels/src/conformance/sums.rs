@@ -1,7 +1,7 @@
 //! Weighted sums against the reference.
 
 use super::bench::{Bench, relative_error};
-use super::data::{BROAD, CASES, Case, LONG, MANY, TILES, UNEVEN};
+use super::data::{BROAD, CASES, Case, Host, LONG, MANY, TILES, UNEVEN};
 use super::ops::{SUMS, SumOp};
 use super::oracle::Gradient;
 use super::{CheckError, Row};
@@ -66,19 +66,28 @@ fn compare(bench: &Bench, gradients: &[Gradient]) -> Result<Vec<Row>, CheckError
     Ok(rows)
 }
 
-/// One comparison; the sum is added into numbers that are already there.
+/// One comparison.
 pub(super) fn row(bench: &Bench, op: &SumOp, case: Case, seed: u64) -> Result<Row, CheckError> {
-    let host = bench.host(case, seed);
-    let len: usize = op.gradient.shape(case).iter().product();
+    of_host(bench, op, &bench.host(case, seed), &case.words())
+}
+
+/// One comparison of inputs that `shape` tells; the sum is added into numbers that are already there.
+pub(super) fn of_host(
+    bench: &Bench,
+    op: &SumOp,
+    host: &Host,
+    shape: &str,
+) -> Result<Row, CheckError> {
+    let len: usize = op.gradient.shape(host.case).iter().product();
     let start: Vec<f64> = (0..len).map(|i| (i % 5) as f64 * 0.5 - 1.0).collect();
     let mut want = start.clone();
-    op.gradient.weighted_sum(&host, &mut want)?;
-    let got = op.run(bench, &host, &start)?;
+    op.gradient.weighted_sum(host, &mut want)?;
+    let got = op.run(bench, host, &start)?;
     let error = relative_error(&got, &want);
     Ok(Row::measured(
         op.name,
         bench.input_name(),
-        case.words(),
+        shape,
         error,
         bench.budget(SUM_BUDGET),
     ))

@@ -2,12 +2,16 @@
 
 use super::bench::{Bench, elementwise_error, relative_error};
 use super::data::Case;
-use super::norms::NORM_BUDGET;
+use super::norms::{self, NORM_BUDGET};
 use super::ops::{NORMS, SUMS};
-use super::sums::SUM_BUDGET;
+use super::sums::{self, SUM_BUDGET};
 use super::{CheckError, Row};
+use cubecl::ir::FloatKind;
 
 const CASE: Case = Case::new(3, 7, 12, 20, 9);
+
+/// So many tokens that their sum leaves the range of f16 too.
+const BEYOND: Case = Case::new(3, 40, 12, 20, 9);
 
 /// Every norm and sum of numbers that f32 and the type of the inputs hold, in both: equal within the budget of f32.
 ///
@@ -44,6 +48,36 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             error,
             budget,
         ));
+    }
+    if bench.input == FloatKind::F16 {
+        rows.extend(beyond_the_range(bench)?);
+    }
+    Ok(rows)
+}
+
+/// Numbers up to 2^15, which f16 holds as it does not hold their products and sums: nothing on the way to a norm or a sum may be of the inputs' type.
+///
+/// They are other rows' times a power of two, so that no more rounds than there.
+fn beyond_the_range(bench: &Bench) -> Result<Vec<Row>, CheckError> {
+    let mut host = bench.host(BEYOND, 14);
+    let inputs = [
+        &mut host.a,
+        &mut host.g,
+        &mut host.xhat,
+        &mut host.delta,
+        &mut host.image,
+        &mut host.image_g,
+    ];
+    for value in inputs.into_iter().flatten() {
+        *value *= f64::powi(2.0, 14);
+    }
+    let shape = format!("{} beyond the range of f16", BEYOND.words());
+    let mut rows = Vec::new();
+    for op in &NORMS {
+        rows.push(norms::of_host(bench, op, &host, &shape)?);
+    }
+    for op in &SUMS {
+        rows.push(sums::of_host(bench, op, &host, &shape)?);
     }
     Ok(rows)
 }

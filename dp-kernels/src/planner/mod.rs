@@ -64,8 +64,9 @@ impl LayerShape {
 
 /// Chooses how each Linear's norm is taken, and whose examples' gradients are kept.
 ///
-/// All ways give the same number to rounding ([`LinearNorm`], [`keep_linear_gradients`](crate::keep_linear_gradients)), so a choice changes
-/// time and memory and never the guarantee.
+/// All ways give the same number to rounding ([`LinearNorm`], [`keep_linear_gradients`](crate::keep_linear_gradients)), and the same guarantee under the
+/// assumption that all rest on, that an example's tokens cancel no further than the `cancellation` that was charged (docs/proofs/sensitivity.md). Beyond it
+/// they differ: the Gram way has a floor under what it reports and is still an upper bound, where the others report what is left.
 ///
 /// # Example
 /// ```
