@@ -12,8 +12,8 @@ use dp_core::accounting::{
 };
 
 /// Memory of the exact engine.
-const NODES: usize = 8192;
-const MARKS: usize = 4096;
+pub(crate) const NODES: usize = 8192;
+pub(crate) const MARKS: usize = 4096;
 /// Buckets of the grid: a twentieth of a second, where a search may ask a hundred times.
 const BUCKETS: usize = 1 << 14;
 

@@ -15,8 +15,7 @@ const MANIFEST_DOMAIN: &[u8] = b"dpcube manifest v1\0";
 ///
 /// # Privacy
 /// A fingerprint is computed from private records without noise. It reveals nothing to those who cannot guess
-/// the whole data set, but confirms the guess of those who can: treat it like the data set's name, not like
-/// a result.
+/// the whole data set, but confirms the guess of those who can: whoever has all records but one tests guesses of that one. Keep it from them.
 ///
 /// # Example
 /// ```

@@ -243,6 +243,15 @@ impl<'a> StepNoise<'a> {
     /// # Privacy
     /// The charge's Gaussian event is the release's up to [`Hardened::distance_from_gaussian`], for sums of examples that were clipped to
     /// [`Hardened::clip`] and have no more elements than were planned for.
+    ///
+    /// **The run's delta is larger than its statement says.** After `steps` hardened steps, those of earlier runs that count included, what holds at the
+    /// stated epsilon is the stated delta plus `(1 + e^epsilon) plan.distance_from_gaussian(steps)`, that is
+    /// `(1 + e^epsilon) steps sqrt(elements) / (12 sigma^2)`, sigma in grid steps (docs/proofs/discrete-noise.md). Neither the ledger's cap nor the
+    /// privacy statement adds that term: both have the delta of the charge's event. Who promises delta must make the run's
+    /// [`Plan`](crate::plan::Plan) with a delta that is smaller by the term.
+    ///
+    /// **The clipping norm is the hardened plan's.** Examples must be clipped to [`Hardened::clip`], and not to [`clip`](Self::clip), the charge's, which
+    /// leaves no room for the grid's rounding. Nothing here sees what they were clipped to.
     pub fn draw_hardened(&mut self, plan: Hardened) -> Result<HardenedDraw<'a>, KeyError> {
         let (multiplier, std) = (plan.noise_multiplier(), plan.std());
         if !(multiplier >= self.multiplier && std >= self.std) {

@@ -52,6 +52,14 @@ pub enum RunError {
         /// That which was drawn after it: the same where its batch was drawn twice.
         second: u64,
     },
+    /// A release after one that failed when its step was paid.
+    #[error(
+        "the release of step {step} failed after it was paid, and the sums may hold its batch still: make them zeros, call `discard`, and draw again"
+    )]
+    HalfReleased {
+        /// The step whose release failed.
+        step: u64,
+    },
     /// The clipping norm was changed where it must stay.
     #[error("the clipping norm cannot become {clip}: {why}")]
     Clip {
@@ -105,8 +113,17 @@ pub struct PrivateRun {
 #[derive(Debug, Clone, Copy)]
 enum Drawn {
     Nothing,
-    Batch { step: u64 },
-    Several { first: u64, second: u64 },
+    Batch {
+        step: u64,
+    },
+    Several {
+        first: u64,
+        second: u64,
+    },
+    /// Its step is paid, and its release failed: nobody knows what the sums hold.
+    HalfReleased {
+        step: u64,
+    },
 }
 
 impl PrivateRun {
@@ -199,22 +216,25 @@ impl PrivateRun {
                 first,
                 second: step,
             },
+            failed @ Drawn::HalfReleased { .. } => failed,
         };
         self.batches.draw(step)
     }
 
-    /// Lets go of what was drawn and not released, for a pass that failed: the sums must be zeros again before the next batch is added.
+    /// Lets go of what was drawn and not released, for a pass or a release that failed: the sums must be zeros again before the next batch is added.
     pub fn discard(&mut self) {
         self.drawn = Drawn::Nothing;
     }
 
     /// Pays for the step that was drawn, hands its noise to `release`, and commits what that made of it.
     ///
-    /// An empty batch is released too, as pure noise. Where `release` fails the step stays paid: a part of it may be out.
+    /// An empty batch is released too, as pure noise. Where `release` fails the step stays paid: a part of it may be out. The sums may hold the batch
+    /// still, so that another one on top of it would be released twice: nothing is released then until [`discard`](Self::discard).
     ///
     /// # Errors
-    /// [`RunError::NotDrawn`] where no batch was drawn since the last release and [`RunError::DrawnTwice`] where several were, [`RunError::Ledger`] where the step does not fit the budget or the
-    /// disk fails, all before `release` is called; what `release` answers; [`RunError::Ledger`] where the commit fails.
+    /// [`RunError::NotDrawn`] where no batch was drawn since the last release, [`RunError::DrawnTwice`] where several were and [`RunError::HalfReleased`]
+    /// after a release that failed; [`RunError::Ledger`] where the step does not fit the budget or the disk fails, and the batch can be released again
+    /// once it doesn't: all before `release` is called. What `release` answers; [`RunError::Ledger`] where the commit fails.
     pub fn release<T, E: From<RunError>>(
         &mut self,
         release: impl FnOnce(StepNoise<'_>) -> Result<T, E>,
@@ -225,15 +245,17 @@ impl PrivateRun {
             Drawn::Several { first, second } => {
                 return Err(RunError::DrawnTwice { first, second }.into());
             }
+            Drawn::HalfReleased { step } => return Err(RunError::HalfReleased { step }.into()),
         };
-        self.discard();
         let charge = match self.plan.adaptive_clip() {
             None => self.plan.charge(),
             Some(_) => self.plan.charge_at(self.clip),
         };
         let paid = self.ledger.reserve(step, charge).map_err(RunError::from)?;
+        self.drawn = Drawn::HalfReleased { step };
         let (noise, receipt) = self.noise.for_step(paid).map_err(RunError::from)?;
         let released = release(noise)?;
+        self.drawn = Drawn::Nothing;
         self.ledger.commit(receipt).map_err(RunError::from)?;
         Ok(released)
     }

@@ -74,7 +74,7 @@ impl Owners {
     /// records belong together.
     ///
     /// # Privacy
-    /// Computed without noise, as a data set's fingerprint is: it confirms the guess of those who know the whole assignment.
+    /// Computed without noise, as a data set's fingerprint is: it confirms the guess of those who know the whole assignment, or all of it but one user's.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

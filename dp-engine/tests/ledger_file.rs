@@ -229,6 +229,27 @@ fn a_crash_during_creation_is_recovered_and_other_short_files_are_not() {
     assert_eq!(fs::read(&path).unwrap(), b"my thesis");
 }
 
+/// A crash may have left a header without a durable name, and reservations in a file that a power cut takes away count for nothing. Nobody sees an `fsync`
+/// here but where it can't be done: `/proc` holds a name of the ledger, and refuses to bring its directories to a disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_name_of_a_ledger_that_is_gone_on_with_is_brought_to_the_disk() {
+    use std::os::fd::AsRawFd;
+
+    let (_directory, path) = place();
+    drop(run(&path, 2));
+    let before = fs::read(&path).unwrap();
+    let directory = fs::File::open("/proc/self/fd").unwrap();
+    assert!(directory.sync_all().is_err(), "this test sees nothing here");
+    let file = fs::File::open(&path).unwrap();
+    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let error = try_open(Path::new(&name)).unwrap_err();
+    message(&error, &["/proc/self/fd", "directory to the disk"]);
+    // Nothing was written under a name that may not last.
+    assert_eq!(fs::read(&path).unwrap(), before);
+    open(&path);
+}
+
 #[test]
 fn damage_is_refused_with_the_byte_and_left_as_it_is() {
     let (_directory, path) = place();

@@ -1,6 +1,12 @@
 //! Plans: every bad request is refused with the value and the way out; every good one meets its target.
 
-use dp_core::accounting::{self, Event};
+mod common;
+
+use common::{HEADER, place, start};
+use dp_core::accounting::{self, Event, Run};
+use dp_core::ledger::Charge;
+use dp_engine::accountant;
+use dp_engine::ledger::{LedgerFile, PriorSpend};
 use dp_engine::plan::{Plan, PlanError, PlanRequest, PlanWarning, PrivacyTarget, Unit};
 use proptest::prelude::*;
 
@@ -116,6 +122,52 @@ fn deltas_below_what_the_ends_of_the_noise_leave_are_refused() {
     }
 }
 
+/// Delta is for all runs on the data set, and so is what the ends of their noise leave.
+#[test]
+fn two_runs_that_are_just_within_the_ends_of_the_noise_are_beyond_them_together() {
+    // One run leaves more than 0.7 of this delta bare: of 0.7 of it, where it has more noise, it leaves too much.
+    let mut delta = 1e-12;
+    let beyond = loop {
+        match Plan::new(&target(8.0, 0.7 * delta)) {
+            Ok(_) => delta *= 0.7,
+            Err(PlanError::BeyondTheNoise { beyond, .. }) => break beyond,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(0.7 * delta < beyond && beyond <= delta, "{beyond}, {delta}");
+    let first = Plan::new(&target(8.0, delta)).unwrap();
+
+    let (_folder, path) = place();
+    let mut ledger = LedgerFile::create(&path, &HEADER, first.target(), start()).unwrap();
+    let all = Charge {
+        count: first.steps(),
+        ..first.charge()
+    };
+    drop(ledger.reserve(0, all).unwrap());
+    drop(ledger);
+    // The second has the first one's settings and hardly more noise, so it leaves less bare, by itself.
+    let second = |delta| {
+        let both = [(first.event(), 2 * first.steps())];
+        let epsilon = accountant::epsilon(Run::add_remove(&both), delta)
+            .unwrap()
+            .upper;
+        let paths = std::slice::from_ref(&path);
+        let prior = PriorSpend::read(paths, &HEADER.dataset, &HEADER.unit).unwrap();
+        let plan = Plan::after(&target(0.99 * epsilon, delta), prior);
+        if let Ok(plan) = &plan {
+            assert!((1.0..1.1).contains(&(plan.sigma() / first.sigma())));
+        }
+        plan
+    };
+    let error = second(delta).expect_err("more than delta is bare");
+    let PlanError::BeyondTheNoise { beyond, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert!(delta < beyond && beyond < 2.0 * delta, "{beyond}, {delta}");
+    assert!(error.to_string().contains("and those before it"), "{error}");
+    second(2.0 * delta).unwrap();
+}
+
 #[test]
 fn bad_values_are_named_with_the_way_out() {
     for epsilon in [0.0, -1.0, f64::NAN, f64::INFINITY] {
@@ -174,10 +226,10 @@ fn bad_values_are_named_with_the_way_out() {
         PlanRequest { steps: 0, ..GOOD },
         &["steps is 0", "at least 1"],
     );
-    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+    for clip in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e300] {
         refused(
             PlanRequest { clip, ..GOOD },
-            &["clipping norm", &clip.to_string(), "above 0"],
+            &["clipping norm", &format!("{clip:?}"), "must be from"],
         );
     }
     for eta in [-0.1, f64::NAN, f64::INFINITY] {

@@ -4,12 +4,12 @@ mod common;
 
 use common::{HEADER, place, start};
 use dp_core::accounting::{self, Event};
-use dp_core::ledger::Header;
+use dp_core::ledger::{Charge, Header};
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::hex;
 use dp_engine::ledger::LedgerFile;
 use dp_engine::plan::{Plan, PlanRequest, PrivacyTarget, Unit};
-use dp_engine::report::{Disclosure, GroupStatement, PrivacyStatement, Sampler};
+use dp_engine::report::{Disclosure, GroupStatement, PrivacyStatement, Sampler, SpentBefore};
 
 const REQUEST: PlanRequest = PlanRequest {
     target: PrivacyTarget {
@@ -161,6 +161,116 @@ fn words_say_the_figures_and_never_less() {
     let text = statement(&REQUEST, 300, 0, without).to_string();
     assert!(text.contains("without noise: nothing"));
     assert!(text.contains("Steps spent: 300 of 400 planned.\n"));
+}
+
+/// Rounded to the nearest, bounds could exclude the truth.
+#[test]
+fn bounds_are_rounded_outward() {
+    let stated = statement(&REQUEST, 3, 0, disclosure());
+    for (lower, upper, shown) in [
+        (1.999_999_6, 2.000_000_4, "between 1.999999 and 2.000001;"),
+        (1.999_999_4, 1.999_999_6, "between 1.999999 and 2.000000;"),
+        (0.0, 0.000_000_1, "between 0.000000 and 0.000001;"),
+        (0.5, 0.5, "between 0.500000 and 0.500000;"),
+        (0.0, 0.0, "between 0.000000 and 0.000000;"),
+    ] {
+        let text = PrivacyStatement {
+            lower,
+            upper,
+            ..stated.clone()
+        }
+        .to_string();
+        assert!(text.contains(shown), "{text}\ndoes not say {shown:?}");
+    }
+}
+
+/// What is nearly as likely without a record at epsilon 1 is not at 8.
+#[test]
+fn the_words_for_a_guarantee_are_no_better_than_its_epsilon() {
+    let stated = statement(&REQUEST, 3, 0, disclosure());
+    for (upper, factor, about_as_well) in [
+        (0.0, "1.00", true),
+        (0.5, "1.65", true),
+        (1.0, "2.72", true),
+        (1.001, "2.73", false),
+        (3.0, "20.1", false),
+        (5.0, "149", false),
+        (8.0, "2981", false),
+        (20.0, "10^9", false),
+        (1000.0, "10^435", false),
+    ] {
+        let text = PrivacyStatement {
+            upper,
+            ..stated.clone()
+        }
+        .to_string();
+        let words = format!(
+            "by a factor of at most {factor} than it would be without that one record, give or take a probability of 1e-5."
+        );
+        assert!(text.contains(&words), "{text}\ndoes not say {words:?}");
+        let same = "they would have learnt about as well without that one record";
+        assert_eq!(text.contains(same), about_as_well, "{text}");
+    }
+}
+
+/// A sum that grew with what earlier runs released was never a bound.
+#[test]
+fn the_sum_of_the_runs_is_promised_under_its_condition() {
+    let before = SpentBefore {
+        ledgers: vec![],
+        events: vec![],
+        upper: 1.0,
+        this_run: 1.5,
+        sum: 2.5,
+        sum_delta: 2e-5,
+    };
+    let text = before.to_string();
+    for words in [
+        "the sum of the runs: epsilon 2.5000 at delta 2e-5, if that total was fixed before the first of them.",
+        "If a larger one was, rely on that; if none was, no figure is proven.",
+    ] {
+        assert!(text.contains(words), "{text}\ndoes not say {words:?}");
+    }
+}
+
+/// Whose loss is nearly discrete, as that of a handful of steps at a small rate, has no figure of the contour integral worth calling exact.
+#[test]
+fn the_accountant_is_the_engine_that_answered() {
+    let usual = statement(&REQUEST, 300, 0, disclosure()).accountant;
+    assert!(
+        usual.starts_with("exact: ") && usual.contains("contour integral"),
+        "{usual}"
+    );
+
+    let target = PrivacyTarget {
+        epsilon: 8.0,
+        delta: 1e-12,
+    };
+    let plan = Plan::new(&PlanRequest { target, ..REQUEST }).unwrap();
+    let (_directory, path) = place();
+    // Bounds of a few steps may be far above what these cost.
+    let budget = PrivacyTarget {
+        epsilon: 20.0,
+        ..target
+    };
+    let mut ledger = LedgerFile::create(&path, &HEADER, budget, start()).unwrap();
+    let few = Charge {
+        event: Event::PoissonGaussian {
+            rate: 1e-9,
+            sigma: 1.0,
+        },
+        count: 3,
+        ..plan.charge()
+    };
+    drop(ledger.reserve(0, few).unwrap());
+    let disclosure = Disclosure {
+        groups: vec![],
+        ..disclosure()
+    };
+    let stated = PrivacyStatement::new(&plan, &ledger, disclosure).unwrap();
+    let said = &stated.accountant;
+    assert!(!said.contains("exact"), "{said}");
+    assert!(stated.to_string().contains(&format!("Accountant: {said}.")));
 }
 
 /// Where the unit is the user, nothing promises anything of a record.

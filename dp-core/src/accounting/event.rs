@@ -275,11 +275,15 @@ pub enum Event {
         /// Scale of the noise divided by the L1 sensitivity.
         scale: f64,
     },
-    /// An integer-valued sum plus discrete Gaussian noise on the integers.
+    /// One integer plus discrete Gaussian noise on the integers.
     ///
     /// # Privacy
     /// One coordinate that moves by at most `sensitivity`: dominating pair the discrete Gaussian of parameter
     /// `sigma` around `sensitivity` and around 0. Replace-one doubles the sensitivity.
+    ///
+    /// NOT for a vector, whatever its L2 norm: discrete noise can't be rotated, and a move that is spread over coordinates costs more. With `sigma` 1,
+    /// four coordinates that move by 1 each have delta 0.00795 at epsilon 6, one that moves by 2 has 0.00396. A vector that moves by at most L2 is
+    /// [`Event::ZeroConcentratedDp`] with `rho = L2^2 / (2 sigma^2)` (docs/proofs/accounting-events.md).
     ///
     /// # References
     /// Canonne, Kamath, Steinke, arXiv:2004.00010.
@@ -295,13 +299,13 @@ pub enum Event {
     DiscreteGaussian {
         /// Parameter of the discrete Gaussian, about its standard deviation (absolute, in grid steps).
         sigma: f64,
-        /// How far one record moves the sum, in grid steps, at least 1.
+        /// How far one record moves the one coordinate, in grid steps, at least 1.
         sensitivity: u32,
     },
     /// An integer-valued sum plus discrete Laplace (two-sided geometric) noise, `Pr[x] ~ e^(-decay |x|)`.
     ///
     /// # Privacy
-    /// Pure `decay * sensitivity`-DP. Replace-one doubles the sensitivity.
+    /// Pure `decay * sensitivity`-DP, for a vector with noise on each coordinate too. Replace-one doubles the sensitivity.
     ///
     /// ```
     /// # use dp_core::accounting::{Accountant, Event, Exact, Run, Workspace};
@@ -314,7 +318,7 @@ pub enum Event {
     DiscreteLaplace {
         /// Decay of the noise's logarithm per step.
         decay: f64,
-        /// How far one record moves the sum, in steps, at least 1.
+        /// How far one record moves the sum, in steps, at least 1; the L1 norm of the move, if it is a vector.
         sensitivity: u32,
     },
     /// With probability `noise` a uniformly drawn answer out of `buckets`, else the true one.
@@ -358,13 +362,14 @@ pub enum Event {
         /// Delta of the mechanism, in [0, 1).
         delta: f64,
     },
-    /// Any mechanism that is `rho`-zCDP under the run's adjacency.
+    /// Any mechanism that is `rho`-zCDP under the run's adjacency, such as discrete Gaussian noise of parameter `sigma` on each coordinate of an integer vector
+    /// that moves by at most L2 in L2 norm: `rho = L2^2 / (2 sigma^2)`.
     ///
     /// # Privacy
     /// Known by its Rényi divergences only, so only the [`Rdp`](super::Rdp) engine takes it.
     ///
     /// # References
-    /// Bun, Steinke, arXiv:1605.02658.
+    /// Bun, Steinke, arXiv:1605.02658; for discrete Gaussian noise Canonne, Kamath, Steinke, arXiv:2004.00010, proposition 5.
     ///
     /// ```
     /// # use dp_core::accounting::{Accountant, Event, Rdp, Run};

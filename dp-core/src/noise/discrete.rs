@@ -45,8 +45,12 @@ pub const DISCRETE_STATE: usize = 28;
 ///
 /// # Privacy
 /// Added to integers of L2 sensitivity `D` it is the discrete Gaussian mechanism of noise multiplier `sigma / D`; see
-/// docs/proofs/discrete-noise.md for what that costs. The time that a value takes depends on it (rejection), so who can time single
-/// elements learns of the noise.
+/// docs/proofs/discrete-noise.md for what that costs. For a vector it is neither
+/// [`Event::DiscreteGaussian`](crate::accounting::Event::DiscreteGaussian), which is one coordinate's, nor quite
+/// [`Event::Gaussian`](crate::accounting::Event::Gaussian), but
+/// [`Event::ZeroConcentratedDp`](crate::accounting::Event::ZeroConcentratedDp) with `rho = D^2 / (2 sigma^2)`.
+///
+/// The time that a value takes depends on it (rejection), so who can time single elements learns of the noise.
 ///
 /// # Precision
 /// Exact for a uniform stream, but that values beyond [`DISCRETE_REACH`] sigma are drawn again: a total variation distance below

@@ -31,6 +31,16 @@ pub const MAX_GRID_STEPS: i32 = 1 << 30;
 /// `eta` of it (see [`crate::sensitivity`]), the rounded sum moves by at most `sensitivity / grid` steps in L2 norm, over
 /// all `elements` together: the released value is a discrete Gaussian mechanism whose noise multiplier, relative to
 /// `sensitivity`, is [`noise_multiplier`](Self::noise_multiplier). What that costs is in docs/proofs/discrete-noise.md.
+///
+/// **Its delta is not the accountant's.** A run that is (epsilon, delta)-private by the accountant's Gaussian events is (epsilon, delta + m)-private
+/// where `steps` of its releases are hardened, with `m = (1 + e^epsilon) distance_from_gaussian(steps)`, that is
+/// `(1 + e^epsilon) steps sqrt(elements) / (12 sigma^2)`, sigma in grid steps. Nothing adds m: `dp_engine`'s plan, the ledger's cap and the privacy
+/// statement all have the delta of the Gaussian events. So plan with a delta that is smaller by m than what is promised, or, where every record
+/// is in every step, account by [`Event::ZeroConcentratedDp`](crate::accounting::Event::ZeroConcentratedDp) with
+/// `rho = 1 / (2 noise_multiplier^2)` for each, which needs no m.
+///
+/// **Its clipping norm is not the run's.** Examples must be clipped to [`clip`](Self::clip), which leaves room for the grid's rounding. Clipped to a
+/// larger norm, such as that of the ledger's charge, they move the sum by more than the noise is for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hardened {
     grid: f32,
@@ -46,6 +56,11 @@ impl Hardened {
     ///
     /// Rounding the sum moves two neighbouring sums by up to half a step each in every coordinate, so by up to `sqrt(elements) grid`
     /// apart: `(1 + eta) clip + sqrt(elements) grid <= sensitivity`. A finer grid leaves more of the clipping norm, and needs more steps.
+    ///
+    /// # Privacy
+    /// Clip examples to [`clip`](Self::clip), less than `sensitivity`. A run of such releases keeps a delta that is larger than the accountant's
+    /// Gaussian events say, by a term that no plan of a run, ledger or statement adds ([`Hardened`]): choose the grid so fine that
+    /// `(1 + e^epsilon) distance_from_gaussian(steps)` is a small part of delta, and give the run's plan what is left of it.
     ///
     /// # Errors
     /// [`HardenedError`]: a number out of range; [`HardenedError::GridTooCoarse`] where the rounding leaves no clipping norm (take a smaller
@@ -135,8 +150,8 @@ impl Hardened {
     ///
     /// # Privacy
     /// A run that is (epsilon, delta)-private by the accountant's Gaussian events is (epsilon, delta + (1 + e^epsilon) times this
-    /// bound)-private with the discrete noise. It is infinite below 4 steps, where it is not proved. Rényi accounting needs none of it:
-    /// see docs/proofs/discrete-noise.md.
+    /// bound)-private with the discrete noise. Nothing adds that for the caller ([`Hardened`]). It is infinite below 4 steps, where it is not
+    /// proved. Rényi accounting needs none of it: see docs/proofs/discrete-noise.md.
     pub fn distance_from_gaussian(&self, steps: u64) -> f64 {
         if self.sigma < 4 {
             return f64::INFINITY;
@@ -222,7 +237,7 @@ pub fn to_grid(x: f32, inverse_grid: f32) -> i32 {
 
 /// The released value: the noised grid step back in the sum's unit.
 ///
-/// `step` is at most [`MAX_GRID_STEPS`] and `noise` at most 2^30 + 2^24 in magnitude, so their sum fits.
+/// `step` is at most [`MAX_GRID_STEPS`] in magnitude, 2^30, and noise that was accepted below 2^30, so their sum fits.
 #[cfg_attr(feature = "cube", cube)]
 pub fn from_grid(step: i32, noise: i32, grid: f32) -> f32 {
     (step + noise) as f32 * grid

@@ -81,7 +81,7 @@ impl LedgerFile {
     }
 
     /// Opens a ledger to go on with it: takes the lock, checks every record, compares data set, unit and configuration,
-    /// cuts off a torn tail, and notes the process start.
+    /// cuts off a torn tail, brings the file's name to the disk, and notes the process start.
     ///
     /// # Errors
     /// [`LedgerFileError::Locked`], [`LedgerFileError::Io`], [`LedgerFileError::Corrupt`],
@@ -138,7 +138,10 @@ impl LedgerFile {
         let bytes = ledger.storage.read()?;
         let is_begun = bytes.len() >= HEADER_LEN || !header.encode().starts_with(&bytes);
         let recovery = if is_begun {
-            ledger.adopt(&bytes)?
+            let recovery = ledger.adopt(&bytes)?;
+            // The crash may have come after the header and before its directory entry was on the disk, or the file was moved here since.
+            ledger.storage.sync_name()?;
+            recovery
         } else if let Some(head) = head {
             return Err(ledger.rolled_back(head));
         } else {

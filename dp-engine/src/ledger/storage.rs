@@ -66,7 +66,11 @@ impl Storage {
         self.length = 0;
         self.cut(0)?;
         self.append(header, Durability::Synced)?;
-        // Without its directory entry on the disk the file itself could be gone after a power cut.
+        self.sync_name()
+    }
+
+    /// Makes the file's name durable: without its directory entry on the disk the file itself could be gone after a power cut, with all that was durable in it.
+    pub(super) fn sync_name(&self) -> Result<(), LedgerFileError> {
         let holder = parent(&self.path);
         sync_directory(holder)
             .map_err(|source| io_error("write the directory to the disk", holder, source))

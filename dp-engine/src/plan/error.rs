@@ -1,7 +1,7 @@
 use std::fmt;
 
 use dp_core::accounting::AccountingError;
-use dp_core::clipping::MAX_COUNTED;
+use dp_core::clipping::{MAX_CLIP, MAX_COUNTED, MIN_CLIP};
 
 use super::Unit;
 
@@ -26,15 +26,15 @@ pub enum PlanError {
         /// Number of units.
         units: u64,
     },
-    /// Delta is less than what the ends of the noise leave bare.
+    /// Delta is less than what the ends of the noise leave bare, in this run and in those before it.
     #[error(
         "delta is {delta:?}: the noise ends at 9.49 standard deviations, and a unit may move a value past that with a probability of up to {beyond:e} in this \
-         run: choose a larger delta, or fewer steps"
+         run and those before it: choose a smaller epsilon, which takes more noise, a larger delta, or fewer steps"
     )]
     BeyondTheNoise {
         /// The value given.
         delta: f64,
-        /// The probability.
+        /// The probability, of all runs together.
         beyond: f64,
     },
     /// Fewer than two units.
@@ -70,8 +70,10 @@ pub enum PlanError {
     /// No steps.
     #[error("the number of steps is 0: train for at least 1")]
     NoSteps,
-    /// Clipping norm not a finite number above 0.
-    #[error("the clipping norm is {clip}: it must be a finite number above 0, for example 1")]
+    /// Clipping norm out of the range that can be clipped to.
+    #[error(
+        "the clipping norm is {clip:?}: it must be from {MIN_CLIP:?} to {MAX_CLIP:?}, for example 1"
+    )]
     Clip {
         /// The value given.
         clip: f64,

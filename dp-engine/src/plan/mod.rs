@@ -1,5 +1,6 @@
 //! The plan of a private run: from a target to a noise multiplier, checked before anything is read or written.
 
+mod ends;
 mod error;
 
 pub use dp_core::ledger::Unit;
@@ -9,9 +10,8 @@ use dp_core::accounting::{
     self, Accountant, AccountingError, Adjacency, Bounds, Event, MAX_SIGMA, MIN_GAUSSIAN_SIGMA,
     MIN_SIGMA, Run, Target, calibrate_noise,
 };
-use dp_core::clipping::{AdaptiveQuantile, MAX_COUNTED};
+use dp_core::clipping::{AdaptiveQuantile, Clipping, MAX_COUNTED};
 use dp_core::ledger::Charge;
-use dp_core::noise::normal::LARGEST_NORMAL;
 use serde::{Deserialize, Serialize};
 
 use crate::accountant;
@@ -94,10 +94,11 @@ impl Plan {
     /// As [`Plan::new`], for a run that comes after others on its data set: the target is for all of them together.
     ///
     /// # Privacy
-    /// What `prior` had spent when the run was first planned and all planned steps compose to at most the target, at its delta.
+    /// What `prior` had spent when the run was first planned and all planned steps compose to at most the target, at its delta. That delta is not below what
+    /// the ends of the noise leave bare of a unit in all of it, and in what `prior` has spent since.
     ///
     /// # Errors
-    /// As [`Plan::new`], and [`PlanError::SpentBefore`] where the others left nothing.
+    /// As [`Plan::new`], and [`PlanError::SpentBefore`] where the others left nothing; [`PlanError::BeyondTheNoise`] is of all of them together.
     pub fn after(request: &PlanRequest, prior: PriorSpend) -> Result<Self, PlanError> {
         check(request)?;
         let PrivacyTarget { epsilon, delta } = request.target;
@@ -122,7 +123,9 @@ impl Plan {
         };
         let (sigma, bounds) =
             calibrate(request.target, rate, request.steps, before).map_err(unreachable)?;
-        let beyond = beyond_the_noise(rate * request.steps as f64, sigma);
+        // Delta is for all runs together, with what the others have spent since this one was first planned: that is out too.
+        let own = (event(rate, sigma), request.steps);
+        let beyond = ends::beyond(&[prior.events(), &[own]].concat());
         if delta < beyond {
             return Err(PlanError::BeyondTheNoise { delta, beyond });
         }
@@ -339,7 +342,7 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     if steps == 0 {
         return Err(PlanError::NoSteps);
     }
-    if !positive(clip) {
+    if (Clipping::Flat { clip: clip as f32 }).validate().is_err() {
         return Err(PlanError::Clip { clip });
     }
     if !(eta.is_finite() && eta >= 0.0) {
@@ -347,24 +350,6 @@ fn check(request: &PlanRequest) -> Result<(), PlanError> {
     }
     Ok(())
 }
-
-/// An upper bound on the probability that a unit which was drawn `times` times moves a value past where noise of a normal's tails ends, in a model of up to
-/// 2^40 parameters: whoever sees such a value knows that the unit is there (docs/proofs/gaussian-noise.md).
-fn beyond_the_noise(times: f64, sigma: f64) -> f64 {
-    let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    let left = LARGEST_NORMAL - 1.0 / sigma;
-    // A tail is less than its density by Mills' ratio; nothing is said where it is none.
-    let of_one = if left > 1.0 {
-        density(left) / left
-    } else {
-        1.0
-    };
-    let of_all = density(LARGEST_NORMAL) * MOST_PARAMETERS.sqrt() / sigma;
-    (times * (of_one + of_all)).min(1.0)
-}
-
-/// Parameters that a plan thinks of.
-const MOST_PARAMETERS: f64 = (1u64 << 40) as f64;
 
 /// Smallest multiplier found whose upper bound, together with what was spent `before`, meets the target, and the bounds of both.
 fn calibrate(

@@ -35,12 +35,22 @@ impl fmt::Display for PrivacyStatement {
         )?;
         writeln!(
             f,
-            "  Whatever anybody learns from the model, they would have learnt about as well without {without}."
+            "  Whatever anybody learns from the model{} is likelier, or less likely, by a factor of at most {} than it would be without \
+             {without}, give or take a probability of {delta:e}.",
+            if self.upper <= ABOUT_AS_WELL {
+                format!(", they would have learnt about as well without {without}: it")
+            } else {
+                String::new()
+            },
+            Factor(self.upper)
         )?;
         writeln!(
             f,
             "Epsilon at delta {delta:e}: {:.6} (true value between {:.6} and {:.6}; target {}).",
-            self.epsilon, self.lower, self.upper, self.target_epsilon
+            self.epsilon,
+            Down(self.lower),
+            Up(self.upper),
+            self.target_epsilon
         )?;
         writeln!(
             f,
@@ -166,7 +176,8 @@ impl fmt::Display for SpentBefore {
         write!(
             f,
             "\n  That is for settings that were chosen without looking at what the earlier runs released. Where they followed from it, \
-             rely on the sum of the runs: epsilon {:.4} at delta {:e}.",
+             rely on the sum of the runs: epsilon {:.4} at delta {:e}, if that total was fixed before the first of them. If a larger one was, \
+             rely on that; if none was, no figure is proven.",
             Up(self.sum),
             self.sum_delta
         )?;
@@ -214,13 +225,52 @@ impl fmt::Display for GroupStatement {
     }
 }
 
-/// Shows a number with four decimals, rounded up: a promise must not look better than it is.
+/// The largest epsilon at which two probabilities may be called about the same: a factor of e.
+const ABOUT_AS_WELL: f64 = 1.0;
+
+/// Shows the factor that this epsilon is, rounded up: `e^epsilon`, with no more digits than say something.
+struct Factor(f64);
+
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let factor = self.0.exp();
+        let digits = match factor {
+            _ if factor < 10.0 => 2,
+            _ if factor < 100.0 => 1,
+            _ if factor < 1e6 => 0,
+            // Nobody reads more of it than how long it is; as a power of ten it is also there where it is no f64 any more.
+            _ => return write!(f, "10^{:.0}", Up(self.0 * std::f64::consts::LOG10_E)),
+        };
+        write!(f, "{:.digits$}", Up(factor))
+    }
+}
+
+/// Shows a number with so many decimals, four where it isn't said, rounded up: a promise must not look better than it is.
 struct Up(f64);
 
 impl fmt::Display for Up {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = f.precision().unwrap_or(4);
-        let scale = 10f64.powi(i32::try_from(digits).unwrap_or(4));
-        write!(f, "{:.*}", digits, (self.0 * scale).ceil() / scale)
+        one_sided(f, self.0, 1.0)
     }
+}
+
+/// The same rounded down, for what is not above the truth.
+struct Down(f64);
+
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        one_sided(f, self.0, -1.0)
+    }
+}
+
+/// Rounded to the nearest, and a unit of the last decimal further where that went to the other side than `side` says.
+fn one_sided(f: &mut fmt::Formatter<'_>, value: f64, side: f64) -> fmt::Result {
+    let digits = f.precision().unwrap_or(4);
+    let nearest = format!("{value:.digits$}");
+    let shown: f64 = nearest.parse().unwrap_or(value);
+    if (shown - value) * side >= 0.0 || value.is_nan() {
+        return f.write_str(&nearest);
+    }
+    let unit = 10f64.powi(-i32::try_from(digits).unwrap_or(4));
+    write!(f, "{:.digits$}", shown + side * unit)
 }

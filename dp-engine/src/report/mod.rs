@@ -1,6 +1,7 @@
 //! The privacy statement of a run: everything that a reviewer needs to judge the guarantee, as data and in words.
 
 mod display;
+mod engine;
 mod group;
 
 pub use group::GroupStatement;
@@ -107,7 +108,8 @@ pub struct SpentBefore {
     pub upper: f64,
     /// Upper bound on this run's epsilon, without them, at the statement's delta.
     pub this_run: f64,
-    /// The sum of this run's epsilon and of each ledger's: what holds where the settings of a run followed from what earlier ones released.
+    /// The sum of this run's epsilon and of each ledger's: what holds where the settings of a run followed from what earlier ones released, if that
+    /// total was fixed before the first of them (docs/proofs/ledger-budget.md).
     pub sum: f64,
     /// The delta at which `sum` holds: the statement's, as often as there are runs.
     pub sum_delta: f64,
@@ -173,7 +175,7 @@ pub struct PrivacyStatement {
     /// What runs before it spent; `None` where none was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<SpentBefore>,
-    /// How epsilon was computed.
+    /// How epsilon was computed: by the engine that answered.
     pub accountant: String,
     /// The noise generator.
     pub rng: String,
@@ -206,12 +208,14 @@ impl PrivacyStatement {
         disclosure: Disclosure,
     ) -> Result<Self, AccountingError> {
         let delta = plan.target().delta;
+        let bounds = ledger.epsilon(delta)?;
         let Bounds {
             lower,
             estimate,
             upper,
-        } = ledger.epsilon(delta)?;
+        } = bounds;
         let total = ledger.total();
+        let accountant = engine::that_answered(&total, delta, bounds).to_owned();
         let groups = disclosure.groups.into_iter();
         let groups =
             groups.map(|(name, size)| GroupStatement::new(name, size, &total, upper, delta));
@@ -240,9 +244,7 @@ impl PrivacyStatement {
             sampler: SpentEvent::of(plan.event(), 0)?.sampler,
             events: SpentEvent::all(ledger.spent())?,
             before: SpentBefore::of(ledger, delta)?,
-            accountant: String::from(
-                "exact: contour integral of the privacy loss distribution, both directions of add/remove",
-            ),
+            accountant,
             rng: disclosure.rng,
             without_noise: disclosure.without_noise,
             groups: groups.collect(),
