@@ -29,6 +29,28 @@ pub enum PrivacyError {
         "parameter {0} is frozen and another of its layer is not: freeze all parameters of the layer (`no_grad` on the layer), or none"
     )]
     PartlyFrozen(ParamId),
+    /// A parameter was used outside its private layer too.
+    #[error(
+        "parameter {0} was used outside its private layer too, and that part of its gradient would be missing: use it through the layer alone, once"
+    )]
+    Outside(ParamId),
+    /// A parameter is frozen now and was trained when the sums were made, or the other way round.
+    #[error(
+        "parameter {0} was frozen or thawed since these sums were made: make new ones between two logical batches (PrivateGradients::new)"
+    )]
+    FrozenSince(ParamId),
+    /// A parameter that has a sum is not one of the module's.
+    #[error(
+        "parameter {0} has a sum and is not one of the module that is to be moved: step the whole module that the sums were made for, since a sum \
+         that a step passes by would hold its batch beside the next one's, with noise for one"
+    )]
+    Absent(ParamId),
+    /// A call that writes the sums failed on its way, so that nobody knows what they hold.
+    #[error(
+        "an earlier call failed on its way and the sums may hold a part of a batch: drop them, make new ones, and go back to the last checkpoint \
+         where a step had begun"
+    )]
+    HalfDone,
     /// A tap caught no gradient: the layer's output did not reach the loss.
     #[error(
         "the output of the layer with parameter {0} did not reach the loss: its gradient is missing"

@@ -4,7 +4,7 @@ use crate::adaptive::AdaptiveClip;
 use crate::error::PrivacyError;
 use crate::kernels::{filled, settle};
 use crate::ops::{plain, wrap};
-use crate::tape::{Site, Tape};
+use crate::tape::{Leaf, Site, Tape};
 use crate::traced::Traced;
 use burn::backend::TensorMetadata;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
@@ -41,6 +41,8 @@ pub struct PrivateGradients {
     planned: Vec<LayerPlan>,
     rows_of_example: usize,
     adaptive: Option<AdaptiveClip>,
+    /// Whether a call that writes sums began and did not end.
+    pub(crate) half_done: bool,
     /// What the launchers write and read back themselves; it grows in the first microbatch.
     workspace: Workspace,
 }
@@ -58,7 +60,7 @@ impl PrivateGradients {
     /// [`PrivateAdamW`](crate::PrivateAdamW) leaves it as it is. A layer is frozen as a whole or not at all.
     ///
     /// # Panics
-    /// Panics when the module's device is not a CubeCL device.
+    /// Panics when the module's device is not a CubeCL device, or a parameter is not of f32.
     #[must_use]
     pub fn new<M: Module>(module: &M, clipping: Clipping) -> Self {
         let mut gradients = Self {
@@ -72,6 +74,7 @@ impl PrivateGradients {
             planned: Vec::new(),
             rows_of_example: 1,
             adaptive: None,
+            half_done: false,
             workspace: Workspace::growing(),
         };
         module.visit(&mut gradients);
@@ -86,7 +89,8 @@ impl PrivateGradients {
     /// to the sum where it says so; anything but [`LinearNorm::Auto`] as `asked` overrides it. Without this it is the rule of
     /// [`LinearNorm::Auto`], and nothing is kept.
     ///
-    /// All ways give the same norm and sum to rounding: a choice changes time and memory, never the guarantee.
+    /// All ways give the same norm and sum to rounding, for examples whose tokens cancel no further than was charged ([`Planner`]): a choice changes time
+    /// and memory.
     #[must_use]
     pub fn planned(self, planner: Planner, asked: LinearNorm) -> Self {
         Self {
@@ -187,20 +191,27 @@ impl PrivateGradients {
     /// padding.
     ///
     /// # Errors
-    /// [`PrivacyError`] when a parameter of the module has no private gradient or is shared, a layer is frozen in part, or a kernel
-    /// refuses. The accumulator is then unchanged or unusable: drop it, release nothing.
+    /// [`PrivacyError`] when a parameter of the module has no private gradient, is shared or used outside its layer too, was frozen or thawed since
+    /// [`new`](Self::new), a layer is frozen in part, or a kernel refuses. The accumulator is then unchanged, or refuses everything from then on
+    /// ([`PrivacyError::HalfDone`]): drop it.
     pub fn add(
         &mut self,
         tape: Tape,
         losses: Tensor<1>,
         mask: Tensor<1>,
     ) -> Result<(), PrivacyError> {
+        self.check_whole()?;
         self.check_coverage(&tape)?;
         let mut gradients = losses.backward();
+        for leaf in tape.sites.iter().flat_map(Site::leaves) {
+            if leaf.has_gradient(&gradients) {
+                return Err(PrivacyError::Outside(leaf.id));
+            }
+        }
         let sites: Vec<_> = tape
             .sites
             .into_iter()
-            .filter(|site| site.parameters().any(|id| !self.is_frozen(id)))
+            .filter(|site| site.leaves().any(|leaf| !self.is_frozen(leaf.id)))
             .map(|site| Traced::take(site, &mut gradients)?.by_example(self.rows_of_example))
             .collect::<Result<_, _>>()?;
         drop(gradients);
@@ -236,6 +247,7 @@ impl PrivateGradients {
         )?;
         settle("clip factors", &factors);
         let clip = self.clip();
+        self.half_done = true;
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.add(launch, &norms_sq, &handle(&mask), &factors, clip)?;
         }
@@ -244,6 +256,7 @@ impl PrivateGradients {
                 handle(&self.sums[self.index[&id]].value)
             })?;
         }
+        self.half_done = false;
         Ok(())
     }
 
@@ -302,6 +315,7 @@ impl PrivateGradients {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
+        self.check_whole()?;
         self.release_counts(&mut noise, generator)?;
         let tuning = self.tuning()?;
         for sum in &self.sums {
@@ -385,27 +399,93 @@ impl PrivateGradients {
         self.tuning.clone().ok_or(PrivacyError::EmptyModule)
     }
 
+    /// # Errors
+    /// [`PrivacyError::HalfDone`] after a call that failed on its way.
+    pub(crate) fn check_whole(&self) -> Result<(), PrivacyError> {
+        if self.half_done {
+            return Err(PrivacyError::HalfDone);
+        }
+        Ok(())
+    }
+
     /// Every trained parameter of the module exactly once, and no frozen one beside it in its layer.
     fn check_coverage(&self, tape: &Tape) -> Result<(), PrivacyError> {
         if tape.sites.is_empty() {
             return Err(PrivacyError::EmptyTape);
         }
-        let is_frozen = |id: &ParamId| self.is_frozen(*id);
-        let trained = |site: &&Site| !site.parameters().all(|id| is_frozen(&id));
+        let is_trained = |leaf: &Leaf| !self.is_frozen(leaf.id);
         let mut used = vec![false; self.sums.len()];
-        for id in tape.sites.iter().filter(trained).flat_map(Site::parameters) {
-            if is_frozen(&id) {
-                return Err(PrivacyError::PartlyFrozen(id));
+        for site in &tape.sites {
+            if let Some(leaf) = site
+                .leaves()
+                .find(|leaf| leaf.is_tracked() != is_trained(leaf))
+            {
+                // One that isn't in the module at all has a clearer error below.
+                if !is_trained(leaf) || self.index.contains_key(&leaf.id) {
+                    return Err(PrivacyError::FrozenSince(leaf.id));
+                }
             }
-            let at = *self.index.get(&id).ok_or(PrivacyError::Unknown(id))?;
-            if std::mem::replace(&mut used[at], true) {
-                return Err(PrivacyError::Shared(id));
+            if !site.leaves().any(is_trained) {
+                continue;
+            }
+            for leaf in site.leaves() {
+                if !is_trained(leaf) {
+                    return Err(PrivacyError::PartlyFrozen(leaf.id));
+                }
+                let at = *self
+                    .index
+                    .get(&leaf.id)
+                    .ok_or(PrivacyError::Unknown(leaf.id))?;
+                if std::mem::replace(&mut used[at], true) {
+                    return Err(PrivacyError::Shared(leaf.id));
+                }
             }
         }
         match used.iter().position(|used| !used) {
             Some(at) => Err(PrivacyError::Uncovered(self.sums[at].id)),
             None => Ok(()),
         }
+    }
+
+    /// That `module` has a parameter for each sum, and no trained one besides, trained or frozen as it was.
+    ///
+    /// # Errors
+    /// [`PrivacyError::Absent`], [`PrivacyError::Unknown`], [`PrivacyError::FrozenSince`].
+    pub(crate) fn check_module<M: Module>(&self, module: &M) -> Result<(), PrivacyError> {
+        let mut there = Parameters::default();
+        module.visit(&mut there);
+        for (id, is_frozen) in &there.0 {
+            let was_frozen = self.is_frozen(*id);
+            match is_frozen {
+                _ if !was_frozen && !self.index.contains_key(id) => {
+                    return Err(PrivacyError::Unknown(*id));
+                }
+                Some(is_frozen) if *is_frozen != was_frozen => {
+                    return Err(PrivacyError::FrozenSince(*id));
+                }
+                _ => {}
+            }
+        }
+        let absent = |sum: &&Sum| !there.0.iter().any(|(id, _)| *id == sum.id);
+        match self.sums.iter().find(absent) {
+            Some(sum) => Err(PrivacyError::Absent(sum.id)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A module's float parameters, and whether each is frozen, where its device can tell.
+#[derive(Default)]
+struct Parameters(Vec<(ParamId, Option<bool>)>);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let is_frozen = value
+            .device()
+            .is_autodiff()
+            .then(|| !value.is_require_grad());
+        self.0.push((param.id, is_frozen));
     }
 }
 

@@ -60,8 +60,10 @@ impl PrivateAdamW {
     /// released all the same, as pure noise. `noise` proves that the ledger has charged this step, and is used up.
     ///
     /// # Errors
-    /// [`PrivacyError`] when the sums belong to another module, a number is out of range, the step was charged for something else or a kernel refuses. Part of the
-    /// parameters may have moved then, by what the ledger has paid for: go back to the last checkpoint.
+    /// [`PrivacyError`] when the sums belong to another module or to more than `model`, a parameter was frozen or thawed since they were made, the divisor
+    /// is out of range or the step was charged for something else: before anything moves. When a kernel refuses, part of the
+    /// parameters may have moved, by what the ledger has paid for: go back to the last checkpoint, and to new sums, since these refuse all from then on
+    /// ([`PrivacyError::HalfDone`]).
     ///
     /// # Privacy
     /// As [`PrivateGradients::release`], with the same noise for the same key, step and parameter, to the bit. The un-noised
@@ -79,6 +81,8 @@ impl PrivateAdamW {
         if !(divisor.is_finite() && divisor > 0.0) {
             return Err(PrivacyError::Divisor(divisor));
         }
+        sums.check_whole()?;
+        sums.check_module(&model)?;
         sums.release_counts(&mut noise, generator)?;
         let tuning = sums.tuning()?;
         self.time += 1;
@@ -90,8 +94,9 @@ impl PrivateAdamW {
             weight_decay: self.rule.weight_decay,
             time: self.time,
         };
+        sums.half_done = true;
         let mut step = Step {
-            sums,
+            sums: &*sums,
             tuning,
             moments: &mut self.moments,
             rule,
@@ -101,7 +106,11 @@ impl PrivateAdamW {
             failed: None,
         };
         let model = model.map(&mut step);
-        step.failed.map_or(Ok(model), Err)
+        if let Some(error) = step.failed {
+            return Err(error);
+        }
+        sums.half_done = false;
+        Ok(model)
     }
 
     /// The moments by the names of `model`'s parameters, `moment_1.NAME` and `moment_2.NAME`; none before the first step.

@@ -1,30 +1,75 @@
 //! The record of a forward pass that private gradients are made from.
 
-use burn::module::ParamId;
-use burn::tensor::{Device, Int, Tensor};
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Gradients, Int, Tensor};
+
+/// A parameter as a forward pass took it.
+#[derive(Debug)]
+pub(crate) struct Leaf {
+    pub id: ParamId,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Vector(Tensor<1>),
+    Matrix(Tensor<2>),
+}
+
+impl Leaf {
+    pub fn vector(param: &Param<Tensor<1>>) -> Self {
+        Self {
+            id: param.id,
+            value: Value::Vector(param.val()),
+        }
+    }
+
+    pub fn matrix(param: &Param<Tensor<2>>) -> Self {
+        Self {
+            id: param.id,
+            value: Value::Matrix(param.val()),
+        }
+    }
+
+    /// Whether it is trained.
+    pub fn is_tracked(&self) -> bool {
+        match &self.value {
+            Value::Vector(value) => value.is_require_grad(),
+            Value::Matrix(value) => value.is_require_grad(),
+        }
+    }
+
+    /// Whether a backward pass left a gradient for it. Private layers form none: it is of a use outside them.
+    pub fn has_gradient(&self, gradients: &Gradients) -> bool {
+        match &self.value {
+            Value::Vector(value) => value.grad(gradients).is_some(),
+            Value::Matrix(value) => value.grad(gradients).is_some(),
+        }
+    }
+}
 
 /// One use of a layer's parameters in a forward pass.
 #[derive(Debug)]
 pub(crate) enum Site {
     /// `y = x W + b`: `input [B, T, d]`.
     Linear {
-        weight: ParamId,
-        bias: ParamId,
+        weight: Leaf,
+        bias: Leaf,
         input: Tensor<3>,
         tap: Tensor<1>,
     },
     /// `y = table[ids]`: `ids [B, T]`.
     Embedding {
-        table: ParamId,
+        table: Leaf,
         ids: Tensor<2, Int>,
         tap: Tensor<1>,
     },
     /// `y = x + table`.
-    Position { table: ParamId, tap: Tensor<1> },
+    Position { table: Leaf, tap: Tensor<1> },
     /// `y = xhat * gain + bias`; the backward pass leaves each example's gradients of both, `[B, p]`, on the taps.
     LayerNorm {
-        gain: ParamId,
-        bias: ParamId,
+        gain: Leaf,
+        bias: Leaf,
         tap_gain: Tensor<1>,
         tap_bias: Tensor<1>,
     },
@@ -83,11 +128,11 @@ impl Tape {
 
 impl Site {
     /// What it is a gradient of.
-    pub fn parameters(&self) -> impl Iterator<Item = ParamId> {
+    pub fn leaves(&self) -> impl Iterator<Item = &Leaf> {
         let (first, second) = match self {
-            Self::Linear { weight, bias, .. } => (*weight, Some(*bias)),
-            Self::LayerNorm { gain, bias, .. } => (*gain, Some(*bias)),
-            Self::Embedding { table, .. } | Self::Position { table, .. } => (*table, None),
+            Self::Linear { weight, bias, .. } => (weight, Some(bias)),
+            Self::LayerNorm { gain, bias, .. } => (gain, Some(bias)),
+            Self::Embedding { table, .. } | Self::Position { table, .. } => (table, None),
         };
         std::iter::once(first).chain(second)
     }

@@ -58,19 +58,19 @@ impl Traced {
                 input,
                 tap,
             } => Self::Linear {
-                weight,
-                bias,
+                weight: weight.id,
+                bias: bias.id,
                 a: plain(input),
-                g: caught(&tap, weight)?,
+                g: caught(&tap, weight.id)?,
             },
             Site::Embedding { table, ids, tap } => Self::Embedding {
-                table,
+                table: table.id,
                 ids: integers(ids),
-                g: caught(&tap, table)?,
+                g: caught(&tap, table.id)?,
             },
             Site::Position { table, tap } => Self::Position {
-                table,
-                g: caught(&tap, table)?,
+                table: table.id,
+                g: caught(&tap, table.id)?,
             },
             Site::LayerNorm {
                 gain,
@@ -79,12 +79,12 @@ impl Traced {
                 tap_bias,
             } => Self::LayerNorm {
                 gain: Formed {
-                    parameter: gain,
-                    gradients: caught(&tap_gain, gain)?,
+                    parameter: gain.id,
+                    gradients: caught(&tap_gain, gain.id)?,
                 },
                 bias: Formed {
-                    parameter: bias,
-                    gradients: caught(&tap_bias, bias)?,
+                    parameter: bias.id,
+                    gradients: caught(&tap_bias, bias.id)?,
                 },
             },
         })

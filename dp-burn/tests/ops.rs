@@ -3,7 +3,7 @@
 mod common;
 
 use burn::tensor::activation::{gelu_approximate, log_softmax, softmax};
-use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Distribution, Int, Tensor, TensorData};
 use common::{devices, relative};
 use dp_burn::{causal_attention, cross_entropy, gelu};
 
@@ -159,6 +159,75 @@ fn layer_norm_is_burns_formula() {
                 scaled * norm.gain.val().reshape([1, 1, d]) + norm.bias.val().reshape([1, 1, d])
             };
             compare(name, both(&x, &w, ours), both(&x, &w, theirs));
+        }
+    }
+}
+
+/// Kernels read numbers of 32 bits: of others a row would be made of its neighbours.
+#[test]
+fn numbers_of_other_types_are_refused() {
+    let Some((_, device)) = devices().into_iter().next() else {
+        return;
+    };
+    let halves = Tensor::<3>::ones([2, 3, 4], &device).cast(DType::F16);
+    refused("F16", || gelu(halves));
+    let logits = || Tensor::<2>::ones([2, 4], &device);
+    let weights = || Tensor::<1>::ones([2], &device);
+    let long = Tensor::<1, Int>::zeros([2], &device).cast(DType::I64);
+    refused("I64", || cross_entropy(logits(), long, weights()));
+    let targets = |rows| Tensor::<1, Int>::zeros([rows], &device);
+    refused("1 targets", || {
+        cross_entropy(logits(), targets(1), weights())
+    });
+    let one = Tensor::<1>::ones([1], &device);
+    refused("1 weights", || cross_entropy(logits(), targets(2), one));
+}
+
+fn refused<T>(word: &str, call: impl FnOnce() -> T) {
+    let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+    let panic = answer.err().expect("it was taken");
+    let said = panic.downcast_ref::<String>().expect("words");
+    assert!(said.contains(word), "{said}");
+}
+
+/// A target that is no column stays within its own row, whose example is left out, and a row of weight 0 counts for nothing whatever it is.
+#[test]
+fn a_target_out_of_range_touches_no_other_row() {
+    for (name, device) in devices() {
+        let device = device.autodiff();
+        // A vocabulary that vectors fit and one that they don't.
+        for v in [16, 5] {
+            let x = random([4, v], &device);
+            let run = |targets: [i32; 4]| {
+                let logits = x.clone().require_grad();
+                let targets = Tensor::<1, Int>::from_data(TensorData::from(targets), &device);
+                let weights =
+                    Tensor::<1>::from_data(TensorData::from([1.0f32, 0.5, 0.0, 2.0]), &device);
+                let loss = cross_entropy(logits.clone(), targets, weights);
+                let gradients = loss.clone().sum().backward();
+                let gradient = logits.grad(&gradients).expect("x is tracked");
+                let read = |data: TensorData| data.try_to_vec::<f32>().expect("f32");
+                (read(loss.into_data()), read(gradient.into_data()))
+            };
+            let (loss, gradient) = run([1, 2, 3, 4]);
+            for bad in [v as i32, v as i32 + 3, -1, -100, i32::MAX, i32::MIN] {
+                assert_eq!(
+                    run([1, 2, bad, 4]),
+                    (loss.clone(), gradient.clone()),
+                    "{name}: {bad} of weight 0"
+                );
+                let (other_loss, other) = run([1, bad, 3, 4]);
+                for row in 0..4 {
+                    let part = row * v..(row + 1) * v;
+                    if row == 1 {
+                        assert!(other_loss[row].is_nan(), "{name}: {bad}");
+                        assert!(other[part].iter().all(|x| x.is_nan()), "{name}: {bad}");
+                    } else {
+                        assert_eq!(other_loss[row], loss[row], "{name}: {bad}");
+                        assert_eq!(other[part.clone()], gradient[part], "{name}: {bad}");
+                    }
+                }
+            }
         }
     }
 }

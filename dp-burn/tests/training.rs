@@ -5,33 +5,14 @@ mod common;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamWConfig, GradientsParams, OptimizerRecord};
 use burn::tensor::{Tensor, TensorData};
-use common::{devices, model, rows, values};
+use common::{RULE, add, devices, ledger, model, reserve, rows, values};
 use dp_burn::{
     PrivacyError, PrivateAdamW, PrivateGradients, StateError, Tape, Transformer, export, import,
 };
 use dp_core::accounting::Event;
 use dp_core::clipping::Clipping;
-use dp_core::ledger::{Charge, Header, Unit};
+use dp_core::ledger::Charge;
 use dp_core::noise::{GaussianDraw, Generator, fill_gaussian};
-use dp_engine::keys::{NoiseKey, RunKeys};
-use dp_engine::ledger::{Budget, LedgerFile};
-
-/// A new ledger of a new start that lets this much be spent, and its key.
-fn ledger(folder: &std::path::Path, epsilon: f64) -> (LedgerFile, NoiseKey) {
-    let keys = RunKeys::generate().expect("keys");
-    let header = Header {
-        dataset: [1; 32],
-        config: [2; 32],
-        unit: Unit::Record,
-    };
-    let budget = Budget {
-        epsilon,
-        delta: 1e-5,
-    };
-    let path = folder.join("ledger");
-    let ledger = LedgerFile::create(&path, &header, budget, keys.process).expect("a new ledger");
-    (ledger, keys.noise)
-}
 
 /// A batch of no examples is pure noise: that of the key, the step and the parameter's number.
 #[test]
@@ -80,86 +61,6 @@ fn an_empty_batch_releases_the_noise_of_the_reserved_step() {
             assert!(worst <= 1e-6, "{name}: parameter {k} is off by {worst}");
         }
         ledger.commit(receipt).expect("the release is noted");
-    }
-}
-
-/// A clipping norm above the charged one is a noise multiplier below it.
-#[test]
-fn gradients_of_a_larger_norm_than_was_charged_are_not_released() {
-    let Some((_, device)) = devices().into_iter().next() else {
-        return;
-    };
-    let model = model(&device.autodiff());
-    let folder = tempfile::tempdir().expect("a folder");
-    let (mut ledger, key) = ledger(folder.path(), 100.0);
-    let mut step = 0;
-    let mut noise = |clip: f64| {
-        let charge = Charge {
-            event: Event::Gaussian { sigma: 3.0 },
-            clip,
-            eta: 0.0,
-            count: 1,
-            counts: None,
-        };
-        let paid = ledger.reserve(step, charge).expect("within the budget");
-        step += 1;
-        key.for_step(paid).expect("this start's").0
-    };
-    let sums = |clipping| PrivateGradients::new(&model, clipping);
-    let flat = |clip| Clipping::Flat { clip };
-    let automatic = Clipping::Automatic {
-        clip: 1.0,
-        gamma: 0.01,
-    };
-    let generator = Generator::ChaCha20;
-    for (charged, clipping) in [(0.1, flat(1.0)), (0.999_999, flat(1.0)), (0.5, automatic)] {
-        let refused = sums(clipping).release(4.0, noise(charged), generator);
-        assert!(
-            matches!(refused, Err(PrivacyError::ChargedClip { .. })),
-            "{clipping:?} for {charged}"
-        );
-        let (mut sums, mut optimizer) = (sums(clipping), PrivateAdamW::new(RULE));
-        let noise = noise(charged);
-        let refused = optimizer.step(0.01, model.clone(), &mut sums, 4.0, noise, generator);
-        assert!(
-            matches!(refused, Err(PrivacyError::ChargedClip { .. })),
-            "the optimizer, {clipping:?} for {charged}"
-        );
-        assert_eq!(optimizer.time(), 0);
-        let left = values(&model, &sums.without_noise_not_private(1.0));
-        assert!(left.iter().flatten().all(|x| *x == 0.0), "noised");
-    }
-    // What a charge of 0.1 means is what a policy of 0.1 has, though the nearest f32 is above it.
-    for (charged, clipping) in [(1.0, flat(1.0)), (2.0, flat(1.0)), (0.1, flat(0.1))] {
-        let released = sums(clipping).release(4.0, noise(charged), generator);
-        assert!(released.is_ok(), "{clipping:?} for {charged}");
-    }
-}
-
-#[test]
-fn divisors_out_of_range_are_refused() {
-    let Some((_, device)) = devices().into_iter().next() else {
-        return;
-    };
-    let device = device.autodiff();
-    let model = model(&device);
-    let folder = tempfile::tempdir().expect("a folder");
-    let (mut ledger, key) = ledger(folder.path(), 100.0);
-    let charge = Charge {
-        event: Event::Gaussian { sigma: 3.0 },
-        clip: 1.0,
-        eta: 0.0,
-        count: 1,
-        counts: None,
-    };
-    for (step, divisor) in (0..).zip([0.0, -1.0, f64::NAN, f64::INFINITY]) {
-        let sums = PrivateGradients::new(&model, Clipping::Flat { clip: 1.0 });
-        let paid = ledger.reserve(step, charge).expect("within the budget");
-        let (noise, _receipt) = key.for_step(paid).expect("this start's");
-        assert!(
-            sums.release(divisor, noise, Generator::ChaCha20).is_err(),
-            "{divisor}"
-        );
     }
 }
 
@@ -274,31 +175,6 @@ fn the_fused_adamw_is_burns() {
 
 /// The smallest noise multiplier that there is, as good as none.
 const FAINT: f64 = 1e-9;
-
-fn reserve(ledger: &mut LedgerFile, step: u64, sigma: f64) -> dp_engine::ledger::Reservation {
-    let charge = Charge {
-        event: Event::Gaussian { sigma },
-        clip: 0.5,
-        eta: 0.0,
-        count: 1,
-        counts: None,
-    };
-    ledger.reserve(step, charge).expect("within the budget")
-}
-
-fn add(sums: &mut PrivateGradients, model: &Transformer, device: &burn::tensor::Device) {
-    let batch = rows(4).upload(device);
-    let mut tape = Tape::private(device);
-    let losses = model.losses(&batch, &mut tape).sum();
-    sums.add(tape, losses, batch.mask).expect("a private pass");
-}
-
-const RULE: dp_burn::AdamW = dp_burn::AdamW {
-    beta_1: 0.8,
-    beta_2: 0.95,
-    epsilon: 1e-2,
-    weight_decay: 0.1,
-};
 
 /// Adds noise to gradients on the host: parameter k, in the order of visits, has tensor number k + 1.
 struct Noised<'a> {

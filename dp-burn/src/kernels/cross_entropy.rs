@@ -7,7 +7,7 @@ use cubecl::prelude::*;
 
 /// `(loss, log_sum)`, both `[N]`: `loss = weight * (log_sum - logit[target])`.
 ///
-/// `logits [N, V]`, `targets [N]` i32 below V, `weights [N]`.
+/// `logits [N, V]`, `targets [N]` i32, `weights [N]`. A target that is none of the V columns gives NaN, or 0 where the weight is 0.
 pub(crate) fn forward(
     logits: &CubeTensor,
     targets: &CubeTensor,
@@ -63,6 +63,14 @@ pub(crate) fn backward(
     d_logits
 }
 
+/// What a row without a target counts for: nothing where its weight is 0, and NaN otherwise, so that its example is left out and no other is touched.
+#[cube]
+fn without_target(weight: f32) -> f32 {
+    // Made of the weight's bits, since shading languages refuse a NaN among their constants.
+    let not_a_number = f32::from_bits(weight.to_bits() | 0x7fc0_0000u32);
+    select(weight == 0.0, 0.0f32, not_a_number)
+}
+
 #[cube(launch)]
 fn cross_entropy<N: Size>(
     logits: &[Vector<f32, N>],
@@ -91,7 +99,11 @@ fn cross_entropy<N: Size>(
             sums += (logits[start + i] - shift).exp();
         }
         let total = peak + f32::ln(sum_lanes::<N>(sums));
-        let target = targets[row] as usize;
+        let target = targets[row];
+        let weight = weights[row];
+        let is_column = target >= 0 && (target as usize) < columns * N::value();
+        // Another target's place would be in another row, which is another example's.
+        let target = select(is_column, target as usize, 0usize);
         let block = logits[start + target / N::value()];
         let lane = target % N::value();
         let mut hit = 0.0f32;
@@ -101,7 +113,8 @@ fn cross_entropy<N: Size>(
                 hit = block.extract(l);
             }
         }
-        loss[row] = weights[row] * (total - hit);
+        let known = weight * (total - hit);
+        loss[row] = select(is_column, known, without_target(weight));
         log_sum[row] = total;
     }
 }
@@ -119,13 +132,20 @@ fn cross_entropy_backward<N: Size>(
     let row = row_of();
     if row < rows as usize {
         let start = row * columns;
-        let factor = g[row] * weights[row];
+        let target = targets[row];
+        let is_column = target >= 0 && (target as usize) < columns * N::value();
+        let factor = select(
+            is_column,
+            g[row] * weights[row],
+            without_target(weights[row]),
+        );
         let scale = Vector::<f32, N>::new(factor);
         let shift = Vector::<f32, N>::new(log_sum[row]);
         for i in 0..columns {
             d_logits[start + i] = (d_logits[start + i] - shift).exp() * scale;
         }
-        let target = targets[row] as usize;
+        // Another target's place would be in another row, which is another example's.
+        let target = select(is_column, target as usize, 0usize);
         let at = start + target / N::value();
         let lane = target % N::value();
         let mut block = d_logits[at];

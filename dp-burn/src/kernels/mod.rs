@@ -151,10 +151,11 @@ pub(crate) fn zeros(like: &CubeTensor, shape: impl Into<Shape>) -> CubeTensor {
     )
 }
 
-/// `tensor` as a kernel argument of vectors of `lanes` elements.
+/// `tensor`, of elements of 32 bits, as a kernel argument of vectors of `lanes` elements.
 pub(crate) fn buffer(tensor: &CubeTensor, lanes: usize) -> BufferArg {
+    debug_assert!(matches!(tensor.dtype, DType::F32 | DType::I32));
     let len = tensor.meta.shape().num_elements() / lanes;
-    // SAFETY: a contiguous tensor's handle holds all the elements of its shape.
+    // SAFETY: a contiguous tensor's handle holds all the elements of its shape, and what comes from outside is f32 or i32 (`ops::arg`).
     unsafe { BufferArg::from_raw_parts(tensor.handle.clone(), len) }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Init;
 use crate::ops;
-use crate::tape::{Site, Tape};
+use crate::tape::{Leaf, Site, Tape};
 use burn::module::{Module, Param};
 use burn::tensor::{Int, Tensor};
 
@@ -28,7 +28,7 @@ impl Embedding {
     pub fn forward(&self, ids: Tensor<2, Int>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
         tape.note(|| Site::Embedding {
-            table: self.table.id,
+            table: Leaf::matrix(&self.table),
             ids: ids.clone(),
             tap: tap.clone(),
         });

@@ -2,7 +2,7 @@
 
 use super::Init;
 use crate::ops;
-use crate::tape::{Site, Tape};
+use crate::tape::{Leaf, Site, Tape};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -35,8 +35,8 @@ impl LayerNorm {
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
         let (tap_gain, tap_bias) = (tape.tap(), tape.tap());
         tape.note(|| Site::LayerNorm {
-            gain: self.gain.id,
-            bias: self.bias.id,
+            gain: Leaf::vector(&self.gain),
+            bias: Leaf::vector(&self.bias),
             tap_gain: tap_gain.clone(),
             tap_bias: tap_bias.clone(),
         });

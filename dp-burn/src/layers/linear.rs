@@ -2,7 +2,7 @@
 
 use super::Init;
 use crate::ops;
-use crate::tape::{Site, Tape};
+use crate::tape::{Leaf, Site, Tape};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -35,8 +35,8 @@ impl Linear {
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
         tape.note(|| Site::Linear {
-            weight: self.weight.id,
-            bias: self.bias.id,
+            weight: Leaf::matrix(&self.weight),
+            bias: Leaf::vector(&self.bias),
             input: x.clone().inner(),
             tap: tap.clone(),
         });

@@ -2,7 +2,7 @@
 
 use super::Init;
 use crate::ops;
-use crate::tape::{Site, Tape};
+use crate::tape::{Leaf, Site, Tape};
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
@@ -28,7 +28,7 @@ impl Position {
     pub fn forward(&self, x: Tensor<3>, tape: &mut Tape) -> Tensor<3> {
         let tap = tape.tap();
         tape.note(|| Site::Position {
-            table: self.table.id,
+            table: Leaf::matrix(&self.table),
             tap: tap.clone(),
         });
         ops::position(x, self.table.val(), tap)

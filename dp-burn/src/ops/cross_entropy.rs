@@ -10,14 +10,21 @@ use burn::backend::autodiff::{
 use burn::tensor::{Int, Tensor};
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
-/// `weights[n] * -log softmax(logits[n])[targets[n]]` for each of N rows; `logits [N, V]`, targets below V.
+/// `weights[n] * -log softmax(logits[n])[targets[n]]` for each of N rows; `logits [N, V]`.
 ///
 /// Weights carry no gradient: they are data. A row of weight 0 gives loss 0 and gradient 0, if its
-/// logits are finite.
+/// logits are finite, whatever its target is (-100 is a usual one). With another weight, a target that is none of the V columns makes
+/// the row's loss and gradient NaN, and private gradients leave its example out; other rows are not touched.
 ///
 /// # Panics
-/// Panics when the tensors live on different devices, or `weights` records a graph.
+/// Panics when the tensors live on different devices, aren't of f32 and i32, or `weights` records a graph; when there is no target and no weight for each row.
 pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
+    let [rows, _] = logits.dims();
+    let (given, weighed) = (targets.dims()[0], weights.dims()[0]);
+    assert!(
+        given == rows && weighed == rows,
+        "cross_entropy: {rows} rows of logits, {given} targets and {weighed} weights: give one of each for every row"
+    );
     let (targets, weights) = (integers(targets), plain(weights.inner()));
     let logits = match arg(logits) {
         Arg::Graph(logits) => logits,

@@ -23,7 +23,7 @@ pub use linear::linear;
 pub use position::position;
 
 use burn::backend::Autodiff;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 
 use burn_cubecl::{CubeBackend, kernel::into_contiguous, tensor::CubeTensor};
 
@@ -41,8 +41,9 @@ pub(crate) enum Arg {
 /// Unwraps `tensor`.
 ///
 /// # Panics
-/// Panics when the tensor lives on a backend that is not CubeCL: a layer on such a device can't run at all.
+/// Panics when the tensor lives on a backend that is not CubeCL, or is not of f32: a layer on such a tensor can't run at all.
 pub(crate) fn arg<const D: usize>(tensor: Tensor<D>) -> Arg {
+    check_dtype(tensor.dtype(), DType::F32);
     match tensor.clone().try_into_primitive::<Graph>() {
         Ok(t) => Arg::Graph(t),
         Err(_) => Arg::Plain(plain(tensor)),
@@ -54,6 +55,7 @@ pub(crate) fn arg<const D: usize>(tensor: Tensor<D>) -> Arg {
 /// # Panics
 /// As [`arg`], or when the tensor records a graph.
 pub(crate) fn plain<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
+    check_dtype(tensor.dtype(), DType::F32);
     match tensor.try_into_primitive::<CubeBackend>() {
         Ok(t) => into_contiguous(t),
         Err(e) => panic!("dp-burn runs on CubeCL devices (cpu, wgpu, cuda): {e:?}"),
@@ -63,8 +65,9 @@ pub(crate) fn plain<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
 /// Unwraps a tensor of integers, on either kind of device.
 ///
 /// # Panics
-/// As [`arg`].
+/// As [`arg`], or when they are not of i32.
 pub(crate) fn integers<const D: usize>(tensor: Tensor<D, burn::tensor::Int>) -> CubeTensor {
+    check_dtype(tensor.dtype(), DType::I32);
     let t = match tensor.clone().try_into_primitive::<Graph>() {
         Ok(t) => Ok(t),
         Err(_) => tensor.try_into_primitive::<CubeBackend>(),
@@ -73,6 +76,14 @@ pub(crate) fn integers<const D: usize>(tensor: Tensor<D, burn::tensor::Int>) -> 
         Ok(t) => into_contiguous(t),
         Err(e) => panic!("dp-burn runs on CubeCL devices (cpu, wgpu, cuda): {e:?}"),
     }
+}
+
+/// Kernels read a buffer as numbers of 32 bits: of another type, a row's numbers would be those of two or of half a row, and so of other examples.
+fn check_dtype(found: DType, wanted: DType) {
+    assert_eq!(
+        found, wanted,
+        "dp-burn computes in {wanted:?} and this tensor is of {found:?}: cast it, or keep the device's default types (Device::configure)"
+    );
 }
 
 /// Wraps a plain tensor.

@@ -4,7 +4,11 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use dp_burn::{Batch, ModelConfig, Transformer};
+use dp_burn::{Batch, ModelConfig, PrivateGradients, Tape, Transformer};
+use dp_core::accounting::Event;
+use dp_core::ledger::{Charge, Header, Unit};
+use dp_engine::keys::{NoiseKey, RunKeys};
+use dp_engine::ledger::{Budget, LedgerFile, Reservation};
 use dp_kernels::conformance::open_or_skip;
 use dp_kernels::{Ceilings, Planner, Rates};
 
@@ -141,3 +145,47 @@ pub fn relative(a: &[f32], b: &[f32]) -> f64 {
     });
     if scale == 0.0 { worst } else { worst / scale }
 }
+
+/// A new ledger of a new start that lets this much be spent, and its key.
+pub fn ledger(folder: &std::path::Path, epsilon: f64) -> (LedgerFile, NoiseKey) {
+    let keys = RunKeys::generate().expect("keys");
+    let header = Header {
+        dataset: [1; 32],
+        config: [2; 32],
+        unit: Unit::Record,
+    };
+    let budget = Budget {
+        epsilon,
+        delta: 1e-5,
+    };
+    let path = folder.join("ledger");
+    let ledger = LedgerFile::create(&path, &header, budget, keys.process).expect("a new ledger");
+    (ledger, keys.noise)
+}
+
+/// A step of clipping norm 0.5.
+pub fn reserve(ledger: &mut LedgerFile, step: u64, sigma: f64) -> Reservation {
+    let charge = Charge {
+        event: Event::Gaussian { sigma },
+        clip: 0.5,
+        eta: 0.0,
+        count: 1,
+        counts: None,
+    };
+    ledger.reserve(step, charge).expect("within the budget")
+}
+
+/// Adds four rows.
+pub fn add(sums: &mut PrivateGradients, model: &Transformer, device: &Device) {
+    let batch = rows(4).upload(device);
+    let mut tape = Tape::private(device);
+    let losses = model.losses(&batch, &mut tape).sum();
+    sums.add(tape, losses, batch.mask).expect("a private pass");
+}
+
+pub const RULE: dp_burn::AdamW = dp_burn::AdamW {
+    beta_1: 0.8,
+    beta_2: 0.95,
+    epsilon: 1e-2,
+    weight_decay: 0.1,
+};
