@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use dp_text::canary::{
-    Canary, Completion, Exposure, ExposureError, MOST_CANARIES, canaries, exposure,
+    Canary, Completion, Exposure, ExposureError, MOST_CANARIES, canaries, exposure, keeps_codes,
     mean_exposure_of_ignorance, plant,
 };
 use dp_text::records::Records;
+use dp_text::tokenizer::Tokenizer;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 fn measure(canary: &Canary, random: usize, score: impl Fn(&Completion) -> f64) -> Exposure {
@@ -250,5 +252,53 @@ fn reciting_is_the_six_digits_and_no_more() {
     }
     for no in ["", " 04839", " 0483921", " 48392", "x048392", " 048393"] {
         assert!(!canary.recited_by(no), "{no:?}");
+    }
+}
+
+/// A tokenizer of a model, what cuts words before it, and what puts tokens together behind it.
+fn tokenizer(model: Value, cut: Value, decoder: Value) -> Tokenizer {
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": cut, "post_processor": null, "decoder": decoder, "model": model,
+    });
+    Tokenizer::from_json(file.to_string().as_bytes()).unwrap()
+}
+
+/// A tokenizer of single characters, without an unknown token: it leaves out those it lacks.
+fn characters(lacks: &str, decoder: Value) -> Tokenizer {
+    let known = (' '..='~').filter(|character| !lacks.contains(*character));
+    let vocabulary: Map<String, Value> = known
+        .enumerate()
+        .map(|(id, character)| (character.to_string(), id.into()))
+        .collect();
+    let model = json!({"type": "BPE", "vocab": vocabulary, "merges": []});
+    tokenizer(model, Value::Null, decoder)
+}
+
+/// With a tokenizer that has one token for all codes, or none, a model that knows them by heart would seem to know nothing.
+#[test]
+fn tokenizers_that_lose_codes_are_found_out() {
+    let patients = canaries(3, 1).unwrap();
+    let whole = json!({"type": "Fuse"});
+    assert!(keeps_codes(&Tokenizer::Bytes, &patients));
+    assert!(keeps_codes(&characters("", whole.clone()), &patients));
+
+    let words = json!({"type": "WordLevel", "vocab": {"[UNK]": 0, "patient": 1, "code": 2}, "unk_token": "[UNK]"});
+    let words = tokenizer(words, json!({"type": "Whitespace"}), Value::Null);
+    let text = |code: &str| patients[0].prefix.clone() + " " + code;
+    assert_eq!(
+        words.encode(&text("000000")).unwrap(),
+        words.encode(&text("123456")).unwrap()
+    );
+    for lossy in [
+        words,
+        characters("0123456789", whole.clone()),
+        // One digit that no code of these patients need have.
+        characters("7", whole),
+        // Digits come back, with blanks between them: no code would ever be recited.
+        characters("", Value::Null),
+    ] {
+        assert!(!keeps_codes(&lossy, &patients));
+        assert!(keeps_codes(&lossy, &[]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dp_text::canary::{canaries, plant};
+use dp_text::canary::{canaries, keeps_codes, plant};
 use dp_text::records::{HeldOut, Records};
 use dp_text::rows::{Encoded, Rows};
 use dp_text::tokenizer::Tokenizer;
@@ -65,6 +65,7 @@ fn canaries_reach_training_whole() {
     );
     let planted = plant(split.train.clone(), &patients, 16, 1);
     for tokenizer in [Tokenizer::Bytes, tokenizer()] {
+        assert!(keeps_codes(&tokenizer, &patients));
         let encoded = Encoded::new(&tokenizer, planted.records.texts(), 64).unwrap();
         let mut rows = Rows::new(16, 64);
         for (canary, places) in patients.iter().zip(&planted.places) {

@@ -49,27 +49,19 @@ fn jsonl_has_one_object_a_line() {
 fn users_are_counted() {
     let lines = concat!(
         "{\"text\":\"a\",\"who\":\"7\"}\n{\"text\":\"b\",\"who\":7}\n",
-        "{\"text\":\"c\",\"who\":\"7\"}\n{\"text\":\" \",\"who\":\"blank\"}\n{\"text\":\"d\",\"who\":\"7\"}\n"
+        "{\"text\":\"c\",\"who\":\"7\"}\n{\"text\":\" \",\"who\":\"blank\"}\n{\"text\":\"d\",\"who\":\"7\"}\n",
+        "{\"text\":\"e\",\"who\":\"n7\"}\n"
     );
     let records = read("a.jsonl", lines.as_bytes(), Some("who")).unwrap();
     assert_eq!(
         records.users(),
         Some(Users {
             count: 2,
-            most_records: 3
+            most_records: 4
         })
     );
-    assert_eq!(records.user_ids(), Some(&[0, 1, 0, 0][..]));
-    // The number 7 is nobody's name.
-    let lines = b"{\"text\":\"a\",\"who\":\"n7\"}\n{\"text\":\"b\",\"who\":7}\n";
-    assert_eq!(
-        read("a.jsonl", lines, Some("who"))
-            .unwrap()
-            .users()
-            .unwrap()
-            .count,
-        2
-    );
+    // One person, whether the number is quoted or not.
+    assert_eq!(records.user_ids(), Some(&[0, 0, 0, 0, 1][..]));
 }
 
 #[test]
@@ -143,6 +135,121 @@ fn bytes_that_are_not_utf8_are_named_by_offset_and_line() {
     );
 }
 
+/// Read as text, a table has a record a line, whatever a record of it is: another unit of privacy than its owner thinks.
+#[test]
+fn files_whose_lines_are_no_records_are_refused() {
+    let object = "one object like {\"text\": \"...\"} a line in a .jsonl file";
+    for (name, format, way_out) in [
+        ("a.csv", "CSV", object),
+        ("a.TSV", "TSV", object),
+        ("a.json", "JSON", object),
+        ("a.parquet", "Parquet", object),
+        ("a.xlsx", "an Excel sheet", object),
+        ("a.pdf", "PDF", object),
+        ("a.docx", "a Word document", object),
+        ("a.jsonl.gz", "gzip", "unpack it first"),
+        ("a.ZIP", "zip", "unpack it first"),
+        ("a.xz", "xz", "unpack it first"),
+        ("a.zst", "Zstandard", "unpack it first"),
+        ("a.bz2", "bzip2", "unpack it first"),
+    ] {
+        for user_field in [None, Some("who")] {
+            let (error, message) = refusal(name, b"id,note\n1,\"two\nlines\"\n", user_field);
+            assert!(
+                matches!(error, RecordsError::OtherFormat { format: other, .. } if other == format),
+                "{error}"
+            );
+            assert!(message.contains(way_out), "{message}");
+        }
+    }
+    // Whatever else is text.
+    for name in ["a.csv.txt", "csv", "a.md", "a.log"] {
+        assert_eq!(read(name, b"1,2\n3,4\n", None).unwrap().len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn other_formats_are_known_by_their_first_bytes() {
+    for (bytes, format, way_out) in [
+        (
+            &b"\xff\xfeo\0n\0e\0\n\0"[..],
+            "UTF-16",
+            "iconv -f UTF-16 -t UTF-8",
+        ),
+        (
+            b"\xfe\xff\0o\0n\0e\0\n",
+            "UTF-16",
+            "iconv -f UTF-16 -t UTF-8",
+        ),
+        (b"\x1f\x8b\x08\0\n", "gzip", "unpack it first"),
+        (b"PK\x03\x04\x0a\0", "zip", "unpack it first"),
+    ] {
+        for name in ["b.txt", "b.jsonl"] {
+            let (error, message) = refusal(name, bytes, None);
+            assert!(
+                matches!(error, RecordsError::OtherFormat { format: other, .. } if other == format),
+                "{error}"
+            );
+            assert!(message.contains(way_out), "{message}");
+        }
+    }
+    assert_eq!(
+        read("b.txt", b"PK of the drug\nnone\n", None)
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn nul_bytes_are_named_by_offset_and_line() {
+    for (bytes, at) in [
+        (&b"one\nt\0w\0o\0\n\0"[..], (5, 2)),
+        // Not UTF-8 either; this is the likelier cause.
+        (b"\xe9\0\n\0", (1, 1)),
+        (b"\xef\xbb\xbfone\0\ntwo\n", (6, 1)),
+    ] {
+        let (error, message) = refusal("n.txt", bytes, None);
+        let RecordsError::NulByte { byte, line, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((byte, line), at);
+        assert!(message.contains("iconv -f UTF-16LE -t UTF-8"), "{message}");
+    }
+    let (error, _) = refusal("n.jsonl", b"{\0\"\0", None);
+    assert!(
+        matches!(
+            error,
+            RecordsError::NulByte {
+                byte: 1,
+                line: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn json_in_plain_text_is_refused() {
+    for bytes in [
+        &b"\n{\"text\": \"Marla\"}\n{\"text\": \"Odo\"}\n"[..],
+        b" \n [\"Marla\", \"Odo\"] \r\nand more\n",
+    ] {
+        let (error, message) = refusal("j.txt", bytes, None);
+        assert!(
+            matches!(error, RecordsError::JsonInText { line: 2, .. }),
+            "{error}"
+        );
+        assert!(message.contains("rename the file to .jsonl"), "{message}");
+        assert!(!message.contains("Marla"), "{message}");
+    }
+    // Notes that begin with a bracket, or lines of JSON among text.
+    let text = b"[seen by Dr. A] no change\n{draft\n[1]\n{\"text\": \"a\"}\n";
+    assert_eq!(read("j.txt", text, None).unwrap().len(), 4);
+    assert_eq!(read("j.txt", b"12\n\"a\"\n", None).unwrap().len(), 2);
+}
+
 #[test]
 fn bad_jsonl_lines_are_named() {
     let (error, _) = refusal("j.jsonl", b"{\"text\":\"a\"}\n\n{\"text\": secret}\n", None);
@@ -189,17 +296,15 @@ fn bad_user_fields_are_named() {
         message.contains("\"patient\"") && message.contains("line 1"),
         "{message}"
     );
-    let (error, _) = refusal("u.jsonl", b"{\"text\":\"a\",\"p\":1.5}\n", Some("p"));
-    assert!(
-        matches!(
-            error,
-            RecordsError::WrongType {
-                found: "a fraction",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    for number in ["1.5", "18446744073709551616"] {
+        let line = format!("{{\"text\":\"a\",\"p\":{number}}}\n");
+        let (error, _) = refusal("u.jsonl", line.as_bytes(), Some("p"));
+        let found = "a fraction or a number beyond 64 bits";
+        assert!(
+            matches!(error, RecordsError::WrongType { found: other, .. } if other == found),
+            "{error}"
+        );
+    }
     let (error, _) = refusal("u.txt", b"a\nb\n", Some("p"));
     assert!(
         matches!(error, RecordsError::UserFieldOfText { .. }),

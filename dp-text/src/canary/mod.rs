@@ -9,11 +9,13 @@
 
 mod exposure;
 mod invent;
+mod kept;
 mod plant;
 
 pub use dp_audit::mean_exposure_of_ignorance;
 pub use exposure::{Exposure, ExposureError, exposure};
 pub use invent::{CanaryError, MOST_CANARIES, canaries};
+pub use kept::keeps_codes;
 pub use plant::{Planted, plant};
 
 /// An invented patient with a secret code.

@@ -59,6 +59,40 @@ pub enum RecordsError {
         /// Line, from 1.
         line: u64,
     },
+    /// A byte of value 0, which no text has.
+    #[error(
+        "data file {path:?} has a NUL byte at byte {byte} (line {line}), which no text has; if it is UTF-16 without a byte \
+         order mark, convert it: iconv -f UTF-16LE -t UTF-8"
+    )]
+    NulByte {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the byte from the start of the file, from 0.
+        byte: u64,
+        /// Line, from 1.
+        line: u64,
+    },
+    /// A format whose lines are not records, by the file's name or its first bytes: read as lines it would have another unit of privacy.
+    #[error("data file {path:?} is {format}, which cannot be read as records: {way_out}")]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        format: &'static str,
+        /// What to do with it.
+        way_out: &'static str,
+    },
+    /// Plain text whose first line is JSON.
+    #[error(
+        "data file {path:?} is read as plain text, and line {line} is a JSON object or list; rename the file to .jsonl if each line is \
+         one object like {{\"text\": \"...\"}}, and convert it to that otherwise"
+    )]
+    JsonInText {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: u64,
+    },
     /// A line of a `.jsonl` file that is not JSON.
     #[error(
         "data file {path:?}, line {line}, column {column}: invalid JSON; each line must be one object like {{\"text\": \"...\"}}"

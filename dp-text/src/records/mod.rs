@@ -1,6 +1,7 @@
 //! Records, and whose they are: a record, or a user with all their records, is the unit of privacy.
 
 mod error;
+mod format;
 mod read;
 mod split;
 
@@ -41,7 +42,8 @@ pub struct Users {
 
 impl Records {
     /// Reads `path`: `.jsonl` (or `.ndjson`) has one object a line with the string field `text`;
-    /// any other name is plain text with one record a line.
+    /// any other name is plain text with one record a line, unless it is that of a table, a document or an archive (`.csv`, `.json`,
+    /// `.gz` and the like), of which a line is no record.
     ///
     /// `user_field` names a field of the `.jsonl` objects (a string or a whole number) that says
     /// whose record it is. A byte order mark and CRLF line ends are taken off; blank lines are

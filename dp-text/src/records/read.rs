@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::format::{self, Format};
 use super::{Records, RecordsError, UserTable};
 
 pub(super) fn file(path: &Path, user_field: Option<&str>) -> Result<Records, RecordsError> {
@@ -18,6 +19,9 @@ pub(super) fn lines(
     lines: impl BufRead,
     user_field: Option<&str>,
 ) -> Result<Records, RecordsError> {
+    if let Some(format) = format::of_name(path) {
+        return Err(other_format(path, format));
+    }
     let json = path.extension().is_some_and(|extension| {
         extension.eq_ignore_ascii_case("jsonl") || extension.eq_ignore_ascii_case("ndjson")
     });
@@ -45,6 +49,12 @@ pub(super) fn lines(
             records.blank += 1;
             continue;
         }
+        if !json && records.is_empty() && is_json(&text) {
+            return Err(RecordsError::JsonInText {
+                path: path.into(),
+                line: reader.line,
+            });
+        }
         records.texts.push(text);
         if let Some(user) = user {
             let number = match numbers.get(&user) {
@@ -67,6 +77,19 @@ pub(super) fn lines(
 
 fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
+}
+
+/// Whether a whole line is a JSON object or list. One that only begins like that, such as a remark in brackets, is text.
+fn is_json(line: &str) -> bool {
+    line.trim_start().starts_with(['{', '[']) && serde_json::from_str::<Value>(line).is_ok()
+}
+
+fn other_format(path: &Path, format: Format) -> RecordsError {
+    RecordsError::OtherFormat {
+        path: path.into(),
+        format: format.name,
+        way_out: format.way_out,
+    }
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, RecordsError> {
@@ -108,6 +131,19 @@ impl<B: BufRead> Reader<'_, B> {
         }
         self.line += 1;
         self.byte += read as u64;
+        if self.line == 1
+            && let Some(format) = format::of_bytes(&bytes)
+        {
+            return Err(other_format(self.path, format));
+        }
+        // Before UTF-8: of UTF-16 either may be wrong, and this one tells more.
+        if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+            return Err(RecordsError::NulByte {
+                path: self.path.into(),
+                byte: start + at as u64,
+                line: self.line,
+            });
+        }
         let mut text = String::from_utf8(bytes).map_err(|error| RecordsError::NotUtf8 {
             path: self.path.into(),
             byte: start + error.utf8_error().valid_up_to() as u64,
@@ -146,10 +182,11 @@ impl<B: BufRead> Reader<'_, B> {
         };
         let user = match user_field {
             None => None,
-            // A string and a number of the same digits stay two users: kinds are not mixed up.
+            // A string and a number of the same digits are one user: two people taken for one have the guarantee still, one
+            // taken for two has not. The letter keeps them apart from canaries.
             Some(field) => Some(match object.get(field) {
                 Some(Value::String(user)) => format!("s{user}"),
-                Some(Value::Number(user)) if user.is_u64() || user.is_i64() => format!("n{user}"),
+                Some(Value::Number(user)) if user.is_u64() || user.is_i64() => format!("s{user}"),
                 other => return Err(self.field(field, other, "a string or a whole number")),
             }),
         };
@@ -193,7 +230,7 @@ fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",
-        Value::Number(number) if number.is_f64() => "a fraction",
+        Value::Number(number) if number.is_f64() => "a fraction or a number beyond 64 bits",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",

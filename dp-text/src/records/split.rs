@@ -7,18 +7,19 @@ use crate::seeded;
 ///
 /// A record decides for itself, by a hash of the seed and its text: equal texts fall on the same
 /// side, so a held-out record has no copy in the training data. Where users are known, the hash
-/// is of the user, and all records of a user fall on the same side.
+/// is of the user, and all records of a user fall on the same side; equal texts of two users may
+/// fall on both.
 ///
 /// # Privacy
 /// The guarantee covers the training records; the loss on held-out records is released without
-/// noise. Because no record's side depends on another record, adding or removing one record
-/// changes the training data by at most that one record. The threshold depends on the number of
-/// records, which is public: it already is in the sampling rate.
+/// noise. Because no record's side depends on another record, adding or removing one record (or one user) changes the training data by at
+/// most that one. The threshold of a large file depends on the number of records, or of users, rounded up to a power of two: that number is public, as it is
+/// in the sampling rate, and only a file that passes a power of two has another threshold than its neighbour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HeldOut {
     /// Share of the records to hold out, 0 to 1.
     pub share: f64,
-    /// The share is lowered so that about this many are held out of a large file.
+    /// The share is lowered so that about this many records, or users, are held out of a large file: half of them to all.
     pub about: usize,
     /// Seed of the hash.
     pub seed: u64,
@@ -52,6 +53,15 @@ pub enum SplitError {
         /// Number of records.
         records: usize,
     },
+    /// Nothing fell to the held-out side, and the record that would be held out has copies, which would be trained on.
+    #[error(
+        "none of {records} records falls to the held-out side, and the one that would be held out has copies in the data, which would \
+         be trained on; remove the copies, use more records or another --seed"
+    )]
+    HeldOutHasCopies {
+        /// Number of records.
+        records: usize,
+    },
     /// No user fell to the held-out side.
     #[error("none of {users} users falls to the held-out side; use more users or another --seed")]
     NothingHeldOut {
@@ -61,7 +71,7 @@ pub enum SplitError {
 }
 
 impl HeldOut {
-    /// 5% of the records, or about 2000 of a larger file.
+    /// 5% of the records or users, or 1000 to 2000 of a larger file.
     pub fn new(seed: u64) -> Self {
         Self {
             share: 0.05,
@@ -73,8 +83,8 @@ impl HeldOut {
     /// Splits `records`, keeping their order in each part.
     ///
     /// Where no record falls to the held-out side, the one with the smallest hash is held out,
-    /// which keeps the promise about neighbours. No such rule does where nothing is left to train
-    /// on, or where users are split: then there is an error.
+    /// which keeps the promise about neighbours. No such rule does where that record has copies,
+    /// where nothing is left to train on, or where users are split: then there is an error.
     ///
     /// # Errors
     /// [`SplitError`], for a handful of records or users only.
@@ -111,10 +121,12 @@ impl HeldOut {
     /// For each record, whether it is held out.
     fn held(&self, records: &Records) -> Result<Vec<bool>, SplitError> {
         let count = records.len();
+        // One more or less must not move the threshold, which would move other records across; a user is one, however many their records.
+        let units = records.users().map_or(count, |users| users.count);
         let share = self
             .share
             .clamp(0.0, 1.0)
-            .min(self.about as f64 / count as f64);
+            .min(self.about as f64 / units.next_power_of_two() as f64);
         // 2^64 * share, rounded down; the cast saturates.
         let threshold = (share * 18_446_744_073_709_551_616.0) as u64;
         let hash = |unit: &String| seeded::hash("held-out", self.seed, unit.as_bytes());
@@ -134,8 +146,13 @@ impl HeldOut {
             if let Some(users) = records.users() {
                 return Err(SplitError::NothingHeldOut { users: users.count });
             }
-            // The first of equal hashes: one record, even among equal texts.
             let smallest = (0..count).min_by_key(|&record| hashes[record]);
+            let text = smallest.map(|record| &records.texts[record]);
+            let copies = records.texts.iter().filter(|&other| Some(other) == text);
+            // One of them alone would be held out with its copies in training; all of them would move at once for one record added.
+            if copies.count() > 1 {
+                return Err(SplitError::HeldOutHasCopies { records: count });
+            }
             held = (0..count).map(|record| Some(record) == smallest).collect();
         }
         match held.contains(&false) {

@@ -31,7 +31,7 @@ pub enum TokenizerError {
         /// What the parser said.
         reason: String,
     },
-    /// A text could not be encoded.
+    /// A text could not be encoded. A tokenizer that leaves a part of a text out, or gives its unknown token for it, is not found out by this.
     #[error(
         "the tokenizer cannot encode a record ({reason}); use a byte-level tokenizer, which can \
          encode any text"

@@ -84,7 +84,8 @@ impl Tokenizer {
     /// The ids of `text`, without special tokens.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`] where the tokenizer has no id for a part of it.
+    /// [`TokenizerError::Encode`] where the tokenizer has no id for a part of it and needs one. Not every file does: one with an unknown
+    /// token gives that, and a BPE without one leaves the part out and says nothing.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         match self {
             Self::Bytes => Ok(text.bytes().map(u32::from).collect()),
