@@ -178,7 +178,10 @@ pub struct TrainArgs {
     pub target: Target,
 
     /// Train without clipping and noise. Nothing is promised about any record.
-    #[arg(long, conflicts_with_all = ["epsilon", "delta", "clip", "clip_quantile", "after"])]
+    // All that only a private run takes, each by itself: where a flag is required that conflicts, clap asks for it no more.
+    #[arg(long, conflicts_with_all = [
+        "epsilon", "delta", "clip", "clip_quantile", "clip_rate", "clip_count_std", "after",
+    ])]
     pub non_private: bool,
 
     /// Let the clipping norm follow this quantile of the gradients' norms, from --clip on; 0.5 is the median. How many are within it is counted
@@ -321,7 +324,7 @@ pub enum Devices {
 /// verified.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
-    /// Which devices. One that is named must be there; `all` tells which were skipped, and why.
+    /// Which devices. One that is named must be there; `all` tells which were skipped, and why: they aren't there, or have no row that --filter selects.
     #[arg(long, value_enum, default_value_t = Devices::All)]
     pub device: Devices,
 
@@ -463,11 +466,24 @@ mod tests {
 
     #[test]
     fn a_run_without_privacy_has_no_budget() {
-        let message = refusal("dpcube train --data d --out o --non-private --epsilon 3");
-        assert!(
-            message.contains("--non-private") && message.contains("--epsilon"),
-            "{message}"
-        );
+        for given in [
+            "--epsilon 3",
+            "--delta 1e-6",
+            "--clip 1",
+            "--clip-quantile 0.5",
+            "--clip-rate nan",
+            "--clip-count-std 5",
+            "--after l",
+        ] {
+            let message = refusal(&format!(
+                "dpcube train --data d --out o --non-private {given}"
+            ));
+            let flag = given.split(' ').next().unwrap();
+            assert!(
+                message.contains("--non-private") && message.contains(flag),
+                "{message}"
+            );
+        }
     }
 
     #[test]

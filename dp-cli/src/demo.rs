@@ -5,13 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use crate::args::DemoArgs;
+use clap::Parser;
+
+use crate::args::{Cli, DemoArgs};
 use crate::error::Failure;
 use crate::files;
 use crate::interrupt::Interrupt;
 use crate::output::{note, say};
 use crate::report::{Report, RunSummary};
-use crate::train::{LEDGER, SUMMARY};
+use crate::train::{self, LEDGER, SUMMARY};
 
 /// The shipped records: dictionary entries, public text.
 const CORPUS: &[u8] = include_bytes!("../../corpus/wordnet.txt");
@@ -21,34 +23,36 @@ const RECORDS: &str = "records.txt";
 const MARK: &str = ".dpcube-demo";
 /// The private run's folder.
 const PRIVATE: &str = "private";
-/// Folders of the two runs.
-const RUNS: [&str; 2] = ["non-private", PRIVATE];
+/// Folders of the two runs, in the order in which they are trained: the private one has more that can be refused.
+const RUNS: [&str; 2] = [PRIVATE, "non-private"];
+/// Files of a former demo beside them.
+const REPORTS: [&str; 2] = ["report.html", "report.json"];
 
 /// Trains both models, each in a process of its own so that its peak memory is its own, and writes the
 /// report.
 ///
 /// # Errors
-/// A run that failed; its own line says why.
+/// An argument that no run takes, before anything of a former demo is removed; a run that failed, whose own line says why.
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let out = &args.out;
+    let data = args.data.clone();
+    let data = data.unwrap_or_else(|| out.join(RECORDS));
+    for name in RUNS {
+        check_arguments(arguments(args, name, &data, &out.join(name)))?;
+    }
     clear(out, args.data.as_deref())?;
     // Ctrl-C reaches the run as well, which then finishes its step: wait for it.
     let _interrupt = Interrupt::install("waiting for the run to finish its step")?;
-    let data = match &args.data {
-        Some(data) => data.clone(),
-        None => {
-            let path = out.join(RECORDS);
-            let records = first_lines(CORPUS, args.records);
-            files::write_atomically(&path, records).map_err(|error| unwritable(&path, &error))?;
-            path
-        }
-    };
+    if args.data.is_none() {
+        let records = first_lines(CORPUS, args.records);
+        files::write_atomically(&data, records).map_err(|error| unwritable(&data, &error))?;
+    }
     let mut summaries = Vec::new();
     for name in RUNS {
         note!("Training {name} ...");
-        summaries.push(train(args, name, &data)?);
+        summaries.push(train_one(args, name, &data)?);
     }
-    let (Some(private), Some(non_private)) = (summaries.pop(), summaries.pop()) else {
+    let (Some(non_private), Some(private)) = (summaries.pop(), summaries.pop()) else {
         return Err(Failure::new("a run left no summary"));
     };
     let report = Report::new(private, non_private)?;
@@ -56,6 +60,15 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     say!("{}", report.text())?;
     say!("The report is in {}", page.display())?;
     Ok(())
+}
+
+/// What a run of these arguments would refuse before it reads a record.
+fn check_arguments(arguments: Vec<OsString>) -> Result<(), Failure> {
+    let program = std::iter::once(OsString::from("dpcube"));
+    match Cli::try_parse_from(program.chain(arguments))?.command {
+        crate::args::Command::Train(args) => train::check(&args),
+        _ => Err(Failure::new("the demo's arguments are not those of a run")),
+    }
 }
 
 /// The first `count` lines of `text`.
@@ -97,6 +110,12 @@ fn clear(out: &Path, data: Option<&Path>) -> Result<(), Failure> {
             fs::remove_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
         }
     }
+    for name in REPORTS {
+        let file = out.join(name);
+        if file.exists() {
+            fs::remove_file(&file).map_err(|error| unwritable(&file, &error))?;
+        }
+    }
     Ok(())
 }
 
@@ -106,7 +125,7 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
     ))
 }
 
-fn train(args: &DemoArgs, name: &str, data: &Path) -> Result<RunSummary, Failure> {
+fn train_one(args: &DemoArgs, name: &str, data: &Path) -> Result<RunSummary, Failure> {
     let folder = args.out.join(name);
     let program = std::env::current_exe()?;
     let status = Command::new(program)
@@ -160,7 +179,7 @@ fn arguments(args: &DemoArgs, name: &str, data: &Path, folder: &Path) -> Vec<OsS
     if let Some(tokenizer) = &settings.tokenizer {
         option("--tokenizer", PathBuf::from(tokenizer).into());
     }
-    if name == RUNS[1] {
+    if name == PRIVATE {
         option("--clip", settings.clip.to_string().into());
         option("--epsilon", args.target.epsilon.to_string().into());
         if let Some(delta) = args.target.delta {

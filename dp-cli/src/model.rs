@@ -148,10 +148,7 @@ impl Reader<'_> {
             }
         }
         rows.iter()
-            .map(|(start, ids, _)| {
-                let new: Vec<u32> = ids[*start..].iter().map(|&id| id as u32).collect();
-                Ok(self.tokenizer.decode(&new)?)
-            })
+            .map(|(start, ids, _)| continuation(self.tokenizer, ids, *start))
             .collect()
     }
 
@@ -176,6 +173,19 @@ impl Reader<'_> {
             .map(|row| row.iter().map(|&x| f64::from(x)).sum())
             .collect())
     }
+}
+
+/// The text of the ids from `start` on, as it stands behind the text of those before: many a decoder takes the space of the first token
+/// for one that encoding had added, and leaves it out.
+fn continuation(tokenizer: &Tokenizer, ids: &[i32], start: usize) -> Result<String, Failure> {
+    let ids: Vec<u32> = ids.iter().map(|&id| id as u32).collect();
+    let given = tokenizer.decode(&ids[..start])?;
+    let whole = tokenizer.decode(&ids)?;
+    Ok(match whole.strip_prefix(given.as_str()) {
+        Some(new) => new.to_owned(),
+        // What follows changed how the given text is written, so that it can't be cut off.
+        None => tokenizer.decode(&ids[start..])?,
+    })
 }
 
 /// Rows as the model takes them.
@@ -262,4 +272,38 @@ pub fn named(tensor: &Tensor<'_>) -> Result<NamedTensor, Failure> {
         shape: tensor.shape.clone(),
         values,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_continuation_keeps_the_space_before_it() {
+        let space = json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true});
+        let file = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": space, "post_processor": null, "decoder": space,
+            "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "\u{2581}one": 1, "\u{2581}two": 2}, "unk_token": "[UNK]"},
+        });
+        let words = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+        let bos = words.specials().bos as i32;
+        assert_eq!(continuation(&words, &[bos, 1, 2], 2).unwrap(), " two");
+        assert_eq!(continuation(&words, &[bos, 1], 2).unwrap(), "");
+        // Behind nothing there is no space.
+        assert_eq!(continuation(&words, &[bos, 1, 2], 1).unwrap(), "one two");
+        // The negative control: decoded alone it has none.
+        assert_eq!(words.decode(&[2]).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_continuation_of_bytes_is_their_text() {
+        let [bos, a, first, second] = [257, 0x61, 0xc3, 0xa9];
+        let text = |ids: &[i32], start| continuation(&Tokenizer::Bytes, ids, start).unwrap();
+        assert_eq!(text(&[bos, a, first, second], 2), "\u{e9}");
+        // The given text ends in half a character, which the other half completes.
+        assert_eq!(text(&[bos, first, second], 2), "\u{fffd}");
+    }
 }

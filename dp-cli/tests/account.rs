@@ -556,6 +556,44 @@ fn a_comparison_has_every_engine() {
     );
 }
 
+/// Four coordinates that move by 1 each move by 2 in L2 norm, and cost more than one coordinate that moves by 2: the pair is of one coordinate, and says so.
+#[test]
+fn a_discrete_gaussian_is_of_one_coordinate() {
+    let line = "--noise discrete-gaussian --sampler full --sigma 1 --sensitivity 2 --steps 1";
+    let pair = ask(&format!("delta --epsilon 6 {line}"));
+    // By the sum over the integers, and by the convolution of four such sums, in Python.
+    assert!((number(&pair, "delta") / 0.003_964_931 - 1.0).abs() < 1e-6);
+    let vector = 0.007_945_068;
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("events.json");
+    std::fs::write(&file, r#"[{"mechanism": "zcdp", "rho": 2, "count": 1}]"#).expect("file");
+    let path = file.to_str().expect("path");
+    let zcdp = ask(&format!("delta --epsilon 6 --events {path}"));
+    assert!(number(&zcdp, "upper") >= vector, "{zcdp}");
+
+    let help = dpcube(&["epsilon", "--help"]);
+    // As wide as the terminal, so line by line it would not be found.
+    let help: Vec<_> = text(&help.stdout).split_whitespace().collect();
+    let help = help.join(" ");
+    for words in [
+        "discrete-gaussian is for one coordinate",
+        "put it into --events as zcdp, with rho = L2^2 / (2 sigma^2)",
+        "the whole number of grid steps by which one record moves one coordinate",
+    ] {
+        assert!(help.contains(words), "{words} not in: {help}");
+    }
+    for (steps, words) in [
+        ("2", "a record moves one coordinate by up to 2 grid steps"),
+        ("1", "a record moves one coordinate by up to 1 grid step,"),
+    ] {
+        let line = format!("delta --epsilon 6 {line}")
+            .replace("--sensitivity 2", &format!("--sensitivity {steps}"));
+        let output = dpcube(&line.split_whitespace().collect::<Vec<_>>());
+        let answer = text(&output.stdout);
+        assert!(answer.contains(words), "{words} not in: {answer}");
+    }
+}
+
 /// Epsilon of full-batch Gaussian steps at delta 1e-6.
 fn gaussian(sigma: f64, steps: u64) -> f64 {
     let run = format!("epsilon --sampler full --sigma {sigma} --steps {steps} --delta 1e-6");

@@ -292,3 +292,29 @@ fn the_words_name_the_relation() {
         rounded_up(after(&text, "private with epsilon"), epsilon, 0.001);
     }
 }
+
+/// Events that say that they hide a user are explained as that.
+#[test]
+fn the_words_name_the_unit() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("events.json");
+    let unit = r#"{"user": {"most_records": 4}}"#;
+    let event = format!(r#"[{{"sampler": "full", "sigma": 9, "steps": 2, "unit": {unit}}}]"#);
+    fs::write(&file, event).expect("file");
+    let run = format!("explain --events {} --delta 1e-6", file.display());
+    for (relation, words) in [
+        (
+            "add-remove",
+            "whether a given user's records were in the data",
+        ),
+        ("zero-out", "whether a given user's records contributed"),
+        ("replace-one", "which of two given users was in the data"),
+    ] {
+        let text = said(&format!("{run} --adjacency {relation}"));
+        assert!(text.contains(words), "{text}");
+        assert!(text.contains("one over the number of users"), "{text}");
+        assert!(!text.contains("one record"), "{text}");
+    }
+    let text = said(&format!("{run} --records 500"));
+    assert!(text.contains("for each of the 500 users"), "{text}");
+}

@@ -143,7 +143,8 @@ fn membership_shows_without_privacy() {
     assert!(of(plain, "members") as usize + of(plain, "others") as usize == 120);
 
     let other = path("other.txt");
-    fs::write(&other, "another\nand one more\nand a third\n".repeat(30)).expect("a file");
+    let text: String = (0..90).map(|i| format!("another {i}\n")).collect();
+    fs::write(&other, text).expect("a file");
     refused(
         &[
             "audit",

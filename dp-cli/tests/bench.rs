@@ -251,6 +251,11 @@ fn what_cannot_be_done_is_one_line() {
         &["--seconds-per-row -1", "0.001"],
     );
     refused(&with(&["--memory", "0"]), &["--memory 0", "GiB"]);
+    for samples in ["0", "2"] {
+        let named = format!("--samples {samples}");
+        let few = ["--quick", "--filter", "bias_norm_sq", "--samples", samples];
+        refused(&with(&few), &[named.as_str(), "3 or more"]);
+    }
     refused(&with(&["--device", "gpu"]), &["gpu"]);
     refused(&with(&["--dtype", "f8"]), &["f8"]);
     refused(&bench(&["--out", "/proc/none"]), &["/proc/none", "--out"]);

@@ -259,6 +259,14 @@ fn every_record_is_exported() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
+    let (head, lines) = lines.split_first().unwrap();
+    let show = dpcube(&["ledger", "show", path(&run), "--format", "json"]);
+    let shown: Value = serde_json::from_str(said(&show)).unwrap();
+    assert_eq!(head["kind"], "header");
+    for name in ["dataset", "config", "unit", "records", "head"] {
+        assert!(!head[name].is_null(), "{name} of {head}");
+        assert_eq!(head[name], shown["ledgers"][0][name], "{name}");
+    }
     let kinds: Vec<&str> = lines
         .iter()
         .map(|line| line["kind"].as_str().unwrap())
@@ -283,6 +291,118 @@ fn every_record_is_exported() {
         csv[2].starts_with("1,reserve,0,poisson,0.01,1.25,,0.5,0.001,1,"),
         "{}",
         csv[2]
+    );
+    assert!(csv[0].ends_with(",unit,most_records"), "{}", csv[0]);
+    assert!(
+        csv[1..].iter().all(|line| line.ends_with(",record,")),
+        "{csv:?}"
+    );
+}
+
+/// What was spent for a user is no figure for a record: every export says whose presence its events hide, and `account` holds to it.
+#[test]
+fn an_export_says_for_whom_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |owners| Unit::User {
+        most_records: 4.try_into().unwrap(),
+        owners: [owners; 32],
+    };
+    let records = run(&folder, "records", 1, 3);
+    let users = run_for(of(0xA7), &folder, "users", 1, 3);
+    let others = run_for(of(0xB8), &folder, "others", 1, 3);
+
+    let output = dpcube(&["ledger", "export", path(&users)]);
+    let head: Value = serde_json::from_str(said(&output).lines().next().unwrap()).unwrap();
+    assert_eq!(head["unit"]["user"]["most_records"], 4);
+    assert_eq!(head["unit"]["user"]["owners"], "a7".repeat(32));
+    let output = dpcube(&["ledger", "export", path(&users), "--format", "csv"]);
+    let csv: Vec<&str> = said(&output).lines().skip(1).collect();
+    assert!(csv.iter().all(|line| line.ends_with(",user,4")), "{csv:?}");
+
+    let exported = |run: &Path| -> Vec<Value> {
+        let output = dpcube(&["ledger", "export", path(run), "--format", "events"]);
+        serde_json::from_str(said(&output)).unwrap()
+    };
+    let file = folder.path().join("events.json");
+    let ask = |events: &[Value], query: &[&str]| {
+        fs::write(&file, serde_json::to_string(events).unwrap()).unwrap();
+        let rest = ["--events", path(&file), "--delta", "1e-5"];
+        dpcube(&[&["account"][..], query, &rest].concat())
+    };
+    let one_user = "one user with all their records (of which a step uses at most 4)";
+    let output = ask(&exported(&users), &["epsilon"]);
+    let answer = said(&output);
+    assert!(answer.contains(one_user), "{answer}");
+    assert!(!answer.contains("one record"), "{answer}");
+    // So do the steps that are left after them.
+    let next = [
+        "steps",
+        "--epsilon",
+        "8",
+        "--sigma",
+        "1.25",
+        "--rate",
+        "0.01",
+    ];
+    let output = ask(&exported(&users), &next);
+    let answer = said(&output);
+    assert!(
+        answer.contains("more, rounded down") && answer.contains(one_user),
+        "{answer}"
+    );
+
+    let output = ask(&exported(&records), &["epsilon"]);
+    let answer = said(&output);
+    assert!(answer.contains("one record more or less"), "{answer}");
+    // A file that was exported before there were units: its events are of records.
+    let mut old = exported(&records);
+    assert_eq!(
+        old[0].as_object_mut().unwrap().remove("unit").unwrap(),
+        "record"
+    );
+    let output = ask(&old, &["epsilon"]);
+    assert_eq!(said(&output), answer);
+
+    let wider = |most: u32| {
+        let mut events = exported(&users);
+        events[0]["unit"]["user"]["most_records"] = most.into();
+        events
+    };
+    let output = ask(&[exported(&users), wider(9)].concat(), &["epsilon"]);
+    let answer = said(&output);
+    assert!(answer.contains("a step uses at most 9"), "{answer}");
+
+    let mut group = exported(&users);
+    group[0]["group"] = 3.into();
+    for (events, names) in [
+        (
+            [exported(&records), exported(&users)].concat(),
+            ["event 2", "one user (users a7a7", "one record"],
+        ),
+        (
+            [exported(&users), old].concat(),
+            ["event 2", "one record", "no unit"],
+        ),
+        (
+            [exported(&users), exported(&others)].concat(),
+            ["event 2", "users b8b8", "users a7a7"],
+        ),
+        (group, ["event 1", "group 3", "users"]),
+        (wider(0), ["event 1", "unit", "most_records"]),
+    ] {
+        let output = ask(&events, &["epsilon"]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        for name in names {
+            assert!(error.contains(name), "{name} not in: {error}");
+        }
+    }
+    let output = ask(&exported(&users), &[&next[..], &["--group", "3"]].concat());
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("a group of 3 records") && error.contains("one user"),
+        "{error}"
     );
 }
 

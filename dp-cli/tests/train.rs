@@ -114,7 +114,7 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     assert_done(&output);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("differential privacy"), "{said}");
-    // What is known after the first batch that isn't empty is not said before the last, since which that was is private.
+    // How the norms are taken is told at the end, as it would be after empty batches alone: which batches had a record is private.
     let watched = stderr(&output);
     let place_of = |word: &str| {
         watched
@@ -131,6 +131,16 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     assert_eq!(
         (&privacy["steps"], &privacy["unconfirmed"]),
         (&3.into(), &0.into())
+    );
+    let rng = privacy["rng"].as_str().expect("a name").to_lowercase();
+    assert!(
+        rng.contains("chacha20") && !rng.contains("not secure"),
+        "{rng}"
+    );
+    let listed = privacy["without_noise"].to_string();
+    assert!(
+        listed.contains("fingerprint") && listed.contains("peak memory"),
+        "{listed}"
     );
     let number = |name: &str| privacy[name].as_f64().expect(name);
     assert!(number("upper") <= 8.0 && number("lower") <= number("upper"));
@@ -176,9 +186,33 @@ fn a_private_run_leaves_a_model_a_ledger_and_its_guarantee() {
     let mut command = place.train("out", &changed);
     assert_refused(&run(command.arg("--resume")), "steps");
 
-    fs::write(place.path("notes.txt"), "other\nrecords\n".repeat(60)).expect("a file");
+    let text: String = (0..120).map(|i| format!("other record {i}\n")).collect();
+    fs::write(place.path("notes.txt"), text).expect("a file");
     let mut command = place.train("out", &arguments);
     assert_refused(&run(command.arg("--resume")), "data");
+}
+
+/// More than a third of these batches draw nobody: one that was skipped, neither noised nor charged, would tell that nobody was drawn.
+#[test]
+fn steps_that_draw_nobody_are_charged_and_released() {
+    let place = Place::new(60);
+    let mut command = dpcube();
+    command
+        .args(["train", "--data"])
+        .arg(place.path("notes.txt"))
+        .arg("--out")
+        .arg(place.path("out"))
+        .args(["--batch", "1", "--microbatch", "2", "--steps", "40"])
+        .args(["--delta", "1e-3", "--norms", "rule"]);
+    assert_done(&run(&mut command));
+    let ledger = dp_engine::ledger::inspect(&place.path("out/ledger.bin")).expect("a ledger");
+    let state = ledger.summary.state;
+    assert_eq!((state.reservations(), state.commits()), (40, 40));
+    let privacy = place.json("out/train.json")["privacy"].clone();
+    assert_eq!(
+        (&privacy["steps"], &privacy["unconfirmed"]),
+        (&40.into(), &0.into())
+    );
 }
 
 /// The way of the Linears' norms is chosen by a measurement, or as a person says; it is told once for each shape.
@@ -369,9 +403,16 @@ fn a_resumed_run_ends_where_one_that_was_let_run_does() {
     assert!(at_the_break != whole.1);
 }
 
-/// After a kill the steps since the last checkpoint are lost and spent: the run ends early, never over budget.
+/// After a kill the steps since the last checkpoint are lost and spent: the run ends early, never over budget. Where there was no other one yet, that
+/// is the one of step 0: without it the only ways on would be ways to forget what was spent.
 #[test]
 fn a_killed_run_never_spends_twice() {
+    for first in [0, 5] {
+        a_run_killed_after(first);
+    }
+}
+
+fn a_run_killed_after(first: u64) {
     let place = Place::new(120);
     let mut child = place
         .train("out", &LONG)
@@ -380,8 +421,8 @@ fn a_killed_run_never_spends_twice() {
         .spawn()
         .expect("starts");
     let lines = wait_for(&mut child, "step 1 of");
-    let checkpoint = place.path("out/checkpoint/manifest.json");
-    while !checkpoint.exists() {
+    let done = || Checkpoint::load(&place.path("out/checkpoint")).map(|c| c.manifest().step);
+    while done().ok() < Some(first) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     signal(&child, "-KILL");
@@ -397,7 +438,7 @@ fn a_killed_run_never_spends_twice() {
         summary["privacy"]["steps"].as_u64().unwrap(),
     );
     assert!(
-        before >= 5 && spent <= 60 && steps <= spent,
+        before > first && spent <= 60 && steps <= spent,
         "{before}, {steps}, {spent}"
     );
     assert_eq!(spent, reservations(&place.path("out/ledger.bin")));
@@ -462,7 +503,7 @@ fn a_full_disk_is_told_and_nothing_is_half_written() {
 #[test]
 fn the_demo_trains_both_ways_and_reports() {
     let place = Place::new(120);
-    let demo = || {
+    let demo = |more: &[&str]| {
         let mut command = dpcube();
         command
             .args([
@@ -479,17 +520,22 @@ fn the_demo_trains_both_ways_and_reports() {
             ])
             .arg(place.path("notes.txt"))
             .arg("--out")
-            .arg(place.path("demo"));
+            .arg(place.path("demo"))
+            .args(more);
         run(&mut command)
     };
-    assert_done(&demo());
+    assert_done(&demo(&[]));
     // A second one would remove the only record of what the first spent on these notes.
     let ledger = place.path("demo/private/ledger.bin");
     let spent = fs::read(&ledger).expect("a ledger");
-    assert_refused(&demo(), "notes.txt");
+    assert_refused(&demo(&[]), "notes.txt");
     assert_eq!(fs::read(&ledger).expect("a ledger"), spent);
     fs::rename(&ledger, place.path("spent.bin")).expect("moved");
-    assert_done(&demo());
+    // What no run takes is refused before the former demo is removed.
+    assert_refused(&demo(&["--epsilon", "0"]), "--epsilon is 0.0");
+    assert_refused(&demo(&["--clip", "1e300"]), "--clip is 1e300");
+    assert!(place.path("demo/report.html").exists() && place.path("demo/private").exists());
+    assert_done(&demo(&[]));
 
     let report = place.json("demo/report.json");
     for side in ["private", "non_private"] {

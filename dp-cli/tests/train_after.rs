@@ -48,6 +48,9 @@ fn a_run_after_another_keeps_the_epsilon_of_both() {
         "out/ledger.bin",
     );
 
+    // Its own past is not in its ledger.
+    assert_refused(&after("new", &["--after", own]), "came after");
+
     assert_refused(&after("new", &["--after", "nowhere"]), "nowhere");
     let spent = [&small[..], &["2", "--steps", "4", "--after", tuning]].concat();
     assert_refused(&run(&mut place.train("new", &spent)), "nothing is left");

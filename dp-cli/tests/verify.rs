@@ -148,7 +148,77 @@ fn what_cannot_be_verified_is_told() {
         &verify(&["--device", "cpu", "--filter", "clip_factors/bf16"]),
         &["clip_factors/bf16", "clip_factors f32 Flat"],
     );
+    // None of the devices has such rows.
+    let output = verify(&["--device", "all", "--filter", "clip_factors/f128"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    let last = error.lines().last().expect("a line");
+    assert!(last.contains("clip_factors/f128"), "{error}");
     if !cfg!(feature = "cuda") {
         refused(&verify(&["--device", "cuda"]), &["cuda", "--features cuda"]);
     }
+}
+
+/// A device without the element type is skipped and says so; the others are verified.
+#[test]
+fn a_device_without_the_rows_does_not_end_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("conformance.md");
+    let output = verify(&[
+        "--device",
+        "all",
+        "--filter",
+        "clip_factors/f64",
+        "--json",
+        "--markdown",
+        page.to_str().expect("UTF-8"),
+    ]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let lines: Vec<Value> = text(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    assert!(lines.iter().all(|line| line["dtype"] == "f64"), "{lines:?}");
+    let page = std::fs::read_to_string(page).expect("the page");
+    for backend in ["cpu", "wgpu", "cuda"] {
+        let rows = lines.iter().filter(|line| line["backend"] == backend);
+        let skipped = told.contains(&format!("SKIPPED {backend}: "));
+        assert_eq!(rows.count() == 0, skipped, "{backend}: {told}");
+        // On wgpu f64 is rare: the page says so as well.
+        let lacks_rows = format!("{backend}: --filter");
+        assert_eq!(
+            told.contains(&format!("SKIPPED {lacks_rows}")),
+            page.contains(&format!("- {lacks_rows}")),
+            "{page}"
+        );
+    }
+    assert!(lines.iter().any(|line| line["backend"] == "cpu"), "{told}");
+}
+
+/// A page that can't be written is told before anything is verified, and one that is there stays as it is until there is another.
+#[test]
+fn a_page_is_tried_before_the_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| {
+        let path = folder.path().join(name);
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let with = |filter: &str, page: &str| {
+        let checks = ["--device", "cpu", "--filter", filter];
+        verify(&[&checks[..], &["--markdown", page]].concat())
+    };
+    std::fs::create_dir(path("taken")).expect("a folder");
+    for page in ["no/such/page.md", "taken"] {
+        refused(&with("clip_factors", &path(page)), &[page, "--markdown"]);
+    }
+
+    std::fs::write(path("page.md"), "of last week").expect("a file");
+    refused(&with("clip_factors/bf16", &path("page.md")), &["bf16"]);
+    let kept = std::fs::read_to_string(path("page.md")).expect("the page");
+    assert_eq!(kept, "of last week");
+    refused(&with("clip_factors/bf16", &path("new.md")), &["bf16"]);
+    let names = std::fs::read_dir(folder.path()).expect("the folder");
+    assert_eq!(names.count(), 2, "something was left beside the page");
 }

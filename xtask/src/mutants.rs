@@ -39,6 +39,8 @@ enum Test {
     Cuda(&'static str),
     /// File and name of another test, under a file name that no two crates have.
     File(&'static str, &'static str),
+    /// A test inside the program, by its path.
+    Program(&'static str),
 }
 
 impl Test {
@@ -47,6 +49,7 @@ impl Test {
         match self {
             Self::Conformance(name) | Self::Cuda(name) => ("conformance", name),
             Self::File(file, name) => (file, name),
+            Self::Program(name) => ("dpcube", name),
         }
     }
 }
@@ -201,8 +204,12 @@ fn build(
             .args(workspace::MAIN)
             .args(["--exclude", "dp-backend-wgpu"]),
     };
+    let kind = match test {
+        Test::Program(_) => "--bin",
+        _ => "--test",
+    };
     build
-        .args(["--test", target])
+        .args([kind, target])
         .args(["--no-run", "--message-format", "json-render-diagnostics"])
         .current_dir(tree.root())
         .env("CARGO_TARGET_DIR", tree.target());

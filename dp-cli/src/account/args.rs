@@ -95,12 +95,16 @@ pub struct MechanismArgs {
     pub epochs: Option<u32>,
 
     /// Law of the noise. Laplace: --sigma is its scale divided by the L1 sensitivity. The discrete two: --sigma is in
-    /// grid steps, and --sensitivity says how many a record moves the sum by (1 if left out).
+    /// grid steps, and --sensitivity is a whole number of them (1 if left out). discrete-gaussian is for one coordinate,
+    /// which a record moves by that many; a vector that moves as far in L2 norm costs more: put it into --events as
+    /// zcdp, with rho = L2^2 / (2 sigma^2), L2 and sigma in grid steps. discrete-laplace takes an L1 norm.
     #[arg(long, value_enum, default_value_t = Noise::Gaussian, hide_short_help = true)]
     pub noise: Noise,
 
     /// With Gaussian noise: a matrix (correlated-noise) mechanism whose encoded stream one record moves by at most
-    /// this L2 norm, in clipping norms. It is the whole run, so it takes no --rate and no --steps.
+    /// this L2 norm, in clipping norms. It is the whole run, so it takes no --rate and no --steps. With discrete-gaussian:
+    /// the whole number of grid steps by which one record moves one coordinate, the only one. With discrete-laplace: the
+    /// whole number of them by which it moves a vector in L1 norm.
     #[arg(
         long,
         value_name = "S",
@@ -120,7 +124,9 @@ pub struct MechanismArgs {
     /// A mix of mechanisms instead: a JSON array of objects such as
     /// {"sampler": "poisson", "rate": 0.01, "sigma": 1, "count": 100}, with the names of these flags (batch_size for
     /// --batch-size), or {"mechanism": M, ..., "count": N} where M is approximate-dp (with epsilon, delta), zcdp (rho),
-    /// randomized-response (random_probability, buckets) or mixture (shifts, probabilities, sigma).
+    /// randomized-response (random_probability, buckets) or mixture (shifts, probabilities, sigma). "unit" in an object says
+    /// whose presence it hides: "record", which it is where left out, or {"user": {"most_records": K}}; all of a file hide
+    /// the same. `dpcube ledger export --format events` writes such a file.
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub events: Option<PathBuf>,
 }

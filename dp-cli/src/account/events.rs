@@ -1,19 +1,75 @@
 //! What a run did: its events with counts, from flags or from a list in JSON.
 
-use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
+use std::{fmt, fs};
 
 use dp_core::accounting::{Adjacency, Event, GaussianMixture, Run};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::AccountError;
 use super::fields::Fields;
 use super::spec::Step;
 
+/// Whose presence events hide, as the export of a ledger says it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Unit {
+    /// One record.
+    Record,
+    /// One user with all their records.
+    User {
+        /// The most records of a user that a step uses.
+        most_records: NonZeroU32,
+        /// Fingerprint of whose each record is, where it is known.
+        owners: Option<String>,
+    },
+}
+
+impl Unit {
+    /// The unit of events of both, where their costs add up: both hide a record, or the same users. How many of a user's records a step used is no
+    /// matter.
+    fn with(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Record, Self::Record) => Some(Self::Record),
+            (
+                Self::User {
+                    most_records,
+                    owners,
+                },
+                Self::User {
+                    most_records: more,
+                    owners: others,
+                },
+            ) if owners == others => Some(Self::User {
+                most_records: *most_records.max(more),
+                owners: owners.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record => f.write_str("one record"),
+            Self::User { owners: None, .. } => f.write_str("one user"),
+            Self::User {
+                owners: Some(owners),
+                ..
+            } => write!(f, "one user (users {owners})"),
+        }
+    }
+}
+
 /// What a run did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct History {
     pub adjacency: Adjacency,
+    /// Whose presence all events hide.
+    pub unit: Unit,
     pub events: Vec<(Event, u64)>,
     /// Each event with its count, in words.
     pub described: Vec<String>,
@@ -24,6 +80,7 @@ impl History {
     pub fn empty(adjacency: Adjacency) -> Self {
         Self {
             adjacency,
+            unit: Unit::Record,
             events: Vec::new(),
             described: Vec::new(),
         }
@@ -32,20 +89,45 @@ impl History {
     /// A run of one step.
     pub fn of(adjacency: Adjacency, step: Step) -> Self {
         Self {
-            adjacency,
             events: vec![(step.event, step.count)],
             described: vec![step.described],
+            ..Self::empty(adjacency)
         }
     }
 
-    /// The run with one more step.
+    /// The run with one more step, about the same unit.
     pub fn with(&self, step: Step) -> Result<Self, AccountError> {
         let mut history = self.clone();
         history.push(step)?;
         Ok(history)
     }
 
-    /// Adds a step, whose cost must be that of as many records as the others': costs of one record and of four don't add up to the cost of either.
+    /// Adds a step that says itself whose presence it hides, which must be what the others say: what was charged for a record says nothing of a user with
+    /// many.
+    fn push_about(&mut self, unit: &Unit, step: Step) -> Result<(), AccountError> {
+        if let (Unit::User { .. }, Event::GroupPoissonGaussian { group, .. }) = (unit, &step.event)
+        {
+            return Err(AccountError::problem(format!(
+                "group {group} does not go with a unit of users, whose events are about all records of a user as they are: leave one of the two out"
+            )));
+        }
+        let joined = if self.events.is_empty() {
+            Some(unit.clone())
+        } else {
+            self.unit.with(unit)
+        };
+        self.unit = joined.ok_or_else(|| {
+            AccountError::problem(format!(
+                "\"{}\" is about {unit} and an event before it about {}, whose costs don't add up: ask for each apart (an event that says no unit is \
+                 about one record)",
+                step.described, self.unit
+            ))
+        })?;
+        self.push(step)
+    }
+
+    /// Adds a step about the same unit, whose cost must be that of as many records as the others': costs of one record and of four don't add up to the
+    /// cost of either.
     pub fn push(&mut self, step: Step) -> Result<(), AccountError> {
         let others = self
             .events
@@ -54,7 +136,7 @@ impl History {
         match (others, records_of_one(&step.event)) {
             (Some(others), Some(records)) if others != records => {
                 let records_of = |records| match records {
-                    1 => "one record".to_owned(),
+                    1 => self.unit.to_string(),
                     _ => format!("a group of {records} records"),
                 };
                 return Err(AccountError::problem(format!(
@@ -126,19 +208,21 @@ pub fn list(value: Value, adjacency: Adjacency) -> Result<History, AccountError>
     let mut history = History::empty(adjacency);
     for (index, item) in items.into_iter().enumerate() {
         event(item, adjacency)
-            .and_then(|step| history.push(step))
+            .and_then(|(unit, step)| history.push_about(&unit, step))
             .map_err(|problem| AccountError::problem(format!("event {}: {problem}", index + 1)))?;
     }
     Ok(history)
 }
 
-fn event(item: Value, adjacency: Adjacency) -> Result<Step, AccountError> {
-    let expected = "the mechanism's values and count";
+/// An event, and whose presence it hides.
+fn event(item: Value, adjacency: Adjacency) -> Result<(Unit, Step), AccountError> {
+    let expected = "the mechanism's values, count and unit";
     let mut fields = Fields::of(item, expected)?;
+    let unit = fields.unit()?;
     let Some(mechanism) = fields.take("mechanism") else {
         let spec = fields.spec()?;
         fields.finish("an event")?;
-        return spec.resolve(adjacency);
+        return Ok((unit, spec.resolve(adjacency)?));
     };
     let count = fields.whole("count")?.unwrap_or(1);
     let times = if count == 1 { "time" } else { "times" };
@@ -184,9 +268,10 @@ fn event(item: Value, adjacency: Adjacency) -> Result<Step, AccountError> {
         }
     };
     fields.finish(&format!("mechanism {mechanism}"))?;
-    Ok(Step {
+    let step = Step {
         event,
         count,
         described: format!("{count} {times} a {words}"),
-    })
+    };
+    Ok((unit, step))
 }

@@ -2,10 +2,12 @@
 
 use clap::ValueEnum;
 use dp_core::accounting::Adjacency;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::args::Relation;
 use super::error::AccountError;
+use super::events::Unit;
 use super::spec::{Noise, Spec, Voice};
 
 /// The fields of one object. What is left at the end was of no use, and is refused.
@@ -15,7 +17,7 @@ pub struct Fields {
 }
 
 /// All names that an object may hold, in the order in which messages list them.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "sigma",
     "rate",
     "steps",
@@ -34,6 +36,7 @@ const NAMES: [&str; 24] = [
     "group",
     "sensitivity",
     "count",
+    "unit",
     "mechanism",
     "rho",
     "random_probability",
@@ -101,6 +104,13 @@ impl Fields {
 
     pub fn adjacency(&mut self) -> Result<Option<Adjacency>, AccountError> {
         Ok(self.word::<Relation>("adjacency")?.map(Into::into))
+    }
+
+    /// Whose presence the object's event hides: a record's where it doesn't say, as those did that were written before there were others.
+    pub fn unit(&mut self) -> Result<Unit, AccountError> {
+        let kind = r#""record" or {"user": {"most_records": K}}, with "owners" or without"#;
+        let unit = self.taken("unit", kind, |value| Unit::deserialize(value).ok())?;
+        Ok(unit.unwrap_or(Unit::Record))
     }
 
     /// The mechanism that the object describes.

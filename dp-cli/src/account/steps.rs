@@ -15,7 +15,7 @@ use super::search;
 use super::spec::Spec;
 use super::text;
 
-/// With --events, the events in the file are spent already, and the answer is how many steps are left.
+/// With --events, the events in the file are spent already, and the answer is how many steps are left, for the unit of the file.
 #[derive(Args, Debug)]
 pub struct StepsArgs {
     #[command(flatten)]

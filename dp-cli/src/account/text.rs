@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use dp_core::accounting::{Adjacency, Bounds};
 use serde_json::{Value, json};
 
-use super::events::History;
+use super::events::{History, Unit};
 
 /// The three numbers under the name of the middle one.
 pub fn bounds_json(name: &str, bounds: &Bounds) -> Value {
@@ -35,10 +35,12 @@ pub fn write_run(out: &mut impl Write, history: &History, rest: &str) -> io::Res
 
 /// The neighbouring relation, with who is protected.
 pub fn relation(history: &History) -> String {
-    let one = if history.has_groups() {
-        "one person's records"
-    } else {
-        "one record"
+    let one = match &history.unit {
+        Unit::User { most_records, .. } => {
+            format!("one user with all their records (of which a step uses at most {most_records})")
+        }
+        Unit::Record if history.has_groups() => "one person's records".to_owned(),
+        Unit::Record => "one record".to_owned(),
     };
     match history.adjacency {
         Adjacency::AddRemove => {
@@ -49,6 +51,6 @@ pub fn relation(history: &History) -> String {
                 "zero-out adjacency: {one} replaced by a contribution of zero, the worse direction"
             )
         }
-        Adjacency::ReplaceOne => "replace-one adjacency: one record replaced by another".to_owned(),
+        Adjacency::ReplaceOne => format!("replace-one adjacency: {one} replaced by another"),
     }
 }

@@ -30,7 +30,7 @@ const STRICT: f64 = 0.01;
 /// Scores the records that a model was trained on and those that were held out by its loss, and asks it for the planted secrets.
 ///
 /// # Errors
-/// A folder without a model, or other records than it was trained on; a device that can't be opened or fails.
+/// A folder without a model, or other records than it was trained on; two models of different records; a device that can't be opened or fails.
 pub fn run(args: &ModelArgs) -> Result<(), Failure> {
     check_confidence(args.sink.confidence)?;
     if args.records == 0 {
@@ -39,11 +39,28 @@ pub fn run(args: &ModelArgs) -> Result<(), Failure> {
         ));
     }
     let (device, _) = crate::device::open(args.device)?;
-    let folders = [Some(&args.model), args.compare.as_ref()];
+    let folders: Vec<&Path> = std::iter::once(args.model.as_path())
+        .chain(args.compare.as_deref())
+        .collect();
+    let stored = folders
+        .iter()
+        .map(|folder| model::stored(folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    let is_of_others = |(checkpoint, _): &(Checkpoint, Tokenizer)| {
+        checkpoint.manifest().dataset != stored[0].0.manifest().dataset
+    };
+    if let Some(at) = stored.iter().position(is_of_others) {
+        return Err(Failure::new(format!(
+            "--compare {:?} was trained on other records than --model {:?}: compare models of one file, --seed and --canaries",
+            folders[at], folders[0]
+        )));
+    }
     let attacked = folders
-        .into_iter()
-        .flatten()
-        .map(|folder| Attacked::new(folder, args, &device))
+        .iter()
+        .zip(&stored)
+        .map(|(folder, (checkpoint, tokenizer))| {
+            Attacked::new(folder, checkpoint, tokenizer, args, &device)
+        })
         .collect::<Result<Vec<_>, _>>()?;
     report(args, &attacked)?.write(&args.sink)
 }
@@ -63,15 +80,24 @@ struct Attacked {
 }
 
 impl Attacked {
-    fn new(folder: &Path, args: &ModelArgs, device: &Device) -> Result<Self, Failure> {
-        let (checkpoint, tokenizer) = model::stored(folder)?;
+    fn new(
+        folder: &Path,
+        checkpoint: &Checkpoint,
+        tokenizer: &Tokenizer,
+        args: &ModelArgs,
+        device: &Device,
+    ) -> Result<Self, Failure> {
         let summary = summary(folder)?;
-        let (loaded, config) = model::load(&checkpoint, device)?;
-        let data = data(args, &checkpoint, &summary, &tokenizer, config.context)?;
+        let (loaded, config) = model::load(checkpoint, device)?;
+        let path = match &args.data {
+            Some(path) => path.clone(),
+            None => trained_on(folder, &summary)?,
+        };
+        let data = data(&path, checkpoint, tokenizer, config.context)?;
         let reader = Reader {
             model: loaded,
             config,
-            tokenizer: &tokenizer,
+            tokenizer,
             device: device.clone(),
         };
         note!("scoring the records and canaries of {}", folder.display());
@@ -142,20 +168,26 @@ fn summary(folder: &Path) -> Result<RunSummary, Failure> {
         .map_err(|error| Failure::new(format!("{path:?} is no summary of a run: {error}")))
 }
 
-/// The records as they were split, planted and cut for the training of this model.
+/// The file that training named, seen from where it ran.
+fn trained_on(folder: &Path, summary: &RunSummary) -> Result<PathBuf, Failure> {
+    let path = PathBuf::from(&summary.data.source);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(Failure::new(format!(
+            "the model in {folder:?} was trained on {path:?}, which does not exist, seen from here: name it by --data"
+        ))),
+    }
+}
+
+/// The records of `path` as they were split, planted and cut for the training of this model.
 fn data(
-    args: &ModelArgs,
+    path: &Path,
     checkpoint: &Checkpoint,
-    summary: &RunSummary,
     tokenizer: &Tokenizer,
     context: usize,
 ) -> Result<Data, Failure> {
     let manifest = checkpoint.manifest();
-    let path = args
-        .data
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(&summary.data.source));
-    let data = Data::read(&source(manifest, &path)?, tokenizer, context)?;
+    let data = Data::read(&source(manifest, path)?, tokenizer, context)?;
     if *data.dataset() != manifest.dataset {
         return Err(Failure::new(format!(
             "{path:?} does not hold the records that this model was trained on: name their file by --data"

@@ -186,6 +186,15 @@ impl<'a> Step<'a> {
     }
 }
 
+/// The bound as a share of the claim. A claim of 0, of very much noise, has no shares.
+fn share(lower: f64, claim: f64) -> String {
+    if claim > 0.0 {
+        format!("{:.4}", lower / claim)
+    } else {
+        "none: the claim is 0".into()
+    }
+}
+
 fn report(
     args: &StepArgs,
     backend: &Backend,
@@ -227,7 +236,7 @@ fn report(
         rows: vec![
             row("epsilon, lower bound", format!("{lower:.6}")),
             row("epsilon, claimed", format!("{claim:.6}")),
-            row("lower bound over claim", format!("{:.4}", lower / claim)),
+            row("lower bound over claim", share(lower, claim)),
             row("mu, lower bound", format!("{:.6}", bound.mu)),
             row("mu, claimed", format!("{claimed_mu:.6}")),
             row("confidence", confidence.to_string()),

@@ -8,6 +8,8 @@ use crate::args::Device;
 
 /// More samples than this tell nothing new.
 pub const SAMPLES: usize = 100;
+/// Fewer samples than this are no row.
+pub const FEWEST: usize = 3;
 
 /// Arguments of `dpcube bench`. Exit code 0: every row that was measured is verified; 1: some are not; 2: nothing was
 /// measured; 130: stopped by Ctrl-C, what was measured is kept.

@@ -78,8 +78,11 @@ fn introduction(header: &Header) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::text;
-    use dp_bench::Line;
+    use dp_bench::{Line, read};
 
     const HEADER: &str = r#"{"line":"run","backend":"cpu","device":"d","driver":"l","version":"0","commit":"abc","date":"2026-01-31",
         "note":null,"extent":"quick","seconds_per_row":0.1,"cache_bytes":1,"cache_told":true,"memory_bytes":1,"load_before":null,
@@ -114,6 +117,22 @@ mod tests {
                 "| bias_norm_sq | m l | B 1 | f32 | 20.0 | 5.00 | memory | 2.00 ms | 4.00 ms | 2.00 |"
             ]
         );
+    }
+
+    /// The pages of recorded results hold what is printed of them, to the last character: nothing is said in the program's name that it didn't say.
+    #[test]
+    fn the_pages_are_what_is_printed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for (page, result) in [
+            ("bounds.md", "2026-11-26-cpu-quick.jsonl"),
+            ("bounds-xeon.md", "2026-11-27-xeon-quick.jsonl"),
+            ("bounds-h200.md", "2026-11-27-h200-quick.jsonl"),
+        ] {
+            let lines = read(&root.join("benches/results").join(result)).expect("a result");
+            let printed = text(&lines).expect("a timed row");
+            let written = fs::read_to_string(root.join("docs").join(page)).expect("a page");
+            assert!(written.ends_with(printed.as_str()), "{page}");
+        }
     }
 
     #[test]

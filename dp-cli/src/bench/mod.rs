@@ -34,7 +34,7 @@ use crate::interrupt::Interrupt;
 use crate::output::{answer, note};
 use crate::verify::{COMMIT, VERSION, open_one};
 pub use args::BenchArgs;
-use args::{BenchCommand, Dtype, SAMPLES};
+use args::{BenchCommand, Dtype, FEWEST, SAMPLES};
 use dp_bench::FloatKind;
 use watch::Watcher;
 
@@ -61,6 +61,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
         Extent::Full
     };
     let per_row = seconds_per_row(args, extent)?;
+    let samples = samples(args)?;
     let name = match args.device {
         Device::Cpu => DeviceName::Cpu,
         Device::Wgpu => DeviceName::Wgpu,
@@ -98,7 +99,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let settings = Settings {
         filter: Filter::new(args.filter.clone()),
         per_row,
-        samples: args.samples,
+        samples,
         deadline: args.quick.then(|| began + QUICK),
         command: command(args, &header),
     };
@@ -159,13 +160,23 @@ impl Sink {
             json,
             page: args.out.join("report.html"),
         };
-        sink.file()?;
+        // What is in it stays until there are rows to take its place.
+        sink.open(fs::OpenOptions::new().create(true).append(true))?;
         Ok(sink)
     }
 
     /// The file of the rows, empty.
     fn file(&self) -> Result<fs::File, Failure> {
-        fs::File::create(&self.json).map_err(|error| {
+        self.open(
+            fs::OpenOptions::new()
+                .create(true)
+                .write(true)
+                .truncate(true),
+        )
+    }
+
+    fn open(&self, options: &fs::OpenOptions) -> Result<fs::File, Failure> {
+        options.open(&self.json).map_err(|error| {
             Failure::new(format!(
                 "{:?} cannot be written: {error}; choose another --json",
                 self.json
@@ -184,6 +195,17 @@ fn seconds_per_row(args: &BenchArgs, extent: Extent) -> Result<Duration, Failure
     }
     Err(Failure::new(format!(
         "--seconds-per-row {seconds}: give 0.001 to 3600"
+    )))
+}
+
+/// The most samples of a row, which takes three at least.
+fn samples(args: &BenchArgs) -> Result<usize, Failure> {
+    if args.samples >= FEWEST {
+        return Ok(args.samples);
+    }
+    Err(Failure::new(format!(
+        "--samples {}: give {FEWEST} or more",
+        args.samples
     )))
 }
 

@@ -1,8 +1,9 @@
 //! `dpcube ledger export`.
 
 use std::fmt::Write as _;
+use std::iter;
 
-use dp_core::ledger::{Entry, Record};
+use dp_core::ledger::{Entry, Record, Unit};
 use dp_engine::fingerprint::hex;
 use dp_engine::ledger::LedgerContents;
 use serde_json::{Value, json};
@@ -12,8 +13,8 @@ use crate::error::Failure;
 use crate::files;
 use crate::output::{answer, note};
 
-/// The columns of the CSV, which are the fields of the JSON lines.
-const COLUMNS: [&str; 15] = [
+/// The columns of the CSV: the fields of the JSON lines of records, and the unit, which stands in a line of its own there.
+const COLUMNS: [&str; 17] = [
     "record",
     "kind",
     "step",
@@ -29,6 +30,8 @@ const COLUMNS: [&str; 15] = [
     "count_std",
     "reservation",
     "process",
+    "unit",
+    "most_records",
 ];
 
 pub fn run(args: &ExportArgs) -> Result<(), Failure> {
@@ -37,8 +40,8 @@ pub fn run(args: &ExportArgs) -> Result<(), Failure> {
         note!("dpcube: warning: {}: {}", path.display(), words::torn(torn));
     }
     let text = match args.format {
-        Export::Jsonl => lines(&contents.records),
-        Export::Csv => csv(&contents.records),
+        Export::Jsonl => lines(&contents),
+        Export::Csv => csv(&contents),
         Export::Events => events(&contents)?,
     };
     match &args.out {
@@ -54,19 +57,38 @@ pub fn run(args: &ExportArgs) -> Result<(), Failure> {
     }
 }
 
-fn lines(records: &[Record]) -> String {
+fn lines(contents: &LedgerContents) -> String {
     let mut text = String::new();
-    for record in records {
+    let records = contents.records.iter().map(fields);
+    for line in iter::once(head(contents)).chain(records) {
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{}", fields(record));
+        let _ = writeln!(text, "{line}");
     }
     text
 }
 
-fn csv(records: &[Record]) -> String {
+/// What the records are about and how far they go: the first line.
+fn head(contents: &LedgerContents) -> Value {
+    let (header, state) = (&contents.summary.header, &contents.summary.state);
+    json!({
+        "kind": "header",
+        "dataset": hex(&header.dataset),
+        "config": hex(&header.config),
+        "unit": words::unit_json(&header.unit),
+        "records": contents.records.len(),
+        "head": hex(&state.head().digest),
+    })
+}
+
+fn csv(contents: &LedgerContents) -> String {
+    let unit = &contents.summary.header.unit;
     let mut text = COLUMNS.join(",") + "\n";
-    for record in records {
-        let fields = fields(record);
+    for record in &contents.records {
+        let mut fields = fields(record);
+        fields["unit"] = json!(unit.to_string());
+        if let Unit::User { most_records, .. } = unit {
+            fields["most_records"] = json!(most_records);
+        }
         let cells = COLUMNS.map(|column| match &fields[column] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
@@ -78,9 +100,10 @@ fn csv(records: &[Record]) -> String {
 }
 
 fn events(contents: &LedgerContents) -> Result<String, Failure> {
+    let unit = &contents.summary.header.unit;
     let spent = contents.spent.iter();
     let list: Vec<Value> = spent
-        .filter_map(|(event, count)| words::event_json(event, *count))
+        .filter_map(|(event, count)| words::event_json(event, *count, unit))
         .collect();
     Ok(serde_json::to_string_pretty(&list)? + "\n")
 }
@@ -90,10 +113,7 @@ fn fields(record: &Record) -> Value {
     let mut fields = match &record.entry {
         Entry::Start { process } => json!({"kind": "start", "process": hex(process)}),
         Entry::Reserve { step, charge } => {
-            let mut fields = words::event_json(&charge.event, charge.count).unwrap_or_default();
-            if let Some(map) = fields.as_object_mut() {
-                map.remove("steps");
-            }
+            let mut fields = words::mechanism_json(&charge.event).unwrap_or_default();
             fields["kind"] = json!("reserve");
             fields["step"] = json!(step);
             fields["clip"] = json!(charge.clip);

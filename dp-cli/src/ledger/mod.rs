@@ -25,7 +25,7 @@ enum Query {
     Show(ShowArgs),
     /// Check every record of every ledger, and that it holds what the run's checkpoint saw. Exit code 1 where one does not.
     Verify(VerifyArgs),
-    /// Write a ledger's records, or its events for `dpcube account --events`.
+    /// Write a ledger's records, or its events for `dpcube account epsilon --events`.
     Export(ExportArgs),
 }
 
@@ -63,11 +63,11 @@ struct VerifyArgs {
 /// What to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Export {
-    /// A line of JSON for each record.
+    /// A line of JSON with data set, settings, unit and head, then one for each record.
     Jsonl,
     /// A line for each record, under a heading.
     Csv,
-    /// What was spent, as a JSON array that `dpcube account --events` takes.
+    /// What was spent and for whom, as a JSON array that `dpcube account epsilon --events` takes.
     Events,
 }
 

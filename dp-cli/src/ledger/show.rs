@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dp_core::accounting::{Bounds, Event, Run};
+use dp_core::ledger::Unit;
 use dp_engine::accountant;
 use dp_engine::fingerprint::hex;
 use dp_engine::ledger::{DatasetSpend, LedgerContents, spent_by_dataset};
@@ -150,7 +151,7 @@ fn in_json(
                 "reserved": state.reservations(),
                 "confirmed": state.commits(),
                 "torn": torn.map(|torn| json!({"offset": torn.offset, "bytes": torn.bytes})),
-                "spent": spent_json(&contents.spent, delta)?,
+                "spent": spent_json(&contents.spent, &header.unit, delta)?,
             }))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
@@ -162,7 +163,7 @@ fn in_json(
                 "unit": words::unit_json(&spend.unit),
                 "ledgers": names(&spend.counted),
                 "older_copies": names(&spend.copies),
-                "spent": spent_json(&spend.events, delta)?,
+                "spent": spent_json(&spend.events, &spend.unit, delta)?,
             }))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
@@ -175,10 +176,10 @@ fn names(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().map(name).collect()
 }
 
-fn spent_json(events: &[(Event, u64)], delta: Option<f64>) -> Result<Value, Failure> {
+fn spent_json(events: &[(Event, u64)], unit: &Unit, delta: Option<f64>) -> Result<Value, Failure> {
     let list: Vec<Value> = events
         .iter()
-        .filter_map(|(event, count)| words::event_json(event, *count))
+        .filter_map(|(event, count)| words::event_json(event, *count, unit))
         .collect();
     Ok(match (epsilon(events, delta)?, delta) {
         (Some(bounds), Some(delta)) => json!({

@@ -34,7 +34,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
 
 /// What is to be said of one ledger: that it is whole, or what is wrong.
 fn check(named: &Path) -> Result<Result<String, String>, Failure> {
-    let contents = match inspect(&read::place(named)) {
+    let contents = match inspect(&read::found(named)?) {
         Ok(contents) => contents,
         Err(LedgerFileError::Corrupt { source, .. }) => return Ok(Err(source.to_string())),
         Err(error) => return Err(error.into()),

@@ -22,15 +22,24 @@ pub fn event(event: &Event, count: u64) -> String {
     }
 }
 
-/// The same as an object that `dpcube account --events` takes; none for an event that no ledger holds.
-pub fn event_json(event: &Event, count: u64) -> Option<Value> {
+/// The same as an object that `dpcube account epsilon --events` takes, with whose presence it hides: without the unit a step of users would read as one
+/// of records. None for an event that no ledger holds.
+pub fn event_json(event: &Event, count: u64, unit: &Unit) -> Option<Value> {
+    let mut object = mechanism_json(event)?;
+    object["steps"] = json!(count);
+    object["unit"] = unit_json(unit);
+    Some(object)
+}
+
+/// An event's own values.
+pub fn mechanism_json(event: &Event) -> Option<Value> {
     Some(match event {
-        Event::Gaussian { sigma } => json!({"sampler": "full", "sigma": sigma, "steps": count}),
+        Event::Gaussian { sigma } => json!({"sampler": "full", "sigma": sigma}),
         Event::PoissonGaussian { rate, sigma } => {
-            json!({"sampler": "poisson", "rate": rate, "sigma": sigma, "steps": count})
+            json!({"sampler": "poisson", "rate": rate, "sigma": sigma})
         }
         Event::GroupPoissonGaussian { rate, sigma, group } => {
-            json!({"sampler": "poisson", "rate": rate, "sigma": sigma, "group": group, "steps": count})
+            json!({"sampler": "poisson", "rate": rate, "sigma": sigma, "group": group})
         }
         _ => return None,
     })

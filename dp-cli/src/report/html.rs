@@ -6,7 +6,7 @@ use dp_text::canary::mean_exposure_of_ignorance;
 
 use super::number::{self, bytes, count, plain, seconds, upper};
 use super::plot::{self, Level, Line, NON_PRIVATE, PRIVATE};
-use super::{Report, ReportError, RunSummary};
+use super::{Report, ReportError, RunSummary, UNCOVERED};
 
 pub(crate) const STYLE: &str = include_str!("style.css");
 
@@ -25,10 +25,11 @@ pub(super) fn page(report: &Report) -> Result<String, ReportError> {
          <title>dpcube: what privacy cost and what it bought</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <h1>What privacy cost and what it bought</h1>\n\
-         <p class=\"verdict\">{}</p>\n{}\
+         <p class=\"verdict\">{}</p>\n<p>{}</p>\n{}\
          <footer>Written by dpcube {}. This page is one file and fetches nothing.</footer>\n\
          </main>\n</body>\n</html>\n",
         escape(&report.verdict()),
+        escape(UNCOVERED),
         sections.concat(),
         env!("CARGO_PKG_VERSION"),
     ))
@@ -136,7 +137,8 @@ fn held_out_loss(report: &Report) -> Result<String, ReportError> {
         line(&report.private, PRIVATE),
     ];
     let svg = plot::lines(&lines, None, "nats per token", false)?;
-    let caption = format!("{LEGEND}. Loss on records that neither model was trained on.");
+    let caption =
+        format!("{LEGEND}. Loss on records that were drawn for the training of neither model.");
     Ok(figure(
         svg,
         "Held-out loss over steps of both runs",

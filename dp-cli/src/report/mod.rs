@@ -36,6 +36,11 @@ pub struct Report {
     pub statement: Vec<String>,
 }
 
+/// What the guarantee, which is the private run's, does not cover: half of this report. Its colon makes a heading of it on the page.
+const UNCOVERED: &str = "Not for other eyes: the losses, completions, exposures and weights of the run without privacy were made of the same records without \
+                         noise, and no epsilon covers them. Where records are about people, show this report and that model only to who may see the records; \
+                         the statement is of the private run alone.";
+
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -105,10 +110,8 @@ impl Report {
         }
         Ok(Self {
             step_time_ratio: private.step_seconds / non_private.step_seconds,
-            statement: privacy
-                .statement
-                .to_string()
-                .lines()
+            statement: std::iter::once(UNCOVERED)
+                .chain(privacy.statement.to_string().lines())
                 .map(str::to_owned)
                 .collect(),
             private,

@@ -208,6 +208,8 @@ fn the_page_is_one_file_with_everything_in_it() {
     assert_eq!(page.matches("</svg>").count(), 3);
     for text in [
         "recites 3 of 4 planted codes; at epsilon 7.99 it recites 0",
+        "<p>Not for other eyes: the losses, completions",
+        "<dt>Not for other eyes</dt>\n<dd>the losses, completions",
         "<dt>Guarantee</dt>\n<dd>(7.9842, 1e-5)-differential privacy for one record",
         "<dd>Whatever anybody learns",
         "<dt>Sampler</dt>\n<dd>Poisson; each of 21373 records",

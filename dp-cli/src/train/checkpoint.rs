@@ -1,6 +1,7 @@
 //! Saving a run and taking it up again.
 
 use std::fs;
+use std::path::Path;
 
 use dp_burn::{Transformer, export};
 use dp_core::ledger::Head;
@@ -9,10 +10,10 @@ use dp_engine::ledger::PriorLedger;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::CHECKPOINT;
 use super::claim::{Claim, is_lock};
 use super::optimizer::Optimizer;
 use super::settings::AFTER;
+use super::{CHECKPOINT, LEDGER};
 use crate::args::TrainArgs;
 use crate::error::Failure;
 use crate::report::{ClipPoint, EpsilonPoint, LossPoint};
@@ -54,7 +55,14 @@ impl Saved {
         if !args.resume {
             return Ok(None);
         }
-        let checkpoint = Checkpoint::load(&args.out.join(CHECKPOINT))?;
+        let place = args.out.join(CHECKPOINT);
+        if !checkpoint::exists(&place) && args.out.join(LEDGER).exists() {
+            return Err(Failure::new(format!(
+                "--out {:?} has a ledger and no checkpoint to go on from: what it says is spent. Begin anew in another folder, and name this one by --after",
+                args.out
+            )));
+        }
+        let checkpoint = Checkpoint::load(&place)?;
         let manifest = checkpoint.manifest();
         manifest.check_same_run(&manifest.config, dataset)?;
         Ok(Some(Self { checkpoint }))
@@ -70,10 +78,7 @@ impl Saved {
 
     /// The ledgers that the run was planned after.
     pub fn planned_after(&self) -> Result<Vec<PriorLedger>, Failure> {
-        let recorded = self.checkpoint.manifest().config.get(AFTER);
-        recorded.map_or(Ok(Vec::new()), |list| {
-            Ok(serde_json::from_value(list.clone())?)
-        })
+        planned_after(&self.checkpoint)
     }
 
     /// Steps done.
@@ -104,6 +109,25 @@ impl Saved {
     }
 }
 
+/// The ledgers that the run in `folder` was planned after, where one is there.
+///
+/// # Errors
+/// A checkpoint that cannot be read.
+pub fn planned_after_of(folder: &Path) -> Result<Vec<PriorLedger>, Failure> {
+    let place = folder.join(CHECKPOINT);
+    if !checkpoint::exists(&place) {
+        return Ok(Vec::new());
+    }
+    planned_after(&Checkpoint::load(&place)?)
+}
+
+fn planned_after(checkpoint: &Checkpoint) -> Result<Vec<PriorLedger>, Failure> {
+    let recorded = checkpoint.manifest().config.get(AFTER);
+    recorded.map_or(Ok(Vec::new()), |list| {
+        Ok(serde_json::from_value(list.clone())?)
+    })
+}
+
 /// Makes --out for a new run, or sees that it is empty, and claims it.
 ///
 /// # Errors
@@ -120,6 +144,9 @@ pub fn new_folder(args: &TrainArgs) -> Result<Claim, Failure> {
                 None => Ok(()),
                 Some(_) if checkpoint::exists(&out.join(CHECKPOINT)) => Err(refuse(
                     "holds another run: go on with it by --resume, or choose another folder",
+                )),
+                Some(_) if out.join(LEDGER).exists() => Err(refuse(
+                    "holds the ledger of a run that left no checkpoint: what it says is spent. Choose another folder, and name this one by --after",
                 )),
                 Some(_) => Err(refuse("is not empty: choose a new or empty folder")),
             }

@@ -3,11 +3,12 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
+use dp_burn::ModelConfig;
 use dp_core::ledger::Unit;
 use dp_engine::checkpoint::Dataset;
 use dp_engine::fingerprint::dataset_fingerprint;
 use dp_engine::users::Owners;
-use dp_text::canary::{Canary, canaries, plant};
+use dp_text::canary::{Canary, MOST_CANARIES, canaries, keeps_codes, plant};
 use dp_text::records::{HeldOut, Records};
 use dp_text::rows::Encoded;
 use dp_text::tokenizer::Tokenizer;
@@ -84,7 +85,8 @@ impl Data {
     /// Reads, splits, plants and encodes.
     ///
     /// # Errors
-    /// A file that holds no records to train on; the message names what is wrong with it.
+    /// A file that holds no records to train on, or a tokenizer with which nothing could be told of the canaries; the message names what is
+    /// wrong with it.
     pub fn prepare(
         args: &TrainArgs,
         tokenizer: &Tokenizer,
@@ -97,6 +99,16 @@ impl Data {
             canaries: args.canaries,
         };
         let texts = Texts::read(&source)?;
+        if !keeps_codes(tokenizer, &texts.canaries) {
+            let name = match &args.settings.tokenizer {
+                Some(name) => format!("{name:?}"),
+                None => tokenizer.fingerprint(),
+            };
+            return Err(Failure::new(format!(
+                "--canaries plants codes of six digits, and tokenizer {name} does not give them back, so that nothing could be told of what the model \
+                 keeps of them: choose one that knows every digit, such as --tokenizer bytes, or leave out --canaries"
+            )));
+        }
         let users = Users::of(&texts.train, args)?;
         let (units, plural) = match &users {
             None => (texts.train.len(), "records"),
@@ -167,9 +179,11 @@ impl Data {
         )];
         if summary.cut_records > 0 {
             notes.push(format!(
-                "{} records are longer than the context of {} tokens and were cut to it",
+                "{} records are longer than the context of {} tokens and were cut to it: what is beyond is not trained on. --model small has a context \
+                 of {}, and the tokens of --tokenizer wordnet-4096 are longer than bytes",
                 summary.cut_records,
-                self.train.context()
+                self.train.context(),
+                ModelConfig::small(0).context
             ));
         }
         if summary.blank_lines > 0 {
@@ -200,7 +214,12 @@ impl Texts {
         let records = Records::read(source.data, source.user_field)?;
         let blank = records.blank();
         let split = HeldOut::new(source.seed).split(records)?;
-        let canaries = canaries(source.canaries, source.seed)?;
+        let canaries = canaries(source.canaries, source.seed).map_err(|error| {
+            Failure::new(format!(
+                "--canaries is {}: plant at most {MOST_CANARIES}, for there are no more names",
+                error.asked
+            ))
+        })?;
         let planted = plant(split.train, &canaries, CANARY_COPIES, source.seed);
         let mut places = planted.places.concat();
         places.sort_unstable();
@@ -244,5 +263,42 @@ impl Texts {
             users,
             dataset,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of so many records, each of a number and that text.
+    fn notes(count: usize, text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        let lines = (0..count).map(|i| format!("note {i} {text}\n"));
+        std::fs::write(&path, lines.collect::<String>()).unwrap();
+        let source = Source {
+            data: &path,
+            user_field: None,
+            seed: 0,
+            canaries: 0,
+        };
+        let data = Data::read(&source, &Tokenizer::Bytes, 64).unwrap();
+        data.notes().join("\n")
+    }
+
+    #[test]
+    fn cut_records_are_told_with_the_way_out() {
+        let said = notes(40, &"long ".repeat(20));
+        for words in [
+            "records are longer than the context of 64 tokens",
+            "what is beyond is not trained on",
+            "--model small has a context of 128",
+            "--tokenizer wordnet-4096",
+        ] {
+            assert!(said.contains(words), "{words:?} is not in {said}");
+        }
+        // How much was cut off would be one more number without noise: the statement lists that of the records alone.
+        assert!(!said.contains('%'), "{said}");
+        assert!(!notes(40, "short").contains("context"));
     }
 }

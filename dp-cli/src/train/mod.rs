@@ -11,6 +11,9 @@ mod run;
 mod settings;
 mod work;
 
+#[cfg(all(test, feature = "cpu"))]
+mod tests;
+
 use std::path::Path;
 
 use burn::tensor::Device;
@@ -40,6 +43,14 @@ pub const TOKENIZER: &str = "tokenizer.json";
 pub const SUMMARY: &str = "train.json";
 /// The privacy ledger inside --out.
 pub const LEDGER: &str = "ledger.bin";
+
+/// What [`run`](fn@run) refuses before it reads a record.
+///
+/// # Errors
+/// One line that names the value and what to do.
+pub fn check(args: &TrainArgs) -> Result<(), Failure> {
+    settings::check(args)
+}
 
 /// Trains.
 ///
@@ -87,8 +98,9 @@ pub fn run(args: &TrainArgs) -> Result<(), Failure> {
     let mut run = Run::new(
         args, config, &data, &tokenizer, sizes, model, graph, guarantee, norms,
     )?;
-    if let Some(saved) = saved {
-        run.restore(saved)?;
+    match saved {
+        Some(saved) => run.restore(saved)?,
+        None => run.begin()?,
     }
     let interrupt = Interrupt::install("finishing the step, then writing a checkpoint")?;
     run.steps(&interrupt)?;
@@ -114,8 +126,14 @@ fn write(out: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
 
 /// What the run came to, for a person.
 fn conclusion(out: &Path, summary: &RunSummary) -> String {
+    let held_out = match summary.data.users {
+        None => "records that were not drawn for training",
+        Some(_) => {
+            "records of users who were not drawn for training; equal texts of other users may have been"
+        }
+    };
     let mut text = format!(
-        "{} steps, held-out loss {:.3} nats per token (without noise, on records that were not trained on)\n",
+        "{} steps, held-out loss {:.3} nats per token (without noise, on {held_out})\n",
         summary.steps, summary.held_out_loss
     );
     match &summary.privacy {

@@ -1,6 +1,7 @@
 //! How the norms of Linear layers are taken, and whose gradients are kept: as asked, or by what the device is measured to reach.
 
-use dp_kernels::{Backend, Ceilings, LinearNorm, Planner};
+use dp_burn::ModelConfig;
+use dp_kernels::{Backend, Ceilings, LayerPlan, LayerShape, LinearNorm, Planner};
 
 use crate::args::{self, Settings};
 use crate::error::Failure;
@@ -44,6 +45,32 @@ impl Norms {
             planner: planner.with_memory_to_keep(memory_to_keep),
             asked,
         })
+    }
+
+    /// What is chosen for the Linears of a model of `sizes` where a microbatch has so many units of so many rows, each different choice once: that of the
+    /// sums of every microbatch, since all have these shapes.
+    pub fn plans(&self, sizes: &ModelConfig, units: usize, rows_of_unit: usize) -> Vec<LayerPlan> {
+        let (d, hidden) = (sizes.width, sizes.hidden);
+        let of_block = [(d, 3 * d), (d, d), (d, hidden), (hidden, d)];
+        let of_blocks = std::iter::repeat_n(of_block, sizes.layers).flatten();
+        // In the order of the forward pass: where memory is short, the first of equal layers is kept.
+        let shapes: Vec<_> = of_blocks
+            .chain([(d, sizes.vocabulary)])
+            .map(|(inputs, outputs)| LayerShape {
+                examples: units,
+                tokens: rows_of_unit * sizes.context,
+                inputs,
+                outputs,
+                element_bytes: size_of::<f32>(),
+            })
+            .collect();
+        let mut once = Vec::new();
+        for plan in self.planner.plan_step(&shapes, self.asked) {
+            if !once.contains(&plan) {
+                once.push(plan);
+            }
+        }
+        once
     }
 }
 

@@ -1,5 +1,7 @@
 //! The guarantee of a private run: its plan, its keys, its ledger.
 
+use std::path::PathBuf;
+
 use dp_burn::ModelConfig;
 use dp_core::clipping::Clipping;
 use dp_core::ledger::{Header, Unit};
@@ -8,7 +10,9 @@ use dp_core::sensitivity::ClippedSum;
 use dp_engine::batches::Batches;
 use dp_engine::fingerprint::config_fingerprint;
 use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile, LedgerFileError, PriorSpend, Receipt, Reservation};
+use dp_engine::ledger::{
+    Budget, LedgerFile, LedgerFileError, PriorSpend, Receipt, Reservation, inspect,
+};
 use dp_engine::plan::{Plan, PlanError, PlanRequest, PrivacyTarget};
 use dp_engine::report::{Disclosure, PrivacyStatement};
 use dp_engine::users::Owners;
@@ -16,7 +20,7 @@ use dp_kernels::Tuning;
 use serde_json::Value;
 
 use super::LEDGER;
-use super::checkpoint::Saved;
+use super::checkpoint::{Saved, planned_after_of};
 use super::data::Data;
 use super::settings;
 use crate::args::TrainArgs;
@@ -26,6 +30,20 @@ use crate::output::note;
 
 /// The generator of every private run.
 pub const GENERATOR: Generator = Generator::ChaCha20;
+
+/// What the statement says of a generator: of one that is not secure, that it isn't.
+pub fn in_words(generator: Generator) -> String {
+    let name = match generator {
+        Generator::ChaCha20 => "ChaCha20 (RFC 8439)",
+        Generator::Philox4x32x10NotSecure => "Philox4x32-10",
+    };
+    let warning = if generator.is_secure() {
+        ""
+    } else {
+        ", NOT SECURE: its noise can be predicted from its noise, and no guarantee holds"
+    };
+    format!("{name}{warning}, a key from the operating system at each start, written nowhere")
+}
 
 /// What the runs named by --after spent on the records, as the plan of `saved` counted it where there is one.
 ///
@@ -39,12 +57,31 @@ pub fn prior(args: &TrainArgs, data: &Data, saved: Option<&Saved>) -> Result<Pri
         )));
     }
     let ledgers: Vec<_> = args.after.iter().map(|named| place(named)).collect();
+    refuse_gaps(args, &ledgers)?;
     let (dataset, unit) = (&data.dataset().fingerprint, &data.unit());
     let prior = match saved {
         None => PriorSpend::read(&ledgers, dataset, unit)?,
         Some(saved) => PriorSpend::read_again(&ledgers, dataset, unit, &saved.planned_after()?)?,
     };
     Ok(prior)
+}
+
+/// Refuses runs that came after others which are not named: a ledger holds what its own run spent, so that theirs would be in nobody's figure.
+fn refuse_gaps(args: &TrainArgs, ledgers: &[PathBuf]) -> Result<(), Failure> {
+    let given = ledgers.iter().map(|path| inspect(path));
+    let given = given.collect::<Result<Vec<_>, _>>()?;
+    for named in &args.after {
+        for before in planned_after_of(named)? {
+            let head = before.head.into();
+            if !given.iter().any(|contents| contents.contains(&head)) {
+                return Err(Failure::new(format!(
+                    "--after {named:?} came after {:?} itself, which spent on the same records and is not named: name both",
+                    before.ledger
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The plan of a private run that comes after `prior`, calibrated; `None` with --non-private. Its warnings are printed.
@@ -309,26 +346,35 @@ impl Guarantee {
 
     /// What is promised, and on what it rests.
     pub fn statement(&self) -> Result<PrivacyStatement, Failure> {
-        let numbers = match self.plan.unit() {
-            Unit::Record => {
-                "the number of records N and of those longer than the context (printed, and in the settings)"
-            }
-            Unit::User { .. } => {
-                "the number of users N, of records, and of those longer than the context (printed, and in the settings)"
-            }
+        let (fingerprint, numbers, held_out) = match self.plan.unit() {
+            Unit::Record => (
+                "the data set's fingerprint, SHA-256 of all training records (below, and in ledger and checkpoint): whoever has all of them but one can \
+                 test guesses of that one",
+                "the number of records N and of those longer than the context (printed, and in the settings)",
+                "the held-out loss, on records that were not drawn for training: the guarantee does not cover these",
+            ),
+            Unit::User { .. } => (
+                "the data set's fingerprints, SHA-256 of all training records and of whose each is (below, and in ledger and checkpoint): whoever has \
+                 all of them but one user's can test guesses of that user's",
+                "the number of users N, of records, and of those longer than the context (printed, and in the settings)",
+                "the held-out loss, on records of users who were not drawn for training (equal texts of other users may have been): the guarantee does \
+                 not cover these",
+            ),
         };
         let without_noise = [
+            fingerprint,
             numbers,
-            "the held-out loss, on records that were not trained on: the guarantee does not cover these",
+            held_out,
             "exposure and recitation of the planted canaries, which are invented",
             "the time of each step, which grows with the number of records or users drawn",
+            "the peak memory of the process, which may grow with the most records or users drawn in a step",
         ];
         let mut statement = PrivacyStatement::new(
             &self.plan,
             &self.ledger,
             Disclosure {
                 dataset: self.dataset,
-                rng: "ChaCha20 (RFC 8439), a key from the operating system at each start, written nowhere".into(),
+                rng: in_words(GENERATOR),
                 without_noise: without_noise.map(String::from).to_vec(),
                 groups: self.groups.clone(),
             },

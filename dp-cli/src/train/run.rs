@@ -1,5 +1,8 @@
 //! The loop: draw, clip and sum, charge, noise, step, commit.
 
+#[cfg(all(test, feature = "cpu"))]
+mod tests;
+
 use std::time::Instant;
 
 use burn::module::Module;
@@ -8,6 +11,7 @@ use dp_burn::{ModelConfig, PrivateGradients, Transformer};
 use dp_core::ledger::Unit;
 use dp_engine::batches::Batches;
 use dp_engine::checkpoint::CheckpointMeta;
+use dp_kernels::LayerPlan;
 use dp_text::tokenizer::Tokenizer;
 use serde_json::Value;
 
@@ -111,6 +115,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Writes the first checkpoint of a run that spends: killed before its next one, it would have a ledger and no way to go on with it.
+    ///
+    /// # Errors
+    /// As [`steps`](Self::steps), of its checkpoints.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        if self.guarantee.is_some() {
+            self.save()?;
+        }
+        Ok(())
+    }
+
     /// Trains to the last step.
     ///
     /// # Errors
@@ -163,11 +178,20 @@ impl<'a> Run<'a> {
             }
         }
         progress.finish();
-        // Only now: how the norms are taken is known after the first batch that isn't empty, and which that was is private.
-        for plan in self.sums.iter().flat_map(PrivateGradients::plans) {
+        // Not what the sums say: they know it of batches that weren't empty only, and whether there was one is private.
+        for plan in self.plans() {
             note!("norm of a Linear with {plan}");
         }
         Ok(())
+    }
+
+    /// How a private run takes the norms of its Linears, each different way once: the same whatever was drawn.
+    fn plans(&self) -> Vec<LayerPlan> {
+        if self.guarantee.is_none() {
+            return Vec::new();
+        }
+        let (units, rows) = (self.batches.microbatch_size(), self.batches.rows_of_unit());
+        self.norms.plans(&self.sizes, units, rows)
     }
 
     /// One logical step; `false`, with nothing done, where the budget has no room for it.

@@ -1,7 +1,7 @@
 //! Checks of the arguments, and the configuration that a resumed run must repeat.
 
 use dp_burn::ModelConfig;
-use dp_core::clipping::{AdaptiveQuantile, QuantileError};
+use dp_core::clipping::{AdaptiveQuantile, Clipping, MAX_CLIP, MIN_CLIP, QuantileError};
 use dp_core::ledger::Unit;
 use dp_engine::fingerprint::hex;
 use dp_engine::plan::Plan;
@@ -37,6 +37,23 @@ pub fn check(args: &TrainArgs) -> Result<(), Failure> {
         return refuse(format!(
             "--microbatch is {}: choose from 1 to 4096 rows",
             settings.microbatch
+        ));
+    }
+    let (epsilon, delta) = (args.target.epsilon, args.target.delta);
+    if !(epsilon.is_finite() && epsilon > 0.0) {
+        return refuse(format!(
+            "--epsilon is {epsilon:?}: it must be a finite number above 0, for example 8"
+        ));
+    }
+    if let Some(delta) = delta.filter(|delta| !(*delta > 0.0 && *delta < 1.0)) {
+        return refuse(format!(
+            "--delta is {delta:?}: it must be above 0 and below 1, and should be below 1 / number of records"
+        ));
+    }
+    let clip = settings.clip;
+    if (Clipping::Flat { clip: clip as f32 }).validate().is_err() {
+        return refuse(format!(
+            "--clip is {clip:?}: it must be from {MIN_CLIP:?} to {MAX_CLIP:?}, for example 1"
         ));
     }
     if args.user_field.is_some() {

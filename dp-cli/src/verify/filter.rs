@@ -73,17 +73,17 @@ impl Filter {
     }
 
     /// Why no row is left of `found`.
-    pub fn nothing(&self, found: &[Found]) -> Failure {
+    pub fn nothing(&self, found: &[Found]) -> String {
         let mut words: Vec<String> = found
             .iter()
             .map(|found| format!("{:?}", words(&found.row)))
             .collect();
         words.dedup();
         words.truncate(5);
-        Failure::new(format!(
+        format!(
             "--filter {:?}: no row of its checks has this in its words; they are such as {}",
             format!("{}/{}", self.check, self.row),
             words.join(", ")
-        ))
+        )
     }
 }

@@ -6,6 +6,9 @@ mod filter;
 mod suite;
 mod table;
 
+use std::io;
+use std::path::Path;
+
 use dp_burn::{DeviceError, DeviceName};
 use dp_kernels::conformance::Verdict;
 use dp_kernels::{Backend, Capabilities, Description};
@@ -21,7 +24,7 @@ use suite::Found;
 use table::is_failed;
 
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The commit, where whoever built the program said it.
+/// The commit, where whoever built the program said it: `cargo xtask run` does (docs/building.md).
 pub(crate) const COMMIT: Option<&str> = option_env!("DPCUBE_COMMIT");
 
 /// What a device gave.
@@ -37,18 +40,26 @@ struct Tested {
 /// Runs the checks that are asked for on the devices that are asked for, and tells what they found.
 ///
 /// # Errors
-/// A row failed; a device that was named can't be opened, or none can; the filter selects nothing; the Markdown file
-/// can't be written.
+/// A row failed; a device that was named can't be opened, or none can; the filter selects nothing on any of them; the
+/// Markdown file can't be written.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let filter = Filter::new(args.filter.as_deref());
     let checks = filter.checks()?;
-    let (backends, skipped) = open(args.device)?;
-    let mut tested = Vec::new();
+    if let Some(path) = &args.markdown {
+        // Before anything is verified: a page that can't be written would cost the whole run.
+        probe(path).map_err(|error| unwritable(path, &error))?;
+    }
+    let (backends, mut skipped) = open(args.device)?;
+    let (mut tested, mut others) = (Vec::new(), Vec::new());
     for backend in backends {
         let all = suite::run(&backend, &checks, args.seed);
         let found = filter.rows(all.clone());
         if found.is_empty() {
-            return Err(filter.nothing(&all));
+            // It may lack the element type that the filter names, which says nothing of the next device.
+            let name = backend.describe().backend;
+            skipped.push(format!("{name}: {}", filter.nothing(&all)));
+            others.extend(all);
+            continue;
         }
         let device = Tested {
             description: backend.describe().clone(),
@@ -62,18 +73,36 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         })?;
         tested.push(device);
     }
+    if tested.is_empty() {
+        return Err(Failure::new(filter.nothing(&others)));
+    }
     for line in &skipped {
         note!("SKIPPED {line}");
     }
     if let Some(path) = &args.markdown {
         let text = table::markdown(&tested, &skipped, args.seed, &today());
-        write_atomically(path, text.as_bytes()).map_err(|error| {
-            Failure::new(format!(
-                "{path:?} cannot be written: {error}; choose another --markdown"
-            ))
-        })?;
+        write_atomically(path, text.as_bytes()).map_err(|error| unwritable(path, &error))?;
     }
     verdict(&tested)
+}
+
+/// Whether a page can be written here, by a file beside it that goes again, since that is how the page will be written: what is there stays.
+fn probe(path: &Path) -> io::Result<()> {
+    if path.file_name().is_none() || path.is_dir() {
+        let what = "the path names no file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    tempfile::NamedTempFile::new_in(folder).map(drop)
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "{path:?} cannot be written: {error}; choose another --markdown"
+    ))
 }
 
 /// The devices that were asked for, and the ones left out with why.

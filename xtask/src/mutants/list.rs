@@ -1,6 +1,6 @@
 //! The planted mutants: one wrong line each, and the test that must find it.
 
-use super::Test::{Conformance, Cuda, File};
+use super::Test::{Conformance, Cuda, File, Program};
 use super::{Mutant, Test};
 
 const fn mutant(
@@ -52,6 +52,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "conv-pointwise-groups-taken-for-examples", "dp-kernels/src/norm/conv/gram.rs",
         "let whole = conv.groups == 1 && ",
         "let whole = ",
+        Conformance("conv_norms"),
+    ),
+    mutant(
+        "conv-channels-after-the-first-block-dropped", "dp-kernels/src/norm/conv/materialised.rs",
+        "first_row += comptime!(BLOCK_ROWS);",
+        "first_row = x_columns;",
+        Conformance("conv_norms"),
+    ),
+    mutant(
+        "conv-positions-after-the-first-panel-dropped", "dp-kernels/src/unfold.rs",
+        "begin = end;",
+        "begin = tokens;",
         Conformance("conv_norms"),
     ),
     mutant(
@@ -308,6 +320,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("clip_factors"),
     ),
     mutant(
+        "half-a-mask-taken-for-one", "dp-kernels/src/clip/mod.rs",
+        "factors[b] = select(mask[b] == 1.0f32, factor, E::new(0.0));",
+        "factors[b] = select(mask[b] > 0.0f32, factor, E::new(0.0));",
+        Conformance("clip_factors"),
+    ),
+    mutant(
         "one-and-a-half-clip", "dp-kernels/src/clip/mod.rs",
         "flat_factor(norm_sq, clip)",
         "flat_factor(norm_sq, 1.5f32 * clip)",
@@ -428,6 +446,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "if is_live::<E>(factor) && earlier == row && id < vocabulary {",
         "if is_live::<E>(factor) && earlier == row && id + 1u32 < vocabulary {",
         Conformance("embedding_sums"),
+    ),
+    mutant(
+        "conv-sum-of-the-first-block-of-channels-alone", "dp-kernels/src/sum/conv.rs",
+        "let down = (x_columns + block_rows - 1) / block_rows;",
+        "let down = 1usize;",
+        Conformance("conv_sums"),
     ),
     // Noise.
     mutant(
@@ -606,6 +630,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("group_clip_factors"),
     ),
     mutant(
+        "half-a-mask-taken-for-one-in-groups", "dp-kernels/src/clip/group.rs",
+        "let mut live = mask[b] == 1.0f32;",
+        "let mut live = mask[b] > 0.0f32;",
+        Conformance("group_clip_factors"),
+    ),
+    mutant(
+        "half-a-mask-counted", "dp-kernels/src/clip/quantile.rs",
+        "let there = mask[b] == 1.0f32;",
+        "let there = mask[b] > 0.0f32;",
+        Conformance("quantile_counts"),
+    ),
+    mutant(
         "refused-example-counted", "dp-kernels/src/clip/quantile.rs",
         "indicator_of::<E>(norm_sq, clips[row], live)",
         "indicator_of::<E>(norm_sq, clips[row], there)",
@@ -653,6 +689,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "CUBE_COUNT_Y as usize",
         Conformance("column_and_position_norms"),
     ),
+    mutant(
+        "cubes-of-the-third-axis-on-the-rows-of-the-first", "dp-kernels/src/reduce.rs",
+        "let cube = CUBE_POS_Z as usize * CUBE_COUNT_X as usize + CUBE_POS_X as usize;",
+        "let cube = CUBE_POS_X as usize;",
+        Conformance("axes_of_a_launch_do_not_matter"),
+    ),
     // What a step keeps.
     mutant(
         "layer-norm-without-the-norm-of-its-gain", "dp-burn/src/traced.rs",
@@ -676,7 +718,92 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "charged-clipping-norm-unchecked", "dp-burn/src/gradients.rs",
         "if (charged as f32) < clip || charged.is_nan() {",
         "if charged.is_nan() {",
-        File("training", "gradients_of_a_larger_norm_than_was_charged_are_not_released"),
+        File("refusals", "gradients_of_a_larger_norm_than_was_charged_are_not_released"),
+    ),
+    mutant(
+        "part-of-a-module-stepped", "dp-burn/src/private_optimizer.rs",
+        "sums.check_module(&model)?;",
+        "",
+        File("refusals", "a_part_of_the_module_is_not_stepped_alone"),
+    ),
+    mutant(
+        "half-done-sums-used", "dp-burn/src/gradients.rs",
+        "return Err(PrivacyError::HalfDone);",
+        "return Ok(());",
+        File("refusals", "sums_of_a_step_that_failed_are_of_no_use"),
+    ),
+    mutant(
+        "gradient-of-a-use-outside-dropped", "dp-burn/src/gradients.rs",
+        "if leaf.has_gradient(&gradients) {",
+        "if leaf.has_gradient(&gradients) && !leaf.is_tracked() {",
+        File("refusals", "a_use_outside_the_layer_is_refused"),
+    ),
+    mutant(
+        "layer-thawed-later-not-trained", "dp-burn/src/gradients.rs",
+        "Some(is_frozen) if *is_frozen != was_frozen => {",
+        "Some(is_frozen) if *is_frozen != was_frozen && was_frozen && *is_frozen => {",
+        File("refusals", "layers_frozen_or_thawed_later_are_refused"),
+    ),
+    mutant(
+        "target-out-of-range-counted", "dp-burn/src/kernels/cross_entropy.rs",
+        "            g[row] * weights[row],\n            without_target(weights[row]),",
+        "            g[row] * weights[row],\n            g[row] * weights[row],",
+        File("ops", "a_target_out_of_range_touches_no_other_row"),
+    ),
+    mutant(
+        "batch-let-go-by-a-failed-release", "dp-engine/src/run.rs",
+        "self.drawn = Drawn::HalfReleased { step };",
+        "self.drawn = Drawn::Nothing;",
+        File("run", "a_release_that_fails_stays_paid"),
+    ),
+    mutant(
+        "plans-rate-raised-for-the-draw", "dp-engine/src/run.rs",
+        "Batches::private(units, plan.rate(), microbatch, keys.sampling)?",
+        "Batches::private(units, 1.05 * plan.rate(), microbatch, keys.sampling)?",
+        File("run", "every_step_is_drawn_paid_and_committed"),
+    ),
+    // The program's own loop.
+    mutant(
+        "drawn-batch-as-divisor", "dp-cli/src/train/run.rs",
+        "let divisor = guarantee.plan().divisor();",
+        "let divisor = batch.len().max(1) as f64;",
+        Program("train::run::tests::a_step_is_the_clipped_sum_and_its_noise_over_the_expected_batch"),
+    ),
+    mutant(
+        "empty-batch-skipped", "dp-cli/src/train/run.rs",
+        "let batch = self.batches.draw(step);",
+        "let batch = self.batches.draw(step);\n        if batch.is_empty() {\n            self.model = Some(model);\n            return Ok(true);\n        }",
+        Program("train::run::tests::an_empty_batch_is_charged_and_released_as_noise"),
+    ),
+    mutant(
+        "rate-of-the-draw-not-the-charged", "dp-cli/src/train/private.rs",
+        "let rate = self.plan.rate();",
+        "let rate = (1.05 * self.plan.rate()).min(1.0);",
+        Program("train::run::tests::batches_have_the_rate_that_is_charged"),
+    ),
+    mutant(
+        "padding-in-the-counts", "dp-cli/src/train/work.rs",
+        "work(upload(&rows, microbatch.mask, self.graph))?;",
+        "work(upload(&rows, &vec![1.0; microbatch.mask.len()], self.graph))?;",
+        Program("train::run::tests::padding_is_not_counted_for_the_clipping_norm"),
+    ),
+    mutant(
+        "held-out-loss-of-training-records", "dp-cli/src/train/measure.rs",
+        "rows.fill(&data.held_out, chunk)?;",
+        "rows.fill(&data.train, chunk)?;",
+        Program("train::tests::the_held_out_loss_is_of_held_out_records"),
+    ),
+    mutant(
+        "noise-of-the-insecure-generator", "dp-cli/src/train/private.rs",
+        "pub const GENERATOR: Generator = Generator::ChaCha20;",
+        "pub const GENERATOR: Generator = Generator::Philox4x32x10NotSecure;",
+        Program("train::tests::the_statement_names_the_generator"),
+    ),
+    mutant(
+        "tokens-that-never-cancel", "dp-cli/src/train/private.rs",
+        "(tokens as f64).sqrt()",
+        "(tokens as f64).sqrt().min(1.0)",
+        Program("train::tests::the_share_for_rounding_is_that_of_the_proof"),
     ),
     mutant(
         "frozen-parameters-trained", "dp-burn/src/gradients.rs",
@@ -702,6 +829,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "for (place, carried) in words.chunks(CARRIED).enumerate() {",
         "for (place, carried) in words[..words.len() - 1].chunks(CARRIED).enumerate() {",
         Conformance("callers_workspace"),
+    ),
+    mutant(
+        "clipping-norms-past-32-over-the-first", "dp-kernels/src/words.rs",
+        "(place * CARRIED) as u32,",
+        "(place * 0) as u32,",
+        Conformance("group_clip_factors"),
     ),
     mutant(
         "strides-not-checked", "dp-kernels/src/check.rs",

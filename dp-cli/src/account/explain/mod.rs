@@ -11,7 +11,7 @@ use serde_json::json;
 use super::args::{DeltaFlag, Format, FormatFlag, MechanismArgs, RateFlag, SigmaFlag, StepsFlag};
 use super::engine;
 use super::error::AccountError;
-use super::events::History;
+use super::events::{History, Unit};
 use super::round::{down, given, percent_up, up};
 use super::spec::adjective;
 use odds::Odds;
@@ -26,7 +26,7 @@ pub struct ExplainArgs {
     steps: StepsFlag,
     #[command(flatten)]
     delta: DeltaFlag,
-    /// Number of records in the data; delta is judged against it.
+    /// Number of records in the data, or of users where the events are about users; delta is judged against it.
     #[arg(long, value_name = "N")]
     records: Option<u64>,
     /// False positive rate of the adversary's test.
@@ -153,8 +153,28 @@ impl Promise<'_> {
         )
     }
 
+    fn is_about_users(&self) -> bool {
+        matches!(self.history.unit, Unit::User { .. })
+    }
+
     /// How neighbours differ, and what their likeness hides.
     fn relation(&self) -> (&'static str, &'static str) {
+        if self.is_about_users() {
+            return match self.history.adjacency {
+                Adjacency::AddRemove => (
+                    "all records of one user, which are in one and not in the other",
+                    "whether a given user's records were in the data",
+                ),
+                Adjacency::ZeroOut => (
+                    "all records of one user, whose contribution is replaced by nothing in the other",
+                    "whether a given user's records contributed",
+                ),
+                Adjacency::ReplaceOne => (
+                    "all records of one user, which are another user's in the other",
+                    "which of two given users was in the data",
+                ),
+            };
+        }
         let groups = self.history.has_groups();
         match (self.history.adjacency, groups) {
             (Adjacency::AddRemove, false) => (
@@ -217,12 +237,19 @@ impl Promise<'_> {
     }
 
     fn failure(&self) -> String {
-        let general = "Delta is the part of the probability for which nothing is promised: publishing a record in \
-                       full with probability delta would be allowed";
+        let (one, many) = if self.is_about_users() {
+            ("all records of a user", "users")
+        } else {
+            ("a record", "records")
+        };
+        let general = format!(
+            "Delta is the part of the probability for which nothing is promised: publishing {one} in full with \
+             probability delta would be allowed"
+        );
         match self.records {
             None => format!(
-                "{general}, so it should be well below one over the number of records; {} is below a tenth of that \
-                 for up to {} records.",
+                "{general}, so it should be well below one over the number of {many}; {} is below a tenth of that \
+                 for up to {} {many}.",
                 given(self.delta),
                 down(0.1 / self.delta, 2)
             ),
@@ -236,7 +263,7 @@ impl Promise<'_> {
                     "not below one, which is no protection worth the name: take a smaller delta"
                 };
                 format!(
-                    "{general}, for each of the {records} records; delta times their number is {}, {verdict}.",
+                    "{general}, for each of the {records} {many}; delta times their number is {}, {verdict}.",
                     up(expected, 3)
                 )
             }

@@ -47,9 +47,8 @@ mod tests {
     #[test]
     fn the_odds_are_those_of_one_gaussian() {
         let history = History {
-            adjacency: Adjacency::AddRemove,
             events: vec![(Event::Gaussian { sigma: 1.0 }, 1)],
-            described: vec![],
+            ..History::empty(Adjacency::AddRemove)
         };
         let odds = Odds::of(&history, 1e-5, 0.01, 0.5).unwrap();
         // Phi(-2.3263479 + 1) and 2 Phi(1/2) - 1.

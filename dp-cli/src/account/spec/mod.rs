@@ -155,7 +155,8 @@ impl Spec {
             Form::Shuffle => Event::ShuffledGaussian { sigma },
             Form::Matrix => Event::MatrixGaussian { sensitivity, sigma },
             Form::Discrete => {
-                // A saturated value is one that the accountant refuses; a part of a step counts as a whole one.
+                // A saturated value is one that the accountant refuses; a part of a step counts as a whole one. The discrete Gaussian's is of one
+                // coordinate: the same L2 norm spread over several costs more.
                 let sensitivity = sensitivity.ceil() as u32;
                 if self.noise == Noise::DiscreteGaussian {
                     Event::DiscreteGaussian { sigma, sensitivity }

@@ -29,7 +29,7 @@ pub enum Noise {
     Gaussian,
     /// Two-sided exponential; samplers poisson and full.
     Laplace,
-    /// Normal on the integers; sampler full.
+    /// Normal on the integers, for one coordinate; sampler full.
     DiscreteGaussian,
     /// Two-sided geometric, of decay 1 / --sigma; sampler full.
     DiscreteLaplace,
@@ -98,10 +98,18 @@ impl Spec {
                 if count == 1 { "run" } else { "runs" },
                 self.sensitivity.unwrap_or(1.0)
             ),
-            Form::Discrete => format!(
-                "{count} steps of the full batch with sensitivity {} on the grid",
-                self.sensitivity.unwrap_or(1.0).ceil()
-            ),
+            Form::Discrete => {
+                let (what, norm) = if self.noise == Noise::DiscreteGaussian {
+                    ("one coordinate", "")
+                } else {
+                    ("a vector", " in L1 norm")
+                };
+                let steps = self.sensitivity.unwrap_or(1.0).ceil();
+                let unit = if steps == 1.0 { "step" } else { "steps" };
+                format!(
+                    "{count} steps of the full batch, where a record moves {what} by up to {steps} grid {unit}{norm}"
+                )
+            }
         };
         let noise = match self.noise {
             Noise::Gaussian => format!("noise multiplier {sigma}"),
@@ -146,7 +154,10 @@ pub(super) fn meaning(field: &str) -> &'static str {
         "max-batch" => "the size above which a batch is cut",
         "bins" => "the number of batches in an epoch",
         "epochs" => "the number of epochs",
-        _ => "the largest distance by which one record moves the sum",
+        _ => {
+            "how far one record moves what is noised: in L2 norm with a matrix mechanism, by a whole number of grid steps of one coordinate \
+             with discrete-gaussian"
+        }
     }
 }
 
