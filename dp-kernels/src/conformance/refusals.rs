@@ -32,6 +32,11 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let short = TensorHandle::new_contiguous(vec![2, 300, 500], client.empty(16), F32);
     let vast = TensorHandle::new_contiguous(vec![2, 1 << 20, 1 << 20], client.empty(16), F32);
     let wide = TensorHandle::new_contiguous(vec![1, 1 << 20, 1 << 13], client.empty(16), F32);
+    let channels = TensorHandle::new_contiguous(vec![1, 4096, 2], client.empty(4 << 13), F32);
+    let places = ConvShape {
+        padding: [(1 << 19) - 1],
+        ..ConvShape::new([1 << 20])
+    };
     let one = upload(&[1]);
     let scalar = upload(&[]);
     let gram = LinearNorm::Gram;
@@ -124,6 +129,11 @@ pub(super) fn all(bench: &Bench) -> Result<Vec<Row>, CheckError> {
             "the sum of 2^33 parameters",
             "TooLarge",
             weighted_sum_gradient(launch, &wide, &one, &wide),
+        ),
+        (
+            "2^32 weights of a convolution, the norm of whose gradient is one number",
+            "TooLarge",
+            conv_norm_sq(launch, &channels, &upload(&[1, 1, 1]), &one, &places, gram),
         ),
         (
             "a gradient without examples",
