@@ -5,14 +5,14 @@ mod common;
 
 use burn::optim::GradientsParams;
 use burn::tensor::Device;
-use common::{CONTEXT, Rows, devices, model, rows, values};
+use common::{CONTEXT, Rows, devices, ledger, model, rows, values};
 use dp_burn::{AdamW, PrivacyError, PrivateAdamW, PrivateGradients, Tape, Transformer};
 use dp_core::accounting::Event;
 use dp_core::clipping::{AdaptiveQuantile, Clipping, NoisedCounts};
-use dp_core::ledger::{Charge, Header, Unit};
+use dp_core::ledger::Charge;
 use dp_core::noise::{Generator, Key, fill_gaussian};
-use dp_engine::keys::{NoiseKey, RunKeys, StepNoise};
-use dp_engine::ledger::{Budget, LedgerFile};
+use dp_engine::keys::{NoiseKey, StepNoise};
+use dp_engine::ledger::LedgerFile;
 
 const GENERATOR: Generator = Generator::ChaCha20;
 const STD: f32 = 0.5;
@@ -49,23 +49,11 @@ struct Paid {
 impl Paid {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = RunKeys::generate().expect("keys");
-        let header = Header {
-            dataset: [1; 32],
-            config: [2; 32],
-            unit: Unit::Record,
-        };
-        let budget = Budget {
-            epsilon: 500.0,
-            delta: 1e-5,
-        };
-        let path = folder.path().join("ledger");
-        let ledger =
-            LedgerFile::create(&path, &header, budget, keys.process).expect("a new ledger");
+        let (ledger, key) = ledger(folder.path(), 500.0);
         Self {
             _folder: folder,
             ledger,
-            key: keys.noise,
+            key,
             steps: 0,
         }
     }
