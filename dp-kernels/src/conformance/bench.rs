@@ -146,17 +146,8 @@ impl Bench {
     /// Inputs of `case`, in numbers that their type holds.
     pub(super) fn host(&self, case: Case, seed: u64) -> Host {
         let mut host = Host::new(case, self.mixed(seed));
-        for values in [
-            &mut host.a,
-            &mut host.g,
-            &mut host.xhat,
-            &mut host.delta,
-            &mut host.image,
-            &mut host.image_g,
-        ] {
-            for value in values {
-                *value = self.round(*value);
-            }
+        for value in host.inputs_mut() {
+            *value = self.round(*value);
         }
         for factor in &mut host.factors {
             *factor = self.round_sum(*factor);

@@ -95,6 +95,19 @@ pub struct Host {
 }
 
 impl Host {
+    /// Every number that is uploaded in the inputs' type.
+    pub(super) fn inputs_mut(&mut self) -> impl Iterator<Item = &mut f64> {
+        let inputs = [
+            &mut self.a,
+            &mut self.g,
+            &mut self.xhat,
+            &mut self.delta,
+            &mut self.image,
+            &mut self.image_g,
+        ];
+        inputs.into_iter().flatten()
+    }
+
     /// Inputs of `case`, the same for the same `seed`.
     #[must_use]
     pub fn new(case: Case, seed: u64) -> Self {

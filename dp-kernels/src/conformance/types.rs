@@ -60,15 +60,7 @@ pub(super) fn agree(bench: &Bench) -> Result<Vec<Row>, CheckError> {
 /// They are other rows' times a power of two, so that no more rounds than there.
 fn beyond_the_range(bench: &Bench) -> Result<Vec<Row>, CheckError> {
     let mut host = bench.host(BEYOND, 14);
-    let inputs = [
-        &mut host.a,
-        &mut host.g,
-        &mut host.xhat,
-        &mut host.delta,
-        &mut host.image,
-        &mut host.image_g,
-    ];
-    for value in inputs.into_iter().flatten() {
+    for value in host.inputs_mut() {
         *value *= f64::powi(2.0, 14);
     }
     let shape = format!("{} beyond the range of f16", BEYOND.words());
